@@ -1,0 +1,27 @@
+//! rosterd keeps a faithful, local, queryable copy of the users, groups and
+//! memberships of identity providers, and tells others what changed.
+//!
+//! Data flows one way, and the rooms are listed in that order:
+//!
+//! | Room | What happens there |
+//! |---|---|
+//! | [`config`] | TOML to typed values; the only room that reads configuration files and the environment |
+//! | [`model`] | users, groups, memberships, changes, events: plain values |
+//! | [`provider`] | reads a directory, page by page, and says when it has all of it |
+//! | [`sync`] | polls, compares while reading, guards, and commits |
+//! | [`store`] | records, journal, history and cursors in one atomic, durable write |
+//! | [`index`] | the immutable picture in memory that readers query |
+//! | [`query`] | HTTP over the unix socket |
+//! | [`webhook`] | tells other systems, from the journal |
+//! | [`cli`] | the command; talks to the daemon over the socket |
+//! | [`daemon`] | the wiring: the only place that sees every part |
+//!
+//! A reader never sees a provider, a provider never sees the store, and only
+//! [`clock`] reads the time. `tests/suite/tidy.rs` holds the code to that.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod model;
+pub mod provider;
+pub mod secret;
+pub mod store;

@@ -1,0 +1,3 @@
+//! Records, journal, history and cursors in one atomic, durable write.
+
+pub mod record;

@@ -1,0 +1,347 @@
+//! How one user or group is written as bytes: compact, canonical, versioned.
+//!
+//! Equal objects give equal bytes, so comparing bytes is comparing objects.
+//! The fields that look-ups need come first, so [`UserKeys`] and [`GroupKeys`]
+//! read them without decoding the rest. Decoding borrows from the bytes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Attributes, Group, Reference, User, Value};
+use crate::provider::{GroupItem, UserItem};
+
+/// The first byte of every record.
+const VERSION: u8 = 1;
+
+/// Bytes that are no record of a known version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the bytes are not a {what} record of version {VERSION}")]
+pub struct RecordError {
+    what: &'static str,
+}
+
+/// Encodes a user with its aliases and declared groups, both sorted here.
+pub fn encode_user(item: &UserItem) -> Vec<u8> {
+    let user = &item.user;
+    encode(&UserRow {
+        id: &user.id,
+        username: &user.username,
+        emails: borrowed(&user.emails),
+        aliases: sorted(&item.aliases),
+        groups: sorted_references(&item.groups),
+        display_name: user.display_name.as_deref(),
+        given_name: user.given_name.as_deref(),
+        family_name: user.family_name.as_deref(),
+        active: user.active,
+        status: user.status.as_deref(),
+        title: user.title.as_deref(),
+        department: user.department.as_deref(),
+        manager: user.manager.as_deref(),
+        attributes: attributes(&user.attributes),
+        raw: user.raw.as_deref(),
+    })
+}
+
+/// Decodes what [`encode_user`] wrote.
+///
+/// # Errors
+/// When the bytes are not such a record.
+pub fn decode_user(bytes: &[u8]) -> Result<UserItem, RecordError> {
+    let row: UserRow<'_> = decode(bytes, "user")?;
+    Ok(UserItem {
+        user: User {
+            id: row.id.to_owned(),
+            username: row.username.to_owned(),
+            emails: owned(&row.emails),
+            display_name: row.display_name.map(str::to_owned),
+            given_name: row.given_name.map(str::to_owned),
+            family_name: row.family_name.map(str::to_owned),
+            active: row.active,
+            status: row.status.map(str::to_owned),
+            title: row.title.map(str::to_owned),
+            department: row.department.map(str::to_owned),
+            manager: row.manager.map(str::to_owned),
+            attributes: from_rows(row.attributes),
+            raw: row.raw.map(str::to_owned),
+        },
+        aliases: owned(&row.aliases),
+        groups: row.groups.into_iter().map(Reference::from).collect(),
+    })
+}
+
+/// Encodes a group with its aliases, sorted here.
+pub fn encode_group(item: &GroupItem) -> Vec<u8> {
+    let group = &item.group;
+    encode(&GroupRow {
+        id: &group.id,
+        name: &group.name,
+        email: group.email.as_deref(),
+        aliases: sorted(&item.aliases),
+        description: group.description.as_deref(),
+        attributes: attributes(&group.attributes),
+        raw: group.raw.as_deref(),
+    })
+}
+
+/// Decodes what [`encode_group`] wrote.
+///
+/// # Errors
+/// When the bytes are not such a record.
+pub fn decode_group(bytes: &[u8]) -> Result<GroupItem, RecordError> {
+    let row: GroupRow<'_> = decode(bytes, "group")?;
+    Ok(GroupItem {
+        group: Group {
+            id: row.id.to_owned(),
+            name: row.name.to_owned(),
+            email: row.email.map(str::to_owned),
+            description: row.description.map(str::to_owned),
+            attributes: from_rows(row.attributes),
+            raw: row.raw.map(str::to_owned),
+        },
+        aliases: owned(&row.aliases),
+    })
+}
+
+/// What look-ups need of a user, borrowed from its record.
+#[derive(Debug, Deserialize)]
+pub struct UserKeys<'a> {
+    #[serde(borrow)]
+    pub id: &'a str,
+    pub username: &'a str,
+    pub emails: Vec<&'a str>,
+    pub aliases: Vec<&'a str>,
+    groups: Vec<ReferenceRow<'a>>,
+}
+
+impl<'a> UserKeys<'a> {
+    /// Reads the leading fields only.
+    ///
+    /// # Errors
+    /// When the bytes are not a user record.
+    pub fn read(bytes: &'a [u8]) -> Result<UserKeys<'a>, RecordError> {
+        decode(bytes, "user")
+    }
+
+    /// The groups that the user's own record states.
+    pub fn groups(&self) -> impl Iterator<Item = Reference> + '_ {
+        self.groups.iter().map(|row| Reference::from(*row))
+    }
+}
+
+/// What look-ups need of a group, borrowed from its record.
+#[derive(Debug, Deserialize)]
+pub struct GroupKeys<'a> {
+    #[serde(borrow)]
+    pub id: &'a str,
+    pub name: &'a str,
+    pub email: Option<&'a str>,
+    pub aliases: Vec<&'a str>,
+}
+
+impl<'a> GroupKeys<'a> {
+    /// Reads the leading fields only.
+    ///
+    /// # Errors
+    /// When the bytes are not a group record.
+    pub fn read(bytes: &'a [u8]) -> Result<GroupKeys<'a>, RecordError> {
+        decode(bytes, "group")
+    }
+}
+
+/// The id alone, the cheapest read of a user's or a group's record.
+pub fn id_of(bytes: &[u8]) -> Result<&str, RecordError> {
+    decode(bytes, "user or group")
+}
+
+/// A user's id and username alone.
+pub fn id_and_username_of(bytes: &[u8]) -> Result<(&str, &str), RecordError> {
+    decode(bytes, "user")
+}
+
+#[derive(Serialize, Deserialize)]
+struct UserRow<'a> {
+    id: &'a str,
+    username: &'a str,
+    #[serde(borrow)]
+    emails: Vec<&'a str>,
+    aliases: Vec<&'a str>,
+    groups: Vec<ReferenceRow<'a>>,
+    display_name: Option<&'a str>,
+    given_name: Option<&'a str>,
+    family_name: Option<&'a str>,
+    active: bool,
+    status: Option<&'a str>,
+    title: Option<&'a str>,
+    department: Option<&'a str>,
+    manager: Option<&'a str>,
+    attributes: Vec<(&'a str, ValueRow<'a>)>,
+    raw: Option<&'a str>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct GroupRow<'a> {
+    id: &'a str,
+    name: &'a str,
+    email: Option<&'a str>,
+    #[serde(borrow)]
+    aliases: Vec<&'a str>,
+    description: Option<&'a str>,
+    attributes: Vec<(&'a str, ValueRow<'a>)>,
+    raw: Option<&'a str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum ReferenceRow<'a> {
+    Id(&'a str),
+    Alias(&'a str),
+}
+
+impl From<ReferenceRow<'_>> for Reference {
+    fn from(row: ReferenceRow<'_>) -> Reference {
+        match row {
+            ReferenceRow::Id(id) => Reference::Id(id.to_owned()),
+            ReferenceRow::Alias(alias) => Reference::Alias(alias.to_owned()),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum ValueRow<'a> {
+    Bool(bool),
+    Integer(i64),
+    Text(&'a str),
+    #[serde(borrow)]
+    List(Vec<ValueRow<'a>>),
+}
+
+impl<'a> From<&'a Value> for ValueRow<'a> {
+    fn from(value: &'a Value) -> ValueRow<'a> {
+        match value {
+            Value::Bool(b) => ValueRow::Bool(*b),
+            Value::Integer(i) => ValueRow::Integer(*i),
+            Value::Text(t) => ValueRow::Text(t),
+            Value::List(l) => ValueRow::List(l.iter().map(ValueRow::from).collect()),
+        }
+    }
+}
+
+impl From<ValueRow<'_>> for Value {
+    fn from(row: ValueRow<'_>) -> Value {
+        match row {
+            ValueRow::Bool(b) => Value::Bool(b),
+            ValueRow::Integer(i) => Value::Integer(i),
+            ValueRow::Text(t) => Value::Text(t.to_owned()),
+            ValueRow::List(l) => Value::List(l.into_iter().map(Value::from).collect()),
+        }
+    }
+}
+
+fn encode<T: Serialize>(row: &T) -> Vec<u8> {
+    // Serializing plain structs into a Vec has no way to fail.
+    postcard::to_extend(row, vec![VERSION]).unwrap_or_default()
+}
+
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &'static str) -> Result<T, RecordError> {
+    let (version, rest) = bytes.split_first().ok_or(RecordError { what })?;
+    if *version != VERSION {
+        return Err(RecordError { what });
+    }
+    postcard::take_from_bytes(rest).map(|(row, _)| row).map_err(|_| RecordError { what })
+}
+
+fn attributes(map: &Attributes) -> Vec<(&str, ValueRow<'_>)> {
+    map.iter().map(|(name, value)| (name.as_str(), ValueRow::from(value))).collect()
+}
+
+fn from_rows(rows: Vec<(&str, ValueRow<'_>)>) -> Attributes {
+    rows.into_iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect()
+}
+
+fn borrowed(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
+}
+
+fn sorted(texts: &[String]) -> Vec<&str> {
+    let mut list = borrowed(texts);
+    list.sort_unstable();
+    list.dedup();
+    list
+}
+
+fn sorted_references(references: &[Reference]) -> Vec<ReferenceRow<'_>> {
+    let mut rows: Vec<_> = references
+        .iter()
+        .map(|reference| match reference {
+            Reference::Id(id) => ReferenceRow::Id(id),
+            Reference::Alias(alias) => ReferenceRow::Alias(alias),
+        })
+        .collect();
+    rows.sort_unstable();
+    rows.dedup();
+    rows
+}
+
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|&text| text.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user() -> UserItem {
+        UserItem {
+            user: User {
+                id: "u1".into(),
+                username: "ada".into(),
+                emails: vec!["ada@example.org".into()],
+                display_name: Some("Ada".into()),
+                active: true,
+                attributes: [(
+                    "tags".to_owned(),
+                    Value::List(vec!["a".into(), Value::Integer(-1)]),
+                )]
+                .into(),
+                ..User::default()
+            },
+            aliases: vec!["uid=ada".into(), "uid:ada".into()],
+            groups: vec![Reference::Alias("gid:7".into())],
+        }
+    }
+
+    #[test]
+    fn a_user_comes_back_as_it_went() {
+        let bytes = encode_user(&user());
+        let back = decode_user(&bytes).unwrap();
+        assert_eq!(back.user, user().user);
+        assert_eq!(back.aliases, ["uid:ada", "uid=ada"]);
+        assert_eq!(back.groups, user().groups);
+        assert_eq!(id_of(&bytes).unwrap(), "u1");
+        assert_eq!(id_and_username_of(&bytes).unwrap(), ("u1", "ada"));
+        let keys = UserKeys::read(&bytes).unwrap();
+        assert_eq!(keys.emails, ["ada@example.org"]);
+        assert_eq!(keys.groups().collect::<Vec<_>>(), user().groups);
+    }
+
+    #[test]
+    fn the_order_of_aliases_does_not_matter() {
+        let mut other = user();
+        other.aliases.reverse();
+        assert_eq!(encode_user(&user()), encode_user(&other));
+    }
+
+    #[test]
+    fn a_group_comes_back_as_it_went() {
+        let item = GroupItem {
+            group: Group { id: "g1".into(), name: "Ops".into(), ..Group::default() },
+            aliases: vec!["cn=ops".into()],
+        };
+        assert_eq!(decode_group(&encode_group(&item)).unwrap(), item);
+    }
+
+    #[test]
+    fn foreign_bytes_are_refused() {
+        assert!(decode_user(&[]).is_err());
+        assert!(decode_user(&[9, 1, 2]).is_err());
+        assert!(decode_group(&[1, 200]).is_err());
+    }
+}
