@@ -25,3 +25,5 @@ pub mod model;
 pub mod provider;
 pub mod secret;
 pub mod store;
+pub mod sync;
+pub mod task;

@@ -1,0 +1,3 @@
+//! Polls directories, compares while reading, guards, and commits.
+
+pub mod status;

@@ -1,0 +1,161 @@
+//! What is known of each directory's polling, for `status`, answers and metrics.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::clock::{Duration, Timestamp};
+use crate::provider::Extent;
+
+/// The state of one directory, as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryStatus {
+    pub name: String,
+    pub tenant: String,
+    pub product: String,
+    /// `ldap`, `bundle`, …
+    pub provider: &'static str,
+    /// Where it connects to, without secrets.
+    pub origin: String,
+    /// End of the crawl that last confirmed the committed picture; kept over
+    /// a restart as the end of the last crawl that changed something.
+    /// `None`: never synced.
+    pub as_of: Option<Timestamp>,
+    pub last_attempt: Option<Timestamp>,
+    /// End of the last sealed crawl of this process, held or not.
+    pub last_success: Option<Timestamp>,
+    pub consecutive_failures: u32,
+    /// The last failure's sentence; cleared by a success.
+    pub last_error: Option<String>,
+    pub next_poll_at: Option<Timestamp>,
+    /// A crawl is under way.
+    pub crawling: bool,
+    pub last_crawl: Option<CrawlSummary>,
+    pub hold: Option<HoldSummary>,
+    /// References of groups to nobody known, as of the last sealed crawl.
+    pub unresolved: u64,
+    /// Sealed crawls of this process.
+    pub crawls_sealed: u64,
+    /// Failed crawls of this process.
+    pub crawls_failed: u64,
+}
+
+/// What the last sealed crawl did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CrawlSummary {
+    pub extent: Extent,
+    pub duration: Duration,
+    pub pages: u64,
+    pub counts: Counts,
+    /// Requests or operations by name.
+    pub requests: BTreeMap<String, u64>,
+    /// Why it is known to be complete.
+    pub proof: String,
+}
+
+/// How much a set of changes does, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub users_created: u64,
+    pub users_updated: u64,
+    pub users_deleted: u64,
+    pub groups_created: u64,
+    pub groups_updated: u64,
+    pub groups_deleted: u64,
+    pub members_added: u64,
+    pub members_removed: u64,
+}
+
+impl Counts {
+    /// Each count with its name, in a stable order.
+    pub fn named(&self) -> [(&'static str, u64); 8] {
+        [
+            ("users_created", self.users_created),
+            ("users_updated", self.users_updated),
+            ("users_deleted", self.users_deleted),
+            ("groups_created", self.groups_created),
+            ("groups_updated", self.groups_updated),
+            ("groups_deleted", self.groups_deleted),
+            ("members_added", self.members_added),
+            ("members_removed", self.members_removed),
+        ]
+    }
+}
+
+/// A set of changes that waits for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldSummary {
+    /// Names exactly this set: a digest of its changes.
+    pub id: String,
+    pub since: Timestamp,
+    /// Which limit, by how much.
+    pub reason: String,
+    pub counts: Counts,
+    /// A person rejected it; it stays held and is not told again.
+    pub rejected: bool,
+}
+
+/// The statuses of all directories. A cheap handle.
+#[derive(Clone, Debug, Default)]
+pub struct Statuses(Arc<RwLock<BTreeMap<String, Arc<DirectoryStatus>>>>);
+
+impl Statuses {
+    /// All directories, by name.
+    pub fn all(&self) -> Vec<Arc<DirectoryStatus>> {
+        self.read().values().cloned().collect()
+    }
+
+    /// One directory.
+    pub fn get(&self, name: &str) -> Option<Arc<DirectoryStatus>> {
+        self.read().get(name).cloned()
+    }
+
+    /// Adds or replaces a directory.
+    pub fn insert(&self, status: DirectoryStatus) {
+        self.write().insert(status.name.clone(), Arc::new(status));
+    }
+
+    /// Changes one directory's status, if it is there.
+    pub fn update(&self, name: &str, change: impl FnOnce(&mut DirectoryStatus)) {
+        if let Some(status) = self.write().get_mut(name) {
+            change(Arc::make_mut(status));
+        }
+    }
+
+    /// Forgets a directory.
+    pub fn remove(&self, name: &str) {
+        self.write().remove(name);
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<DirectoryStatus>>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Arc<DirectoryStatus>>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DirectoryStatus {
+    /// A directory that has not been polled yet.
+    pub fn new(name: &str, tenant: &str, product: &str) -> DirectoryStatus {
+        DirectoryStatus {
+            name: name.to_owned(),
+            tenant: tenant.to_owned(),
+            product: product.to_owned(),
+            provider: "",
+            origin: String::new(),
+            as_of: None,
+            last_attempt: None,
+            last_success: None,
+            consecutive_failures: 0,
+            last_error: None,
+            next_poll_at: None,
+            crawling: false,
+            last_crawl: None,
+            hold: None,
+            unresolved: 0,
+            crawls_sealed: 0,
+            crawls_failed: 0,
+        }
+    }
+}
