@@ -12,7 +12,12 @@ use crate::clock::Timestamp;
 /// How objects refer to each other before it is known whom that means.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reference {
-    /// A user's or a group's immutable id.
+    /// A user's immutable id.
+    User(String),
+    /// A group's immutable id.
+    Group(String),
+    /// An immutable id of a user or a group, where the provider does not say
+    /// which; when both have it, it refers to nobody.
     Id(String),
     /// One of the aliases an object is known by: a normalised distinguished
     /// name, `uid:jdoe`, `rid:513`, … An alias that nobody has, or that two

@@ -64,7 +64,9 @@ pub enum Item {
     User(UserItem),
     Group(GroupItem),
     /// The complete direct members of one group (users and groups).
-    /// A second list for the same group in one crawl is an error.
+    /// A second list for the same group in one crawl replaces the first.
+    /// Every group that a full crawl hands over, and every new group of an
+    /// incremental one, needs its list, if need be an empty one.
     Members {
         group: Reference,
         members: Vec<Reference>,

@@ -191,6 +191,8 @@ struct GroupRow<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum ReferenceRow<'a> {
+    User(&'a str),
+    Group(&'a str),
     Id(&'a str),
     Alias(&'a str),
 }
@@ -198,6 +200,8 @@ enum ReferenceRow<'a> {
 impl From<ReferenceRow<'_>> for Reference {
     fn from(row: ReferenceRow<'_>) -> Reference {
         match row {
+            ReferenceRow::User(id) => Reference::User(id.to_owned()),
+            ReferenceRow::Group(id) => Reference::Group(id.to_owned()),
             ReferenceRow::Id(id) => Reference::Id(id.to_owned()),
             ReferenceRow::Alias(alias) => Reference::Alias(alias.to_owned()),
         }
@@ -271,6 +275,8 @@ fn sorted_references(references: &[Reference]) -> Vec<ReferenceRow<'_>> {
     let mut rows: Vec<_> = references
         .iter()
         .map(|reference| match reference {
+            Reference::User(id) => ReferenceRow::User(id),
+            Reference::Group(id) => ReferenceRow::Group(id),
             Reference::Id(id) => ReferenceRow::Id(id),
             Reference::Alias(alias) => ReferenceRow::Alias(alias),
         })
