@@ -138,6 +138,8 @@ pub struct Progress {
     pub fingerprint: String,
     /// End of the last crawl that changed something; `None` before the first.
     pub as_of: Option<Timestamp>,
+    /// Start of the last full crawl that is known of.
+    pub full_at: Option<Timestamp>,
     /// `directory.failing` was told and not yet taken back.
     pub failing: bool,
     /// The id of the hold that was told and still stands.
