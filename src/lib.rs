@@ -11,6 +11,7 @@
 //! | [`sync`] | polls, compares while reading, guards, and commits |
 //! | [`store`] | records, journal, history and cursors in one atomic, durable write |
 //! | [`index`] | the immutable picture in memory that readers query |
+//! | [`wire`] | how objects and events look as JSON |
 //! | [`query`] | HTTP over the unix socket |
 //! | [`webhook`] | tells other systems, from the journal |
 //! | [`cli`] | the command; talks to the daemon over the socket |
@@ -27,3 +28,4 @@ pub mod secret;
 pub mod store;
 pub mod sync;
 pub mod task;
+pub mod wire;

@@ -1,0 +1,12 @@
+//! How objects and events look as JSON, for the query socket and webhooks alike.
+//!
+//! Wire types borrow from the model (`impl From<&User> for UserBody`), which
+//! itself knows no format. Names are in `snake_case`, in the order of the
+//! contract. What is absent or empty is left out; `id`, `username`, `name` and
+//! `active` are always there.
+
+mod event;
+mod object;
+
+pub use event::{DataBody, EventBody, PreviousBody};
+pub use object::{AttributesBody, GroupBody, MemberBody, UserBody, ValueBody};
