@@ -113,3 +113,16 @@ fn entry_end(out: &mut String, attributes: &[(&str, &str)]) {
     entry(out, attributes);
     out.push('\n');
 }
+
+/// The values of `attribute` in what a search printed, base64 undone.
+pub fn values(text: &str, attribute: &str) -> Vec<Vec<u8>> {
+    use base64::Engine;
+    let base64 = base64::engine::general_purpose::STANDARD;
+    text.lines()
+        .filter_map(|line| line.strip_prefix(attribute)?.strip_prefix(':'))
+        .map(|value| match value.strip_prefix(": ") {
+            Some(encoded) => base64.decode(encoded).expect("the tool writes base64"),
+            None => value.trim_start().as_bytes().to_owned(),
+        })
+        .collect()
+}

@@ -3,6 +3,7 @@
 
 pub mod ldif;
 pub mod process;
+pub mod samba;
 pub mod secrets;
 pub mod slapd;
 pub mod tls;

@@ -28,10 +28,6 @@ impl Process {
         self.child.try_wait().expect("one's own child can be waited for")
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     pub fn signal(&self, signal: Signal) {
         // A child that was not waited for keeps its pid, so this never hits a stranger.
         let _gone = kill_process(Pid::from_child(&self.child), signal);

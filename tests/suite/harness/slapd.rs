@@ -166,9 +166,8 @@ impl Slapd {
     pub fn values(&self, dn: &str, attribute: &str) -> Vec<String> {
         let mut tool = self.tool("ldapsearch");
         tool.args(["-LLL", "-o", "ldif-wrap=no", "-s", "base", "-b", dn, "(objectClass=*)"]);
-        let prefix = format!("{attribute}: ");
-        let text = run(tool.arg(attribute));
-        text.lines().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_owned).collect()
+        let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+        ldif::values(&run(tool.arg(attribute)), attribute).into_iter().map(text).collect()
     }
 
     /// Ends it in good order.
