@@ -1,0 +1,4 @@
+//! The tests of the whole: real servers, the real process, and the shape of
+//! the source. One binary, so that what is slow to start is started once.
+
+mod harness;
