@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod config;
 pub mod model;
 pub mod provider;
 pub mod secret;

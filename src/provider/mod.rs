@@ -4,6 +4,8 @@
 //! everything. It never sees what was committed before; comparing is the work
 //! of `sync`.
 
+pub mod registry;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
