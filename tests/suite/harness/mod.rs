@@ -1,8 +1,12 @@
 //! What the tests stand on: private servers, the daemon, a webhook receiver,
 //! and waiting for conditions.
 
+pub mod daemon;
+pub mod fold;
+pub mod http;
 pub mod ldif;
 pub mod process;
+pub mod receiver;
 pub mod samba;
 pub mod secrets;
 pub mod slapd;

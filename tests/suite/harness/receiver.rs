@@ -1,0 +1,239 @@
+//! A webhook receiver that checks signatures with the published crate, answers
+//! as it is told to, and keeps a ledger of what it accepted.
+
+use std::collections::BTreeMap;
+use std::io::{BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::http::{self, Message};
+use super::secrets;
+
+/// What to do with one delivery.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// A status and further header lines (`retry-after: 1`). 2xx accepts.
+    Status(u16, Vec<String>),
+    /// Say nothing until the sender gives up.
+    Silence,
+    /// Close the connection. What was delivered is forgotten.
+    HangUp,
+    /// Accept it, and close the connection without saying so.
+    AcceptAndHangUp,
+}
+
+impl Answer {
+    pub fn accept() -> Answer {
+        Answer::Status(204, Vec::new())
+    }
+}
+
+/// Listens until the tests end.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    port: u16,
+    secret: String,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+type Script = Box<dyn FnMut(&Value) -> Answer + Send>;
+
+struct Ledger {
+    script: Script,
+    /// By seq: the `webhook-id` and the body.
+    accepted: BTreeMap<u64, (String, String)>,
+    attempts: usize,
+    complaints: Vec<String>,
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} accepted of {} attempts", self.accepted.len(), self.attempts)
+    }
+}
+
+impl Receiver {
+    /// Starts one with a secret of its own that accepts everything.
+    pub fn start() -> Receiver {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let receiver = Receiver {
+            port: listener.local_addr().expect("a bound socket has an address").port(),
+            secret: secrets::webhook(),
+            ledger: Arc::new(Mutex::new(Ledger {
+                script: Box::new(|_| Answer::accept()),
+                accepted: BTreeMap::new(),
+                attempts: 0,
+                complaints: Vec::new(),
+            })),
+        };
+        let serving = receiver.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let connection = serving.clone();
+                std::thread::spawn(move || connection.serve(stream));
+            }
+        });
+        receiver
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/roster", self.port)
+    }
+
+    /// `whsec_…`
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// From now on answers as `script` says.
+    pub fn answer(&self, script: impl FnMut(&Value) -> Answer + Send + 'static) {
+        self.ledger.lock().expect("no panic under this lock").script = Box::new(script);
+    }
+
+    /// Everything accepted, once each, in the order of their seqs.
+    pub fn events(&self) -> Vec<Value> {
+        let ledger = self.ledger.lock().expect("no panic under this lock");
+        let parse = |(_, body): &(String, String)| serde_json::from_str(body).expect("checked");
+        ledger.accepted.values().map(parse).collect()
+    }
+
+    /// Deliveries tried, whatever the answer.
+    pub fn attempts(&self) -> usize {
+        self.ledger.lock().expect("no panic under this lock").attempts
+    }
+
+    /// Panics when any delivery was badly signed, out of order, or gave an id a
+    /// second body.
+    pub fn assert_no_complaints(&self) {
+        let ledger = self.ledger.lock().expect("no panic under this lock");
+        assert!(ledger.complaints.is_empty(), "{:#?}", ledger.complaints);
+    }
+
+    fn serve(&self, stream: TcpStream) {
+        let Ok(reading) = stream.try_clone() else { return };
+        let (mut reader, mut stream) = (BufReader::new(reading), stream);
+        while let Ok(message) = http::read(&mut reader) {
+            let answer = self.take(&message);
+            match answer {
+                Answer::Status(status, headers) => {
+                    let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+                    let head = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\n{lines}\r\n");
+                    if stream.write_all(head.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+                Answer::Silence => {
+                    let _patience = stream.set_read_timeout(Some(Duration::from_secs(600)));
+                    let _gave_up = std::io::copy(&mut reader, &mut std::io::sink());
+                    return;
+                }
+                Answer::HangUp | Answer::AcceptAndHangUp => return,
+            }
+        }
+    }
+
+    fn take(&self, message: &Message) -> Answer {
+        let event = message.json();
+        let mut ledger = self.ledger.lock().expect("no panic under this lock");
+        ledger.attempts += 1;
+        if let Err(complaint) = self.verify(message, &event) {
+            ledger.complaints.push(complaint);
+        }
+        let answer = (ledger.script)(&event);
+        let accepts = match answer {
+            Answer::Status(status, _) => (200..300).contains(&status),
+            Answer::AcceptAndHangUp => true,
+            Answer::Silence | Answer::HangUp => false,
+        };
+        if accepts {
+            ledger.accept(message, &event);
+        }
+        answer
+    }
+
+    fn verify(&self, message: &Message, event: &Value) -> Result<(), String> {
+        let mut headers = ::http::HeaderMap::new();
+        for (name, value) in &message.headers {
+            if let (Ok(name), Ok(value)) =
+                (name.parse::<::http::HeaderName>(), value.parse::<::http::HeaderValue>())
+            {
+                headers.insert(name, value);
+            }
+        }
+        let webhook = standardwebhooks::Webhook::new(&self.secret).map_err(|e| e.to_string())?;
+        webhook.verify(&message.body, &headers).map_err(|e| format!("{e}: {event}"))?;
+        if message.header("webhook-id") != event["id"].as_str() {
+            return Err(format!("webhook-id is not the event's id: {event}"));
+        }
+        Ok(())
+    }
+}
+
+impl Ledger {
+    fn accept(&mut self, message: &Message, event: &Value) {
+        let Some(seq) = event["seq"].as_u64() else {
+            self.complaints.push(format!("an event without seq: {event}"));
+            return;
+        };
+        let id = message.header("webhook-id").unwrap_or_default().to_owned();
+        let entry = (id, message.text());
+        let highest = self.accepted.last_key_value().map_or(0, |(&seq, _)| seq);
+        match self.accepted.get(&seq) {
+            Some(known) if *known != entry => {
+                self.complaints.push(format!("seq {seq} was {known:?} and now is {entry:?}"));
+            }
+            Some(_) => {}
+            None if seq < highest => self.complaints.push(format!("{seq} came after {highest}")),
+            None if self.accepted.values().any(|(id, _)| *id == entry.0) => {
+                self.complaints.push(format!("id {} was used before", entry.0));
+            }
+            None => {
+                self.accepted.insert(seq, entry);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn post(receiver: &Receiver, body: &str, signature: &str, id: &str, at: u64) -> u16 {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, receiver.port)).unwrap();
+        write!(
+            stream,
+            "POST /roster HTTP/1.1\r\nwebhook-id: {id}\r\nwebhook-timestamp: {at}\r\n\
+             webhook-signature: {signature}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        http::read(&mut BufReader::new(stream)).map_or(0, |answer| answer.status())
+    }
+
+    #[test]
+    fn the_receiver_checks_signatures_and_answers_as_told() {
+        let receiver = Receiver::start();
+        let at = rosterd::clock::now().0 / 1000;
+        let body = json!({"id": "evt_1", "seq": 1}).to_string();
+        let webhook = standardwebhooks::Webhook::new(receiver.secret()).unwrap();
+        let signature = webhook.sign("evt_1", i64::try_from(at).unwrap(), body.as_bytes()).unwrap();
+        receiver.answer(|_| Answer::Status(503, vec!["retry-after: 1".to_owned()]));
+        assert_eq!(post(&receiver, &body, &signature, "evt_1", at), 503);
+        receiver.answer(|_| Answer::HangUp);
+        assert_eq!(post(&receiver, &body, &signature, "evt_1", at), 0);
+        assert!(receiver.events().is_empty());
+        receiver.answer(|_| Answer::AcceptAndHangUp);
+        assert_eq!(post(&receiver, &body, &signature, "evt_1", at), 0);
+        receiver.answer(|_| Answer::accept());
+        assert_eq!(post(&receiver, &body, &signature, "evt_1", at), 204);
+        assert_eq!(receiver.events().len(), 1);
+        assert_eq!(receiver.attempts(), 4);
+        receiver.assert_no_complaints();
+        post(&receiver, &body, "v1,Zm9v", "evt_1", at);
+        assert_eq!(receiver.ledger.lock().unwrap().complaints.len(), 1);
+    }
+}
