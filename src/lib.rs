@@ -23,6 +23,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod index;
 pub mod model;
 pub mod provider;
 pub mod secret;

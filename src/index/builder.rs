@@ -1,0 +1,258 @@
+//! Builds the first version of a directory from what the store holds.
+
+use std::sync::Arc;
+
+use super::directory::DirectoryView;
+use super::keyed::{Key, KeyEdits};
+use super::lists::pair;
+use super::records::{RECORD_MAX, Records};
+use crate::model::{Layer, Reference};
+use crate::store::record::{RecordError, id_of};
+
+/// How many records are gathered before they are packed.
+const BATCH: usize = 4096;
+
+/// Stored rows that cannot all be true.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stored directory {directory} contradicts itself: {reason}")]
+pub struct LoadError {
+    directory: String,
+    reason: String,
+}
+
+/// Takes the rows of one directory, in any order; ascending is fastest.
+#[derive(Debug)]
+pub struct Builder {
+    view: DirectoryView,
+    users: Pending,
+    groups: Pending,
+    keys: KeyEdits,
+    edges: [Vec<u64>; 3],
+    unresolved: Vec<(u32, Vec<Reference>)>,
+    wrong: Option<String>,
+}
+
+/// Records waiting to be packed, ascending.
+#[derive(Debug, Default)]
+struct Pending(Vec<(u32, Option<Vec<u8>>)>);
+
+impl Builder {
+    pub fn new(name: &str, tenant: &str, product: &str) -> Builder {
+        Builder {
+            view: DirectoryView::empty(name, tenant, product),
+            users: Pending::default(),
+            groups: Pending::default(),
+            keys: KeyEdits::default(),
+            edges: Default::default(),
+            unresolved: Vec::new(),
+            wrong: None,
+        }
+    }
+
+    /// Declares the slots below as used, also those of objects that are gone.
+    pub fn next_slots(&mut self, users: u32, groups: u32) {
+        self.view.users.used_up_to(users);
+        self.view.groups.used_up_to(groups);
+    }
+
+    pub fn user(&mut self, slot: u32, version: u64, record: Vec<u8>) {
+        let keyed = self.keys.user(&self.view.hasher, slot, None, Some(&record));
+        let kept = self.users.push(&mut self.view.users, slot, record);
+        self.note("user", slot, version, keyed, kept);
+    }
+
+    pub fn group(&mut self, slot: u32, version: u64, record: Vec<u8>) {
+        let keyed = self.keys.group(&self.view.hasher, slot, None, Some(&record));
+        let kept = self.groups.push(&mut self.view.groups, slot, record);
+        self.note("group", slot, version, keyed, kept);
+    }
+
+    /// Some or all members of one layer of a group.
+    pub fn edges(&mut self, group: u32, layer: Layer, members: &[u32]) {
+        let pairs = &mut self.edges[layer as usize];
+        pairs.extend(members.iter().map(|member| pair(group, *member)));
+    }
+
+    /// What the group's list names and nobody is.
+    pub fn unresolved(&mut self, group: u32, references: Vec<Reference>) {
+        self.unresolved.push((group, references));
+    }
+
+    /// The directory, complete.
+    ///
+    /// # Errors
+    /// When a row is no record, or rows contradict each other.
+    pub fn finish(mut self) -> Result<DirectoryView, LoadError> {
+        let directory = self.view.name().to_owned();
+        self.users.pack(&mut self.view.users);
+        self.groups.pack(&mut self.view.groups);
+        match self.place_all() {
+            Ok(()) => Ok(self.view),
+            Err(reason) => Err(LoadError { directory, reason }),
+        }
+    }
+
+    fn note(
+        &mut self,
+        kind: &str,
+        slot: u32,
+        version: u64,
+        keyed: Result<(), RecordError>,
+        kept: Result<(), &'static str>,
+    ) {
+        self.view.last_seq = self.view.last_seq.max(version);
+        let wrong = keyed.err().map(|error| error.to_string()).or(kept.err().map(str::to_owned));
+        if let Some(reason) = wrong {
+            self.wrong.get_or_insert(format!("{kind} {slot}: {reason}"));
+        }
+    }
+
+    fn place_all(&mut self) -> Result<(), String> {
+        if let Some(reason) = self.wrong.take() {
+            return Err(reason);
+        }
+        self.place_unresolved()?;
+        self.view.keys.edit(std::mem::take(&mut self.keys));
+        self.check_ids()?;
+        self.place_edges()
+    }
+
+    fn place_unresolved(&mut self) -> Result<(), String> {
+        for (group, mut references) in std::mem::take(&mut self.unresolved) {
+            if !self.view.groups.contains(group) {
+                return Err(format!("unknown group {group} has unresolved references"));
+            }
+            references.sort();
+            references.dedup();
+            let before = self.view.unresolved(group);
+            self.keys.waiting(&self.view.hasher, group, before, &references);
+            let list = (!references.is_empty()).then(|| Arc::from(references));
+            self.view.unresolved.set(group as usize, list);
+        }
+        Ok(())
+    }
+
+    fn check_ids(&self) -> Result<(), String> {
+        unique_ids("user", &self.view, Key::UserId, &self.view.users)?;
+        unique_ids("group", &self.view, Key::GroupId, &self.view.groups)
+    }
+
+    fn place_edges(&mut self) -> Result<(), String> {
+        let [listed, declared, subgroups] = std::mem::take(&mut self.edges);
+        let view = &mut self.view;
+        view.listed.edit(&[], &checked(listed, &view.groups, &view.users)?);
+        view.declared.edit(&[], &checked(declared, &view.groups, &view.users)?);
+        let mut nested = checked(subgroups, &view.groups, &view.groups)?;
+        view.subgroups.edit(&[], &nested);
+        nested.iter_mut().for_each(|pair| *pair = pair.rotate_left(32));
+        nested.sort_unstable();
+        view.parents.edit(&[], &nested);
+        let mut memberships = Vec::with_capacity(view.listed.total() + view.declared.total());
+        for group in view.group_slots() {
+            memberships.extend(view.direct_users(group).iter().map(|user| pair(*user, group)));
+        }
+        memberships.sort_unstable();
+        view.groups_of_users.edit(&[], &memberships);
+        Ok(())
+    }
+}
+
+impl Pending {
+    fn push(
+        &mut self,
+        records: &mut Records,
+        slot: u32,
+        record: Vec<u8>,
+    ) -> Result<(), &'static str> {
+        if record.len() > RECORD_MAX {
+            return Err("the record is too large");
+        }
+        let ascends = self.0.last().is_none_or(|(last, _)| *last < slot);
+        if !ascends || self.0.len() >= BATCH {
+            self.pack(records);
+        }
+        if records.contains(slot) {
+            return Err("there are two records");
+        }
+        self.0.push((slot, Some(record)));
+        Ok(())
+    }
+
+    fn pack(&mut self, records: &mut Records) {
+        records.edit(&self.0);
+        self.0.clear();
+    }
+}
+
+/// Sorts pairs of group and member, each once, all known.
+fn checked(mut pairs: Vec<u64>, groups: &Records, members: &Records) -> Result<Vec<u64>, String> {
+    if !pairs.is_sorted() {
+        pairs.sort_unstable();
+    }
+    pairs.dedup();
+    for of_group in pairs.chunk_by(|a, b| a >> 32 == b >> 32) {
+        let known = of_group.first().is_some_and(|first| groups.contains((first >> 32) as u32));
+        let unknown = of_group.iter().find(|pair| !known || !members.contains(**pair as u32));
+        if let Some(pair) = unknown {
+            let (group, member) = super::lists::unpair(*pair);
+            return Err(format!("member {member} of group {group}: one of them is unknown"));
+        }
+    }
+    Ok(pairs)
+}
+
+fn unique_ids(kind: &str, view: &DirectoryView, key: Key, records: &Records) -> Result<(), String> {
+    for slots in view.keys.of(key).shared() {
+        let mut ids: Vec<_> =
+            slots.iter().filter_map(|slot| id_of(records.get(*slot)?).ok()).collect();
+        ids.sort_unstable();
+        if !ids.is_sorted_by(|a, b| a < b) {
+            return Err(format!("two of the {kind}s {slots:?} have the same id"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::UserItem;
+    use crate::store::record::encode_user;
+
+    fn user(id: &str) -> Vec<u8> {
+        let mut item = UserItem::default();
+        item.user.id = id.to_owned();
+        encode_user(&item)
+    }
+
+    fn reason(fill: impl FnOnce(&mut Builder)) -> String {
+        let mut builder = Builder::new("corp", "t", "p");
+        fill(&mut builder);
+        builder.finish().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn rows_that_contradict_each_other_are_refused() {
+        let two_ids = reason(|b| [0, 1].into_iter().for_each(|slot| b.user(slot, 1, user("u"))));
+        assert!(two_ids.contains("the same id"), "{two_ids}");
+        let two_records = reason(|b| ["u", "v"].into_iter().for_each(|id| b.user(7, 1, user(id))));
+        assert!(two_records.contains("two records"), "{two_records}");
+        let no_record = reason(|b| b.user(3, 1, vec![9]));
+        assert!(no_record.contains("user 3"), "{no_record}");
+        let no_group = reason(|b| {
+            b.user(0, 1, user("u"));
+            b.edges(5, Layer::Listed, &[0]);
+        });
+        assert!(no_group.contains("group 5"), "{no_group}");
+    }
+
+    #[test]
+    fn used_slots_stay_used() {
+        let mut builder = Builder::new("corp", "t", "p");
+        builder.next_slots(10, 20);
+        builder.user(3, 42, user("u"));
+        let view = builder.finish().unwrap();
+        assert_eq!((view.next_user_slot(), view.next_group_slot()), (10, 20));
+        assert_eq!(view.last_seq(), 42);
+    }
+}
