@@ -2,3 +2,5 @@
 //! the source. One binary, so that what is slow to start is started once.
 
 mod harness;
+mod systemd;
+mod tidy;

@@ -197,7 +197,7 @@ fn template() -> (PathBuf, String) {
         kept
     });
     let password = std::fs::read_to_string(path.join("admin.secret")).expect("kept with it");
-    (path.clone(), password)
+    (path.clone(), secrets::note(password))
 }
 
 /// Made aside and renamed: another run of the tests may be doing the same.

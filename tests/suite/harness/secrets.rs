@@ -22,7 +22,8 @@ pub fn all() -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-fn note(secret: String) -> String {
+/// Puts one more on the list; hands it back.
+pub fn note(secret: String) -> String {
     let mut file = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
