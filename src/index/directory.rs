@@ -204,16 +204,25 @@ impl DirectoryView {
 
     /// Whom an alias means: exactly as written, among users and groups together.
     pub fn by_alias(&self, alias: &str) -> Owner {
+        only(self.owners_of_alias(alias))
+    }
+
+    /// Every user and group that has the alias.
+    pub fn alias_owners(&self, alias: &str) -> Vec<Owner> {
+        self.owners_of_alias(alias).collect()
+    }
+
+    fn owners_of_alias<'a>(&'a self, alias: &'a str) -> impl Iterator<Item = Owner> + 'a {
         let hash = self.hasher.exact(alias);
-        let users = self.keys.of(Key::UserAlias).candidates(hash).filter(|slot| {
+        let users = self.keys.of(Key::UserAlias).candidates(hash).filter(move |slot| {
             let keys = self.users.get(*slot).and_then(|record| UserKeys::read(record).ok());
             keys.is_some_and(|user| user.aliases.contains(&alias))
         });
-        let groups = self.keys.of(Key::GroupAlias).candidates(hash).filter(|slot| {
+        let groups = self.keys.of(Key::GroupAlias).candidates(hash).filter(move |slot| {
             let keys = self.groups.get(*slot).and_then(|record| GroupKeys::read(record).ok());
             keys.is_some_and(|group| group.aliases.contains(&alias))
         });
-        only(users.map(Owner::User).chain(groups.map(Owner::Group)))
+        users.map(Owner::User).chain(groups.map(Owner::Group))
     }
 
     /// Whom a reference means.
