@@ -23,6 +23,9 @@
 mod secrets;
 mod values;
 
+pub use values::is_loopback;
+pub(super) use values::quoted;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;

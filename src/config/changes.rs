@@ -1,0 +1,98 @@
+//! What a reload has to do: the difference between two configurations.
+
+use std::collections::BTreeMap;
+
+use super::{Config, Fingerprint};
+
+/// The difference between the running configuration and a new one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub directories: NameChanges,
+    pub webhooks: NameChanges,
+    /// `[query]` changed in what can change while running.
+    pub query: bool,
+    pub log: bool,
+    pub store: bool,
+    /// Keys that changed and take effect at the next start only.
+    pub needs_restart: Vec<&'static str>,
+}
+
+/// What happened to named blocks, by name, in alphabetical order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameChanges {
+    pub added: Vec<String>,
+    pub removed: Vec<String>,
+    pub changed: Vec<String>,
+    pub unchanged: Vec<String>,
+}
+
+impl Changes {
+    /// From `old` to `new`. A block counts as changed when a secret or a file
+    /// that it names has other content.
+    pub fn between(old: &Config, new: &Config) -> Changes {
+        let (old_fixed, new_fixed) = (fixed(old), fixed(new));
+        let needs_restart = old_fixed
+            .into_iter()
+            .zip(new_fixed)
+            .filter(|((_, old), (_, new))| old != new)
+            .map(|((key, _), _)| key)
+            .collect();
+        let mut query = new.query.clone();
+        query.socket.clone_from(&old.query.socket);
+        Changes {
+            directories: NameChanges::between(&directories(old), &directories(new)),
+            webhooks: NameChanges::between(&old.webhook_fingerprints, &new.webhook_fingerprints),
+            query: query != old.query,
+            log: new.log != old.log,
+            store: (new.store.journal_retention, new.store.history_retention)
+                != (old.store.journal_retention, old.store.history_retention),
+            needs_restart,
+        }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.directories.is_empty()
+            && self.webhooks.is_empty()
+            && !(self.query || self.log || self.store)
+            && self.needs_restart.is_empty()
+    }
+}
+
+impl NameChanges {
+    fn between(
+        old: &BTreeMap<String, Fingerprint>,
+        new: &BTreeMap<String, Fingerprint>,
+    ) -> NameChanges {
+        let mut changes = NameChanges::default();
+        for (name, fingerprint) in new {
+            let list = match old.get(name) {
+                None => &mut changes.added,
+                Some(old) if old == fingerprint => &mut changes.unchanged,
+                Some(_) => &mut changes.changed,
+            };
+            list.push(name.clone());
+        }
+        changes.removed = old.keys().filter(|name| !new.contains_key(*name)).cloned().collect();
+        changes
+    }
+
+    /// Whether every block is as it was.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+}
+
+fn directories(config: &Config) -> BTreeMap<String, Fingerprint> {
+    let fingerprint = |directory: &super::DirectoryConfig| directory.fingerprint.clone();
+    config.directories.iter().map(|(name, d)| (name.clone(), fingerprint(d))).collect()
+}
+
+/// What is fixed while the daemon runs.
+fn fixed(config: &Config) -> [(&'static str, String); 3] {
+    [
+        ("state_dir", config.state_dir.display().to_string()),
+        ("query.socket", config.query.socket.display().to_string()),
+        ("store.cache", config.store.cache_bytes.to_string()),
+    ]
+}

@@ -1,0 +1,234 @@
+//! `[directory.NAME]`: one connection to one provider.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::section::quoted;
+use super::{Fingerprint, Section, duration};
+use crate::provider::registry::Read;
+use crate::provider::{Patience, Settings};
+
+/// The table of providers: how to read each kind of `provider.KIND` block.
+pub type Kinds<'a> = &'a [(&'a str, Read)];
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// Settings of one directory.
+#[derive(Clone, Debug)]
+pub struct DirectoryConfig {
+    pub name: String,
+    pub tenant: String,
+    pub product: String,
+    pub poll: PollConfig,
+    pub limits: LimitsConfig,
+    /// Keep each object as the provider sent it.
+    pub keep_raw: bool,
+    pub provider: Arc<dyn Settings>,
+    /// Of the whole block with the secrets and files that it names.
+    pub fingerprint: Fingerprint,
+}
+
+/// When a directory is polled, and how patiently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PollConfig {
+    /// From the end of one poll to the start of the next.
+    pub min_delay: Duration,
+    /// What the delay may grow to while polls fail.
+    pub max_delay: Duration,
+    /// A directory that is read incrementally is read in full this often.
+    pub full_every: Duration,
+    pub patience: Patience,
+}
+
+/// A crawl that would remove a larger share is held for a person.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LimitsConfig {
+    pub users_removed_percent_max: f64,
+    pub groups_removed_percent_max: f64,
+    pub members_removed_percent_max: f64,
+}
+
+impl DirectoryConfig {
+    pub(super) fn read(section: &mut Section<'_>, kinds: Kinds<'_>) -> Option<DirectoryConfig> {
+        let name = section.name().to_owned();
+        let tenant = read_word(section, "tenant");
+        let product = read_word(section, "product");
+        let poll = match section.section("poll") {
+            Some(mut poll) => PollConfig::read(&mut poll),
+            None => Some(PollConfig::default()),
+        };
+        let limits = match section.section("limits") {
+            Some(mut limits) => LimitsConfig::read(&mut limits),
+            None => LimitsConfig::default(),
+        };
+        let keep_raw = section.boolean("keep_raw").unwrap_or(false);
+        let provider = read_provider(section, kinds);
+        let fingerprint = section.fingerprint();
+        Some(DirectoryConfig {
+            name,
+            tenant: tenant?,
+            product: product?,
+            poll: poll?,
+            limits,
+            keep_raw,
+            provider: provider?,
+            fingerprint,
+        })
+    }
+}
+
+impl PollConfig {
+    fn read(section: &mut Section<'_>) -> Option<PollConfig> {
+        let defaults = PollConfig::default();
+        let delays = Duration::from_millis(100)..=365 * DAY;
+        let timeouts = Duration::from_millis(100)..=DAY;
+        let min_delay = section.duration_within("min_delay", delays.clone());
+        let max_delay = section.duration_within("max_delay", delays);
+        let request = section.duration_within("request_timeout", timeouts.clone());
+        let stall = section.duration_within("stall_timeout", timeouts);
+        let full_every = section.duration_within("full_every", Duration::from_secs(1)..=365 * DAY);
+        let delays = Pair { low: "min_delay", high: "max_delay" }.order(
+            section,
+            (min_delay, max_delay),
+            (defaults.min_delay, defaults.max_delay),
+        );
+        let timeouts = Pair { low: "request_timeout", high: "stall_timeout" }.order(
+            section,
+            (request, stall),
+            (defaults.patience.request_timeout, defaults.patience.stall_timeout),
+        );
+        let ((min_delay, max_delay), (request_timeout, stall_timeout)) = (delays?, timeouts?);
+        let patience = Patience { request_timeout, stall_timeout };
+        let full_every = full_every.unwrap_or(defaults.full_every);
+        Some(PollConfig { min_delay, max_delay, full_every, patience })
+    }
+}
+
+impl Default for PollConfig {
+    fn default() -> PollConfig {
+        PollConfig {
+            min_delay: Duration::from_mins(1),
+            max_delay: Duration::from_mins(10),
+            full_every: DAY,
+            patience: Patience {
+                request_timeout: Duration::from_secs(30),
+                stall_timeout: Duration::from_mins(2),
+            },
+        }
+    }
+}
+
+impl LimitsConfig {
+    fn read(section: &mut Section<'_>) -> LimitsConfig {
+        let defaults = LimitsConfig::default();
+        let mut percent = |key, default| section.percent(key).unwrap_or(default);
+        LimitsConfig {
+            users_removed_percent_max: percent(
+                "users_removed_percent_max",
+                defaults.users_removed_percent_max,
+            ),
+            groups_removed_percent_max: percent(
+                "groups_removed_percent_max",
+                defaults.groups_removed_percent_max,
+            ),
+            members_removed_percent_max: percent(
+                "members_removed_percent_max",
+                defaults.members_removed_percent_max,
+            ),
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> LimitsConfig {
+        LimitsConfig {
+            users_removed_percent_max: 10.0,
+            groups_removed_percent_max: 10.0,
+            members_removed_percent_max: 20.0,
+        }
+    }
+}
+
+/// Two durations of which the second must not be shorter.
+struct Pair {
+    low: &'static str,
+    high: &'static str,
+}
+
+impl Pair {
+    /// A default gives way to what is written for the other.
+    fn order(
+        self,
+        section: &mut Section<'_>,
+        written: (Option<Duration>, Option<Duration>),
+        defaults: (Duration, Duration),
+    ) -> Option<(Duration, Duration)> {
+        match written {
+            (Some(low), Some(high)) if high < low => {
+                let message = format!("`{}` is shorter than `{}`", self.high, self.low);
+                let hint = format!("make it at least \"{}\"", duration::format(low));
+                section.error(self.high, message, Some(hint));
+                None
+            }
+            (Some(low), Some(high)) => Some((low, high)),
+            (Some(low), None) => Some((low, defaults.1.max(low))),
+            (None, Some(high)) => Some((defaults.0.min(high), high)),
+            (None, None) => Some(defaults),
+        }
+    }
+}
+
+/// Whether a text can name a directory, a webhook, a tenant or a product.
+pub(super) fn is_name(text: &str) -> bool {
+    const LENGTH_MAX: usize = 64;
+    (1..=LENGTH_MAX).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+}
+
+/// What [`is_name`] accepts, for people.
+pub(super) const NAME_HINT: &str = "a name has 1 to 64 letters, digits, `-` and `_`";
+
+fn read_word(section: &mut Section<'_>, key: &str) -> Option<String> {
+    if !section.has(key) {
+        return Some("default".to_owned());
+    }
+    let word = section.text(key)?;
+    if is_name(&word) {
+        return Some(word);
+    }
+    section.error(key, format!("`{key}` is not a name"), Some(NAME_HINT.to_owned()));
+    None
+}
+
+fn read_provider(section: &mut Section<'_>, kinds: Kinds<'_>) -> Option<Arc<dyn Settings>> {
+    let known = || quoted(kinds.iter().map(|(kind, _)| *kind));
+    if !section.has("provider") {
+        section.missing(
+            "provider",
+            Some(format!("write provider.KIND = {{ … }}; the kinds are {}", known())),
+        );
+        return None;
+    }
+    let mut provider = section.section("provider")?;
+    let given: Vec<_> = kinds.iter().filter(|(kind, _)| provider.has(kind)).collect();
+    match given.as_slice() {
+        [(kind, read)] => {
+            let mut block = provider.section(kind)?;
+            read(&mut block).map(Arc::from)
+        }
+        [] => {
+            if provider.keys().is_empty() {
+                provider
+                    .error_here("no provider is given", Some(format!("the kinds are {}", known())));
+            }
+            None
+        }
+        [(first, _), (second, _), ..] => {
+            let message =
+                format!("a directory has one provider; this one has `{first}` and `{second}`");
+            let hint = "give each a directory of its own".to_owned();
+            provider.error_at_key(second, message, Some(hint));
+            None
+        }
+    }
+}

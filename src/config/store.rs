@@ -1,0 +1,58 @@
+//! `[store]`: how long the past is kept.
+
+use std::time::Duration;
+
+use super::Section;
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// Settings of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Events younger than this can be read again.
+    pub journal_retention: Duration,
+    /// Questions about the past reach this far back; never shorter than the
+    /// journal, whose events are told from the history.
+    pub history_retention: Duration,
+    /// What the storage engine may keep in memory.
+    pub cache_bytes: u64,
+}
+
+impl StoreConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Option<StoreConfig> {
+        let defaults = StoreConfig::default();
+        let range = Duration::ZERO..=36_500 * DAY;
+        let journal = section.duration_within("journal_retention", range.clone());
+        let history = section.duration_within("history_retention", range);
+        let cache = section.size("cache").unwrap_or(defaults.cache_bytes);
+        if cache < 1 << 20 {
+            section.error("cache", "`cache` must be at least 1MiB", None);
+            return None;
+        }
+        if let (Some(journal), Some(history)) = (journal, history)
+            && history < journal
+        {
+            let message = "`history_retention` must not be shorter than `journal_retention`";
+            let hint = "events are told from the history".to_owned();
+            section.error("history_retention", message, Some(hint));
+            return None;
+        }
+        let journal_retention =
+            journal.unwrap_or(defaults.journal_retention.min(history.unwrap_or(Duration::MAX)));
+        Some(StoreConfig {
+            journal_retention,
+            history_retention: history.unwrap_or(defaults.history_retention.max(journal_retention)),
+            cache_bytes: cache,
+        })
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> StoreConfig {
+        StoreConfig {
+            journal_retention: 30 * DAY,
+            history_retention: 90 * DAY,
+            cache_bytes: 32 << 20,
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The whole configuration: defaults, cross-checks, the example, reloads.
+
+use std::time::Duration;
+
+use super::*;
+use crate::provider::{Directory, Patience, Settings};
+
+#[derive(Debug)]
+struct Fake;
+
+impl Settings for Fake {
+    fn kind(&self) -> &'static str {
+        "fake"
+    }
+
+    fn origin(&self) -> String {
+        "nowhere".to_owned()
+    }
+
+    fn fingerprint(&self) -> String {
+        String::new()
+    }
+
+    fn open(&self, _: Patience) -> Box<dyn Directory> {
+        unreachable!("no test of the configuration crawls")
+    }
+}
+
+fn fake(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
+    section.secret("password");
+    section.required_text("host").map(|_| Box::new(Fake) as Box<dyn Settings>)
+}
+
+const KINDS: Kinds<'static> = &[("fake", fake), ("other", fake)];
+
+fn read(text: &str) -> Result<Config, Report> {
+    let variable = |name: &str| (name == "TOKEN").then(|| "t0ken".into());
+    let surroundings = Surroundings::new("/base".into(), &variable);
+    section::read("rosterd.toml", text, &surroundings, |root| Config::read(root, KINDS))
+}
+
+fn check(text: &str, expected: &str) {
+    let report = read(text).map_or_else(|report| report.to_string(), |_| "no mistake".to_owned());
+    assert_eq!(report, expected, "\n--- got\n{report}\n");
+}
+
+const MINIMAL: &str = "directory.a.provider.fake.host = \"h\"\n";
+
+#[test]
+fn a_minimal_file_has_the_documented_defaults() {
+    let config = read(MINIMAL).unwrap();
+    assert_eq!(config.state_dir, Path::new("/var/lib/rosterd"));
+    assert_eq!(config.query, QueryConfig::default());
+    assert_eq!(config.log, LogConfig { format: LogFormat::Text, filter: "info".to_owned() });
+    assert_eq!(config.store, StoreConfig::default());
+    let directory = &config.directories["a"];
+    assert_eq!((directory.tenant.as_str(), directory.product.as_str()), ("default", "default"));
+    assert_eq!(directory.poll, PollConfig::default());
+    assert_eq!(directory.limits, LimitsConfig::default());
+    assert!(!directory.keep_raw);
+}
+
+#[test]
+fn every_setting_arrives() {
+    let config = read(
+        r#"
+state_dir = "state"
+[query]
+socket = "./query.sock"
+mode = "0600"
+group = "www"
+listen = "[::1]:7411"
+token.env = "TOKEN"
+connections_max = 7
+[log]
+format = "json"
+level = "info,rosterd::sync=debug"
+[store]
+journal_retention = "100d"
+cache = "64MiB"
+[directory.a]
+tenant = "t"
+product = "p"
+poll = { min_delay = "100ms", max_delay = "1s", request_timeout = "5s", stall_timeout = "6s", full_every = "1h" }
+limits = { users_removed_percent_max = 1, groups_removed_percent_max = 2.5, members_removed_percent_max = 100 }
+keep_raw = true
+provider.fake = { host = "h", password = { env = "TOKEN" } }
+"#,
+    )
+    .unwrap();
+    assert_eq!(config.state_dir, Path::new("/base/state"));
+    assert_eq!(config.query.socket, Path::new("/base/./query.sock"));
+    assert_eq!((config.query.mode, config.query.connections_max), (0o600, 7));
+    assert_eq!(config.query.listen.unwrap().token.expose(), "t0ken");
+    assert_eq!(config.log.filter, "info,rosterd::sync=debug");
+    let days = |n: u64| Duration::from_hours(24 * n);
+    assert_eq!(config.store.journal_retention, days(100));
+    assert_eq!(config.store.history_retention, days(100));
+    let poll = config.directories["a"].poll;
+    assert_eq!(poll.min_delay, Duration::from_millis(100));
+    assert_eq!(poll.patience.stall_timeout, Duration::from_secs(6));
+    assert_eq!(config.directories["a"].limits.groups_removed_percent_max, 2.5);
+    assert!(config.directories["a"].keep_raw);
+}
+
+#[test]
+fn a_default_gives_way_to_what_is_written() {
+    let delays = |text: &str| {
+        let config = read(&format!("{MINIMAL}directory.a.poll.{text}")).unwrap();
+        let poll = config.directories["a"].poll;
+        (poll.min_delay.as_secs(), poll.max_delay.as_secs())
+    };
+    assert_eq!(delays("min_delay = \"1h\""), (3600, 3600));
+    assert_eq!(delays("max_delay = \"5s\""), (5, 5));
+}
+
+#[test]
+fn cross_checks_point_at_the_value() {
+    check(
+        r#"[query]
+listen = "0.0.0.0:80"
+mode = "0999"
+[store]
+journal_retention = "2d"
+history_retention = "1d"
+[log]
+level = "loud"
+[directory.a]
+poll = { min_delay = "5m", max_delay = "1m", stall_timeout = "10ms" }
+provider = { fake = { host = "h" }, other = { host = "h" } }
+[directory."b/c"]
+tenant = ""
+[directory.d]
+provider.fkae = { host = "h" }
+"#,
+        r#"error: `listen` needs a `token`
+ --> rosterd.toml:2:10
+  |
+2 | listen = "0.0.0.0:80"
+  |          ^^^^^^^^^^^^
+  |
+  = hint: whoever reaches the port may ask; add token = { file = "…" }
+
+error: `listen` must be a loopback address
+ --> rosterd.toml:2:10
+  |
+2 | listen = "0.0.0.0:80"
+  |          ^^^^^^^^^^^^
+  |
+  = hint: put a proxy that checks who asks in front of it
+
+error: `mode` is not a file mode
+ --> rosterd.toml:3:8
+  |
+3 | mode = "0999"
+  |        ^^^^^^
+  |
+  = hint: write it in octal, like "0660"
+
+error: `history_retention` must not be shorter than `journal_retention`
+ --> rosterd.toml:6:21
+  |
+6 | history_retention = "1d"
+  |                     ^^^^
+  |
+  = hint: events are told from the history
+
+error: `loud` is not a level
+ --> rosterd.toml:8:9
+  |
+8 | level = "loud"
+  |         ^^^^^^
+  |
+  = hint: write one of "error", "warn", "info", "debug", "trace" and "off", or a filter like "info,rosterd::sync=debug"
+
+error: `max_delay` is shorter than `min_delay`
+  --> rosterd.toml:10:40
+   |
+10 | poll = { min_delay = "5m", max_delay = "1m", stall_timeout = "10ms" }
+   |                                        ^^^^
+   |
+   = hint: make it at least "5m"
+
+error: `stall_timeout` must be between 100ms and 1d
+  --> rosterd.toml:10:62
+   |
+10 | poll = { min_delay = "5m", max_delay = "1m", stall_timeout = "10ms" }
+   |                                                              ^^^^^^
+
+error: a directory has one provider; this one has `fake` and `other`
+  --> rosterd.toml:11:37
+   |
+11 | provider = { fake = { host = "h" }, other = { host = "h" } }
+   |                                     ^^^^^
+   |
+   = hint: give each a directory of its own
+
+error: `b/c` is not a name
+  --> rosterd.toml:12:12
+   |
+12 | [directory."b/c"]
+   |            ^^^^^
+   |
+   = hint: a name has 1 to 64 letters, digits, `-` and `_`
+
+error: `provider` is missing in `directory.b/c`
+  --> rosterd.toml:12:12
+   |
+12 | [directory."b/c"]
+   |            ^^^^^
+   |
+   = hint: write provider.KIND = { … }; the kinds are "fake" and "other"
+
+error: `tenant` is not a name
+  --> rosterd.toml:13:10
+   |
+13 | tenant = ""
+   |          ^^
+   |
+   = hint: a name has 1 to 64 letters, digits, `-` and `_`
+
+error: unknown key `fkae` in `directory.d.provider`
+  --> rosterd.toml:15:10
+   |
+15 | provider.fkae = { host = "h" }
+   |          ^^^^
+   |
+   = hint: did you mean `fake`?"#,
+    );
+}
+
+#[test]
+fn a_port_needs_a_token() {
+    check(
+        &format!("{MINIMAL}query.listen = \"127.0.0.1:80\"\n"),
+        r#"error: `listen` needs a `token`
+ --> rosterd.toml:2:16
+  |
+2 | query.listen = "127.0.0.1:80"
+  |                ^^^^^^^^^^^^^^
+  |
+  = hint: whoever reaches the port may ask; add token = { file = "…" }"#,
+    );
+}
+
+#[test]
+fn a_file_without_directories_is_refused() {
+    check(
+        "",
+        r#"error: `directory` is missing
+--> rosterd.toml
+ = hint: add a block [directory.NAME]"#,
+    );
+    check(
+        "directory = {}\n",
+        r#"error: `directory` is missing
+--> rosterd.toml
+ = hint: add a block [directory.NAME]"#,
+    );
+}
+
+#[test]
+fn a_reload_knows_what_changed() {
+    let old = "state_dir = \"/a\"\n[directory.a.provider.fake]\nhost = \"h\"\n\
+               [directory.b.provider.fake]\nhost = \"h\"\n[directory.c.provider.fake]\nhost = \"h\"\n";
+    let new = "state_dir = \"/b\"\nlog.level = \"warn\"\nquery.mode = \"0600\"\n\
+               [directory.a.provider.fake]\nhost = 'h' # the same\n\
+               [directory.b.provider.fake]\nhost = \"i\"\n[directory.d.provider.fake]\nhost = \"h\"\n";
+    let (old, new) = (read(old).unwrap(), read(new).unwrap());
+    let changes = Changes::between(&old, &new);
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        changes.directories,
+        NameChanges {
+            added: names(&["d"]),
+            removed: names(&["c"]),
+            changed: names(&["b"]),
+            unchanged: names(&["a"]),
+        }
+    );
+    assert_eq!((changes.query, changes.log, changes.store), (true, true, false));
+    assert_eq!(changes.needs_restart, ["state_dir"]);
+    assert!(Changes::between(&old, &old).is_empty());
+}
+
+#[test]
+fn a_client_finds_the_socket_in_a_file_it_may_not_read_the_secrets_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rosterd.toml");
+    std::fs::write(&path, "[query]\nsocket = \"q.sock\"\ntoken.file = \"/root/x\"\n[[[").unwrap();
+    assert_eq!(socket_of(&path), folder.path().join("q.sock"));
+    assert_eq!(socket_of(Path::new("/nowhere")), Path::new(DEFAULT_SOCKET));
+}
+
+#[test]
+fn rust_log_wins_over_the_file() {
+    let filter =
+        |variable: Option<&str>| LogConfig::default().overridden(variable.map(Into::into)).filter;
+    assert_eq!(filter(None), "info");
+    assert_eq!(filter(Some("debug,sled=off")), "debug,sled=off");
+    assert_eq!(filter(Some("")), "info");
+    assert_eq!(filter(Some("loud")), "info");
+}
