@@ -21,6 +21,7 @@
 //! [`clock`] reads the time. `tests/suite/tidy.rs` holds the code to that.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod index;

@@ -1,1 +1,5 @@
-fn main() {}
+//! Arguments to exit code.
+
+fn main() -> std::process::ExitCode {
+    rosterd::cli::main()
+}

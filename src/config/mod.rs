@@ -24,7 +24,7 @@ pub use log::{LogConfig, LogFormat};
 pub use query::{DEFAULT_SOCKET, Listen, QueryConfig};
 pub use report::{Mistake, Place, Report};
 pub use section::Section;
-pub use source::{File, Surroundings};
+pub use source::{File, Surroundings, variable};
 pub use store::StoreConfig;
 
 use std::collections::BTreeMap;
@@ -86,17 +86,18 @@ impl Config {
 }
 
 /// The query socket that a configuration file names, for clients: they may
-/// not be allowed to read the secrets that the rest of it names.
+/// not be allowed to read the secrets that the rest of it names, so nothing
+/// else of it is looked at.
 ///
-/// A file that cannot be read or understood means the default.
-pub fn socket_of(path: &Path) -> PathBuf {
-    let text = source::read_file(path).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let named = text.and_then(|text| {
-        let (table, _) = toml::de::DeTable::parse_recoverable(&text);
-        let query = table.get_ref().get("query")?.get_ref().get("socket")?;
-        Some(Surroundings::of_file(path).path(query.get_ref().as_str()?))
-    });
-    named.unwrap_or_else(|| DEFAULT_SOCKET.into())
+/// # Errors
+/// Why the file cannot be read, as a fragment.
+pub fn socket_of(path: &Path) -> Result<PathBuf, String> {
+    let bytes = source::read_file(path)?;
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let (table, _) = toml::de::DeTable::parse_recoverable(&text);
+    let query = table.get_ref().get("query").and_then(|query| query.get_ref().as_table());
+    let socket = query.and_then(|query| query.get("socket")?.get_ref().as_str());
+    Ok(socket.map_or(DEFAULT_SOCKET.into(), |socket| Surroundings::of_file(path).path(socket)))
 }
 
 fn read_directories(

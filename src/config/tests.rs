@@ -288,8 +288,10 @@ fn a_client_finds_the_socket_in_a_file_it_may_not_read_the_secrets_of() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rosterd.toml");
     std::fs::write(&path, "[query]\nsocket = \"q.sock\"\ntoken.file = \"/root/x\"\n[[[").unwrap();
-    assert_eq!(socket_of(&path), folder.path().join("q.sock"));
-    assert_eq!(socket_of(Path::new("/nowhere")), Path::new(DEFAULT_SOCKET));
+    assert_eq!(socket_of(&path), Ok(folder.path().join("q.sock")));
+    std::fs::write(&path, "").unwrap();
+    assert_eq!(socket_of(&path), Ok(DEFAULT_SOCKET.into()));
+    assert_eq!(socket_of(Path::new("/nowhere")), Err("no such file".to_owned()));
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! `rosterd check`: is the configuration right?
+
+use std::io::IsTerminal;
+
+use serde_json::{Value, json};
+
+use super::{Context, Exit, Failure, Paint, Table};
+use crate::config::{Config, Report};
+
+pub(super) fn run(context: &mut Context) -> Result<Exit, Failure> {
+    match Config::load(&context.config()) {
+        Ok(config) => valid(context, &config),
+        Err(report) => mistaken(context, &report),
+    }
+}
+
+fn valid(context: &mut Context, config: &Config) -> Result<Exit, Failure> {
+    let path = context.config().display().to_string();
+    let output = &mut context.output;
+    if output.is_json() {
+        output
+            .json(&json!({ "valid": true, "config": path, "directories": directories(config) }))?;
+        return Ok(Exit::Yes);
+    }
+    output.line(&format!("{path} is {}", output.paint(Paint::Good, "valid")))?;
+    let mut table = Table::new(["DIRECTORY", "PROVIDER", "ORIGIN"]);
+    for directory in config.directories.values() {
+        let provider = &directory.provider;
+        table.row([directory.name.as_str(), provider.kind(), &provider.origin()]);
+    }
+    output.table(&table)?;
+    Ok(Exit::Yes)
+}
+
+fn directories(config: &Config) -> Vec<Value> {
+    let describe = |directory: &crate::config::DirectoryConfig| {
+        json!({
+            "name": directory.name,
+            "tenant": directory.tenant,
+            "product": directory.product,
+            "provider": directory.provider.kind(),
+            "origin": directory.provider.origin(),
+        })
+    };
+    config.directories.values().map(describe).collect()
+}
+
+fn mistaken(context: &mut Context, report: &Report) -> Result<Exit, Failure> {
+    if context.output.is_json() {
+        context.output.json(&as_json(report))?;
+        return Ok(Exit::No);
+    }
+    let is_styled = context.output.is_styled() && std::io::stderr().is_terminal();
+    let count = match report.mistakes().len() {
+        1 => "1 mistake".to_owned(),
+        count => format!("{count} mistakes"),
+    };
+    eprintln!("{}\n\n{count} in {}", report.render(is_styled), report.path());
+    Ok(Exit::No)
+}
+
+fn as_json(report: &Report) -> Value {
+    let mistakes: Vec<Value> = report
+        .mistakes()
+        .iter()
+        .map(|mistake| {
+            json!({
+                "line": mistake.place.map(|place| place.line),
+                "column": mistake.place.map(|place| place.column),
+                "message": mistake.message,
+                "hint": mistake.hint,
+            })
+        })
+        .collect();
+    json!({ "valid": false, "config": report.path(), "mistakes": mistakes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::section;
+
+    #[test]
+    fn mistakes_are_told_to_machines_with_their_places() {
+        let report = section::read_text("a = 1", |_| Some(())).unwrap_err();
+        assert_eq!(
+            as_json(&report),
+            json!({ "valid": false, "config": "config.toml", "mistakes": [
+                { "line": 1, "column": 1, "message": "unknown key `a`", "hint": null },
+            ] })
+        );
+    }
+}

@@ -1,0 +1,166 @@
+//! The command: one file for each of its words.
+//!
+//! A new word is a file with `Arguments` and `run`, a line in [`Command`] and
+//! a line in [`Command::run`].
+//!
+//! | Exit code | Means |
+//! |---|---|
+//! | 0 | done, or *yes* |
+//! | 1 | *no*: not a member, not a valid configuration |
+//! | 2 | it could not be done or told; the reason is on standard error |
+
+mod check;
+mod completions;
+mod failure;
+mod man;
+mod output;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use failure::Failure;
+pub use output::{Output, Paint, Table, printable};
+
+use crate::config;
+
+/// Keeps a faithful, local, queryable copy of the users, groups and
+/// memberships of identity providers, and tells others what changed.
+#[derive(Debug, Parser)]
+#[command(name = "rosterd", version, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// The configuration file [default: /etc/rosterd/rosterd.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The query socket of the daemon [default: what the configuration says]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the configuration and show every mistake in it
+    Check,
+    /// Print a completion script for a shell
+    Completions(completions::Arguments),
+    /// Print the manual page, or write all of them
+    Man(man::Arguments),
+}
+
+impl Command {
+    fn run(self, context: &mut Context) -> Result<Exit, Failure> {
+        match self {
+            Command::Check => check::run(context),
+            Command::Completions(arguments) => completions::run(arguments, context),
+            Command::Man(arguments) => man::run(arguments, context),
+        }
+    }
+}
+
+/// What every word of the command may use.
+#[derive(Debug)]
+pub struct Context {
+    config: Option<PathBuf>,
+    socket: Option<PathBuf>,
+    /// Where results go. Complaints go to standard error as a [`Failure`].
+    pub output: Output,
+}
+
+impl Context {
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| config::DEFAULT_PATH.into())
+    }
+
+    /// The daemon's query socket: as told, or as the configuration says.
+    ///
+    /// # Errors
+    /// When a configuration file was named and cannot be read.
+    pub fn socket(&self) -> Result<PathBuf, Failure> {
+        match (&self.socket, &self.config) {
+            (Some(socket), _) => Ok(socket.clone()),
+            (None, Some(config)) => config::socket_of(config).map_err(|reason| {
+                Failure::new(format!("cannot read {}: {reason}", config.display()))
+                    .hint("name the socket with --socket")
+            }),
+            (None, None) => Ok(config::socket_of(self.config().as_path())
+                .unwrap_or_else(|_| config::DEFAULT_SOCKET.into())),
+        }
+    }
+}
+
+/// How a word of the command ended, when it did its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or the answer is yes.
+    Yes,
+    /// The answer is no.
+    No,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        match exit {
+            Exit::Yes => ExitCode::SUCCESS,
+            Exit::No => ExitCode::from(1),
+        }
+    }
+}
+
+/// Reads the arguments of the process and does what they say.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let global = arguments.global;
+    let output = Output::to_stdout(global.json);
+    let mut context = Context { config: global.config, socket: global.socket, output };
+    match arguments.command.run(&mut context) {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.tell(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn global_arguments_may_stand_behind_the_word() {
+        let arguments = Arguments::try_parse_from(["rosterd", "check", "--config", "x", "--json"]);
+        let global = arguments.unwrap().global;
+        assert_eq!((global.config, global.json), (Some("x".into()), true));
+    }
+
+    #[test]
+    fn a_named_configuration_must_be_readable_to_find_the_socket() {
+        let context = |config: Option<&str>, socket: Option<&str>| Context {
+            config: config.map(Into::into),
+            socket: socket.map(Into::into),
+            output: Output::to_stdout(false),
+        };
+        assert_eq!(context(Some("/no"), Some("s")).socket().unwrap(), PathBuf::from("s"));
+        let failure = context(Some("/no"), None).socket().unwrap_err();
+        assert_eq!(
+            failure.to_string(),
+            "cannot read /no: no such file\nhint: name the socket with --socket"
+        );
+    }
+}
