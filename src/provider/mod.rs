@@ -4,6 +4,7 @@
 //! everything. It never sees what was committed before; comparing is the work
 //! of `sync`.
 
+pub mod bundle;
 pub mod registry;
 
 use std::time::Duration;

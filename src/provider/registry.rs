@@ -1,10 +1,15 @@
 //! The kinds of providers: one line each.
 
-use super::Settings;
+use super::{Settings, bundle};
 use crate::config::Section;
 
 /// Reads the `provider.KIND` block of a directory; `None` when it noted a mistake.
 pub type Read = fn(&mut Section<'_>) -> Option<Box<dyn Settings>>;
 
 /// Every kind by the name of its block.
-pub const KINDS: &[(&str, Read)] = &[];
+pub const KINDS: &[(&str, Read)] =
+    &[("bundle", |section| boxed(bundle::BundleConfig::read(section)))];
+
+fn boxed(settings: Option<impl Settings + 'static>) -> Option<Box<dyn Settings>> {
+    settings.map(|settings| Box::new(settings) as Box<dyn Settings>)
+}

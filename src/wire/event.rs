@@ -1,11 +1,10 @@
 //! One entry of the journal as JSON: the body of a webhook and of the feed.
 
-use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::{AttributesBody, GroupBody, MemberBody, UserBody, ValueBody};
+use super::{AttributesBody, GroupBody, UserBody};
 use crate::clock::Timestamp;
-use crate::model::{Attributes, Event, Group, MemberObject, Payload, Previous, User, Value};
+use crate::model::{Attributes, Event, Group, MemberObject, Payload, Previous, User};
 
 /// `{"id": "evt_…", "seq": …, "type": …, "occurred_at": …, "tenant": …,
 /// "product": …, "directory": …, "data": {…}}`
@@ -71,7 +70,7 @@ pub enum DataBody<'a> {
     },
     GroupGroup {
         group: GroupBody<'a>,
-        member: MemberBody<'a>,
+        member: GroupBody<'a>,
     },
     Directory(AttributesBody<'a>),
 }
@@ -90,7 +89,7 @@ impl<'a> From<&'a Payload> for DataBody<'a> {
             Payload::Membership { group, member: MemberObject::User(user) } => {
                 DataBody::GroupUser { group: group.into(), user: user.into() }
             }
-            Payload::Membership { group, member } => {
+            Payload::Membership { group, member: MemberObject::Group(member) } => {
                 DataBody::GroupGroup { group: group.into(), member: member.into() }
             }
             Payload::Directory { details } => DataBody::Directory(AttributesBody(details)),
@@ -98,8 +97,8 @@ impl<'a> From<&'a Payload> for DataBody<'a> {
     }
 }
 
-/// The changed fields of an object as they were; `null` where there was
-/// nothing. `attributes` holds only the attributes that changed.
+/// The changed fields of an object as they were; `null` where a field was left
+/// out. `attributes` is one field, and told whole.
 #[derive(Clone, Debug, Default)]
 pub struct PreviousBody<'a> {
     fields: Vec<(&'static str, Old<'a>)>,
@@ -153,16 +152,9 @@ impl<'a> PreviousBody<'a> {
     }
 
     fn attributes(&mut self, old: &'a Attributes, new: &Attributes) {
-        if old == new {
-            return;
+        if old != new {
+            self.fields.push(("attributes", Old::Attributes(old)));
         }
-        let changed = old.iter().filter(|(name, value)| new.get(*name) != Some(value));
-        let came = new.keys().filter(|name| !old.contains_key(*name));
-        let mut rows: Vec<(String, Option<&'a Value>)> =
-            changed.map(|(name, value)| (name.clone(), Some(value))).collect();
-        rows.extend(came.map(|name| (name.clone(), None)));
-        rows.sort_by(|a, b| a.0.cmp(&b.0));
-        self.fields.push(("attributes", Old::Attributes(rows)));
     }
 }
 
@@ -178,23 +170,18 @@ enum Old<'a> {
     Bool(bool),
     Text(&'a str),
     Texts(&'a [String]),
-    Attributes(Vec<(String, Option<&'a Value>)>),
+    Attributes(&'a Attributes),
 }
 
 impl Serialize for Old<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Old::Nothing => serializer.serialize_none(),
+            Old::Nothing | Old::Texts([]) => serializer.serialize_none(),
+            Old::Attributes(values) if values.is_empty() => serializer.serialize_none(),
             Old::Bool(value) => serializer.serialize_bool(*value),
             Old::Text(value) => serializer.serialize_str(value),
             Old::Texts(values) => serializer.collect_seq(values.iter()),
-            Old::Attributes(rows) => {
-                let mut map = serializer.serialize_map(Some(rows.len()))?;
-                for (name, value) in rows {
-                    map.serialize_entry(name, &value.map(ValueBody))?;
-                }
-                map.end()
-            }
+            Old::Attributes(values) => AttributesBody(values).serialize(serializer),
         }
     }
 }
@@ -206,7 +193,7 @@ fn rfc_3339<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::EventKind;
+    use crate::model::{EventKind, Value};
 
     fn event(kind: EventKind, payload: Payload) -> Event {
         Event {
@@ -249,7 +236,7 @@ mod tests {
         check(
             EventKind::GroupGroupAdded,
             Payload::Membership { group: group("g1"), member: MemberObject::Group(group("g2")) },
-            r#"{"group":{"id":"g1","name":"Ops"},"member":{"kind":"group","id":"g2","name":"Ops"}}"#,
+            r#"{"group":{"id":"g1","name":"Ops"},"member":{"id":"g2","name":"Ops"}}"#,
         );
     }
 
@@ -269,7 +256,7 @@ mod tests {
         check(
             EventKind::UserUpdated,
             Payload::User { user: new, previous: Some(Previous(old)) },
-            r#"{"user":{"id":"u1","username":"ada","active":false,"title":"Dr","attributes":{"b":"x","c":true}},"previous":{"email":"old@x","emails":["old@x"],"active":true,"title":null,"attributes":{"a":1,"c":null}}}"#,
+            r#"{"user":{"id":"u1","username":"ada","active":false,"title":"Dr","attributes":{"b":"x","c":true}},"previous":{"email":"old@x","emails":["old@x"],"active":true,"title":null,"attributes":{"a":1,"b":"x"}}}"#,
         );
     }
 
