@@ -20,8 +20,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use crate::printable::printable;
 pub use failure::Failure;
-pub use output::{Output, Paint, Table, printable};
+pub use output::{Output, Paint, Table};
 
 use crate::config;
 

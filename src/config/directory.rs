@@ -21,8 +21,6 @@ pub struct DirectoryConfig {
     pub product: String,
     pub poll: PollConfig,
     pub limits: LimitsConfig,
-    /// Keep each object as the provider sent it.
-    pub keep_raw: bool,
     pub provider: Arc<dyn Settings>,
     /// Of the whole block with the secrets and files that it names.
     pub fingerprint: Fingerprint,
@@ -61,7 +59,6 @@ impl DirectoryConfig {
             Some(mut limits) => LimitsConfig::read(&mut limits),
             None => LimitsConfig::default(),
         };
-        let keep_raw = section.boolean("keep_raw").unwrap_or(false);
         let provider = read_provider(section, kinds);
         let fingerprint = section.fingerprint();
         Some(DirectoryConfig {
@@ -70,7 +67,6 @@ impl DirectoryConfig {
             product: product?,
             poll: poll?,
             limits,
-            keep_raw,
             provider: provider?,
             fingerprint,
         })
@@ -200,7 +196,9 @@ fn read_word(section: &mut Section<'_>, key: &str) -> Option<String> {
     None
 }
 
+/// `keep_raw` is for the provider; it may stand in either block.
 fn read_provider(section: &mut Section<'_>, kinds: Kinds<'_>) -> Option<Arc<dyn Settings>> {
+    let keep_raw = section.boolean("keep_raw").unwrap_or(false);
     let known = || quoted(kinds.iter().map(|(kind, _)| *kind));
     if !section.has("provider") {
         section.missing(
@@ -214,7 +212,12 @@ fn read_provider(section: &mut Section<'_>, kinds: Kinds<'_>) -> Option<Arc<dyn 
     match given.as_slice() {
         [(kind, read)] => {
             let mut block = provider.section(kind)?;
-            read(&mut block).map(Arc::from)
+            block.inherit("keep_raw", keep_raw);
+            let settings = read(&mut block);
+            if keep_raw && !block.was_asked("keep_raw") {
+                section.error("keep_raw", format!("`{kind}` has no raw objects to keep"), None);
+            }
+            settings.map(Arc::from)
         }
         [] => {
             if provider.keys().is_empty() {

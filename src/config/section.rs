@@ -139,6 +139,8 @@ pub struct Section<'a> {
     /// Where its name stands.
     span: Range<usize>,
     asked: Vec<Asked>,
+    /// Flags that an enclosing table sets for this one.
+    inherited: Vec<(&'static str, bool)>,
 }
 
 /// What all sections of one file share.
@@ -169,7 +171,7 @@ impl<'a> Section<'a> {
         path: Vec<Step>,
         span: Range<usize>,
     ) -> Section<'a> {
-        Section { reading, table, path, span, asked: Vec::new() }
+        Section { reading, table, path, span, asked: Vec::new(), inherited: Vec::new() }
     }
 
     /// The last part of its dotted name: the name of a directory, say.
@@ -245,6 +247,16 @@ impl<'a> Section<'a> {
         let message = format!("`{key}` is missing{what}");
         let span = self.header();
         self.note(span, message, hint, NoteKind::Missing);
+    }
+
+    /// Gives a flag a value for when this table does not set it.
+    pub(super) fn inherit(&mut self, key: &'static str, value: bool) {
+        self.inherited.push((key, value));
+    }
+
+    /// Whether somebody asked for this key.
+    pub(super) fn was_asked(&self, key: &str) -> bool {
+        self.asked.iter().any(|asked| asked.key == key)
     }
 
     /// A digest of everything this table says, with the secrets and files that

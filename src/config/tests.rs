@@ -6,7 +6,7 @@ use super::*;
 use crate::provider::{Directory, Patience, Settings};
 
 #[derive(Debug)]
-struct Fake;
+struct Fake(String);
 
 impl Settings for Fake {
     fn kind(&self) -> &'static str {
@@ -14,7 +14,7 @@ impl Settings for Fake {
     }
 
     fn origin(&self) -> String {
-        "nowhere".to_owned()
+        self.0.clone()
     }
 
     fn fingerprint(&self) -> String {
@@ -28,10 +28,16 @@ impl Settings for Fake {
 
 fn fake(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
     section.secret("password");
-    section.required_text("host").map(|_| Box::new(Fake) as Box<dyn Settings>)
+    let raw = if section.boolean("keep_raw") == Some(true) { " raw" } else { "" };
+    let host = section.required_text("host")?;
+    Some(Box::new(Fake(format!("{host}{raw}"))))
 }
 
-const KINDS: Kinds<'static> = &[("fake", fake), ("other", fake)];
+fn rawless(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
+    Some(Box::new(Fake(section.required_text("host")?)))
+}
+
+const KINDS: Kinds<'static> = &[("fake", fake), ("other", rawless)];
 
 fn read(text: &str) -> Result<Config, Report> {
     let variable = |name: &str| (name == "TOKEN").then(|| "t0ken".into());
@@ -57,7 +63,6 @@ fn a_minimal_file_has_the_documented_defaults() {
     assert_eq!((directory.tenant.as_str(), directory.product.as_str()), ("default", "default"));
     assert_eq!(directory.poll, PollConfig::default());
     assert_eq!(directory.limits, LimitsConfig::default());
-    assert!(!directory.keep_raw);
 }
 
 #[test]
@@ -100,7 +105,7 @@ provider.fake = { host = "h", password = { env = "TOKEN" } }
     assert_eq!(poll.min_delay, Duration::from_millis(100));
     assert_eq!(poll.patience.stall_timeout, Duration::from_secs(6));
     assert_eq!(config.directories["a"].limits.groups_removed_percent_max, 2.5);
-    assert!(config.directories["a"].keep_raw);
+    assert_eq!(config.directories["a"].provider.origin(), "h raw");
 }
 
 #[test]
@@ -241,6 +246,15 @@ fn a_port_needs_a_token() {
   |
   = hint: whoever reaches the port may ask; add token = { file = "…" }"#,
     );
+}
+
+#[test]
+fn raw_objects_cannot_be_kept_where_there_are_none() {
+    check("[directory.a]\nkeep_raw = true\nprovider.other.host = \"h\"\n", r#"error: `other` has no raw objects to keep
+ --> rosterd.toml:2:12
+  |
+2 | keep_raw = true
+  |            ^^^^"#);
 }
 
 #[test]

@@ -49,7 +49,10 @@ impl Section<'_> {
 
     /// `true` or `false`.
     pub fn boolean(&mut self, key: &str) -> Option<bool> {
-        let value = self.value(key)?.get_ref().as_bool();
+        let Some(value) = self.value(key) else {
+            return self.inherited.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+        };
+        let value = value.get_ref().as_bool();
         if value.is_none() {
             self.wrong_type(key, "true or false");
         }
