@@ -5,6 +5,7 @@
 //! of `sync`.
 
 pub mod bundle;
+pub mod ldap;
 pub mod registry;
 
 use std::time::Duration;
