@@ -7,27 +7,17 @@ use crate::harness::daemon::Daemon;
 use crate::harness::story::story;
 use crate::harness::write;
 
-/// A directory of files with this many users, all in one group.
+/// A file with this many users, all in one group, replaced in one move.
 fn roster(daemon: &Daemon, users: usize) {
-    let dir = daemon.dir().join("roster");
-    std::fs::create_dir_all(&dir).unwrap();
-    let user = |n: &usize| json!({"id": format!("u{n}"), "username": format!("u{n}")});
-    let all: Vec<usize> = (0..users).collect();
-    let members = all.iter().map(|n| json!({"group": "g", "user": format!("u{n}")}));
-    let files = [
-        ("users.json", all.iter().map(user).collect::<Value>()),
-        ("groups.json", json!([{"id": "g", "name": "crew"}])),
-        ("memberships.json", members.collect::<Value>()),
-    ];
-    // Replaced as a whole, so that no poll sees half of it.
-    let fresh = daemon.dir().join(format!("roster-{users}"));
-    let _old = std::fs::remove_dir_all(&fresh);
-    std::fs::create_dir(&fresh).unwrap();
-    for (name, value) in files {
-        write(fresh.join(name), value.to_string());
-    }
-    std::fs::remove_dir_all(&dir).unwrap();
-    std::fs::rename(fresh, dir).unwrap();
+    let user = |n: usize| json!({"id": format!("u{n}"), "username": format!("u{n}")});
+    let members: Vec<String> = (0..users).map(|n| format!("u{n}")).collect();
+    let bundle = json!({
+        "users": (0..users).map(user).collect::<Value>(),
+        "groups": [{"id": "g", "name": "crew"}],
+        "memberships": [{"group": "g", "users": members}],
+    });
+    let fresh = write(daemon.dir().join("fresh.json"), bundle.to_string());
+    std::fs::rename(fresh, daemon.dir().join("roster.json")).unwrap();
 }
 
 fn started() -> Daemon {
@@ -36,7 +26,7 @@ fn started() -> Daemon {
     daemon.configure(&format!(
         "[directory.corp]\npoll = {{ min_delay = \"1h\", max_delay = \"1h\" }}\n\
          provider.bundle = {{ path = \"{}\" }}\n",
-        daemon.dir().join("roster").display()
+        daemon.dir().join("roster.json").display()
     ));
     daemon.resume();
     daemon.wait_ready();

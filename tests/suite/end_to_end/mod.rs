@@ -2,6 +2,7 @@
 //! what receivers are told.
 
 mod active_directory;
+mod command;
 mod crash;
 mod frozen;
 mod guard;
@@ -12,12 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::SystemTime;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::daemon::Daemon;
 use crate::harness::fold::Fold;
 use crate::harness::samba::SambaAd;
 use crate::harness::slapd::Slapd;
+use crate::harness::write;
 
 /// A directory block for an OpenLDAP. Polls only when asked: the delay is long.
 fn openldap(name: &str, slapd: &Slapd) -> String {
@@ -45,6 +47,24 @@ fn active_directory(name: &str, samba: &SambaAd) -> String {
         samba.admin().0,
         samba.secret().display(),
         samba.ca().display()
+    )
+}
+
+/// A directory of one file: ada is in crew, crew is in all.
+fn bundle(daemon: &Daemon, name: &str) -> String {
+    let content = json!({
+        "users": [
+            {"id": "a", "username": "ada", "email": "ada@example.org"},
+            {"id": "b", "username": "bob", "active": false},
+        ],
+        "groups": [{"id": "c", "name": "crew"}, {"id": "d", "name": "all"}],
+        "memberships": [{"group": "c", "user": "a"}, {"group": "d", "member_group": "c"}],
+    });
+    let path = write(daemon.dir().join(format!("{name}.json")), content.to_string());
+    format!(
+        "[directory.{name}]\npoll = {{ min_delay = \"1h\", max_delay = \"1h\" }}\n\
+         provider.bundle = {{ path = \"{}\" }}\n",
+        path.display()
     )
 }
 

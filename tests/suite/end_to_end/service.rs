@@ -3,36 +3,21 @@
 
 use std::io::Write;
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::openldap;
+use super::{bundle, openldap};
 use crate::harness::daemon::{Daemon, ROSTERD};
 use crate::harness::process::Process;
 use crate::harness::receiver::{Answer, Receiver};
 use crate::harness::slapd::{Options, Slapd};
-use crate::harness::{http, wait_until, write, write_private};
+use crate::harness::{http, wait_until, write_private};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What the service promises; also with work at hand.
 const STOP: Duration = Duration::from_secs(5);
-
-/// A block for a directory of files with one user.
-fn files(dir: &Path, name: &str) -> String {
-    let path = dir.join(name);
-    std::fs::create_dir_all(&path).unwrap();
-    write(path.join("users.json"), json!([{"id": "a", "username": "ada"}]).to_string());
-    write(path.join("groups.json"), json!([{"id": "c", "name": "crew"}]).to_string());
-    write(path.join("memberships.json"), json!([{"group": "c", "user": "a"}]).to_string());
-    format!(
-        "[directory.{name}]\npoll = {{ min_delay = \"1h\", max_delay = \"1h\" }}\n\
-         provider.bundle = {{ path = \"{}\" }}\n",
-        path.display()
-    )
-}
 
 fn seals(daemon: &Daemon, name: &str) -> u64 {
     daemon.directory(name)["crawls_sealed"].as_u64().expect("a count")
@@ -70,7 +55,7 @@ fn sigterm_stops_within_five_seconds_whatever_is_under_way() {
 #[test]
 fn sighup_reloads_and_refuses_a_bad_file() {
     let mut daemon = Daemon::prepare("");
-    let (one, two) = (files(daemon.dir(), "one"), files(daemon.dir(), "two"));
+    let (one, two) = (bundle(&daemon, "one"), bundle(&daemon, "two"));
     daemon.configure(&one);
     daemon.resume();
     daemon.wait_ready();
@@ -109,7 +94,7 @@ fn sighup_reloads_and_refuses_a_bad_file() {
 #[test]
 fn sigusr1_polls_every_directory_now() {
     let mut daemon = Daemon::prepare("");
-    daemon.configure(&(files(daemon.dir(), "one") + &files(daemon.dir(), "two")));
+    daemon.configure(&(bundle(&daemon, "one") + &bundle(&daemon, "two")));
     daemon.resume();
     daemon.wait_ready();
     let before = (seals(&daemon, "one"), seals(&daemon, "two"));
@@ -123,7 +108,7 @@ fn sigusr1_polls_every_directory_now() {
 #[test]
 fn systemd_is_told_ready_alive_reloading_and_stopping() {
     let mut daemon = Daemon::prepare("");
-    daemon.configure(&files(daemon.dir(), "one"));
+    daemon.configure(&bundle(&daemon, "one"));
     let path = daemon.dir().join("notify");
     let inbox = UnixDatagram::bind(&path).unwrap();
     inbox.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -175,7 +160,7 @@ fn a_credential_of_systemd_is_used_and_never_shown() {
 #[test]
 fn the_socket_is_inherited_and_left_in_place() {
     let daemon = Daemon::prepare("");
-    daemon.configure(&files(daemon.dir(), "one"));
+    daemon.configure(&bundle(&daemon, "one"));
     let socket = daemon.socket();
     let mut activator = Process::start("systemd-socket-activate", |command| {
         command.arg("-l").arg(&socket).arg("--fdname=query").arg(ROSTERD);

@@ -198,6 +198,18 @@ impl Daemon {
     }
 }
 
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.process = None;
+        if !std::thread::panicking() {
+            let (log, secrets) = (self.log(), super::secrets::all());
+            let shown =
+                secrets.iter().find(|secret| log.contains(secret.trim_start_matches("whsec_")));
+            assert!(shown.is_none(), "a secret stands in {}", self.log.display());
+        }
+    }
+}
+
 /// Kept after the test, for the search for secrets.
 fn log_file() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
