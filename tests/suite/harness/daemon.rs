@@ -130,13 +130,29 @@ impl Daemon {
 
     /// Polls now, and waits until that poll has ended, well or badly.
     pub fn sync(&self, name: &str) -> Value {
-        let attempts = |status: &Value| status["last_attempt"].as_str().map(str::to_owned);
-        let before = attempts(&self.directory(name));
+        let ended = |status: &Value| {
+            status["crawls_sealed"].as_u64().unwrap_or(0)
+                + status["crawls_failed"].as_u64().unwrap_or(0)
+        };
+        let before = ended(&self.directory(name));
         self.post(&format!("/v1/directories/{name}/sync"), &Value::Null);
         super::wait_until(&format!("a poll of {name}"), PATIENCE, || {
             let status = self.directory(name);
-            if attempts(&status) == before { Err(status.to_string()) } else { Ok(status) }
+            if ended(&status) == before { Err(status.to_string()) } else { Ok(status) }
         })
+    }
+
+    /// The same, for a poll that must go well: the events it led to.
+    pub fn sync_events(&self, name: &str) -> Vec<Value> {
+        let before = self.last_seq();
+        let status = self.sync(name);
+        assert_eq!(status["consecutive_failures"], 0, "{status}\n{}", self.log());
+        self.events(before)
+    }
+
+    /// The seq of the last event.
+    pub fn last_seq(&self) -> u64 {
+        self.get("/v1/directories")["seq"].as_u64().expect("every answer has seq")
     }
 
     /// Runs one of the other commands against the socket.
@@ -179,6 +195,18 @@ impl Daemon {
 
     pub fn config(&self) -> PathBuf {
         self.dir().join("rosterd.toml")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.process = None;
+        if !std::thread::panicking() {
+            let (log, secrets) = (self.log(), super::secrets::all());
+            let shown =
+                secrets.iter().find(|secret| log.contains(secret.trim_start_matches("whsec_")));
+            assert!(shown.is_none(), "a secret stands in {}", self.log.display());
+        }
     }
 }
 

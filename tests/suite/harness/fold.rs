@@ -123,19 +123,37 @@ fn update(
     previous: &Value,
 ) -> Result<(), String> {
     let known = objects.get_mut(&id(object)?).ok_or("updated but never created")?;
-    let before = previous.as_object().ok_or("an update without previous")?;
-    if before.is_empty()
-        || before.iter().any(|(field, old)| known.get(field).unwrap_or(&Value::Null) != old)
-    {
-        return Err(format!("previous is not what was told before ({known})"));
+    let changed = difference(known, object);
+    if changed.is_empty() {
+        return Err("updated and nothing differs".to_owned());
     }
-    let changed = |field: &&String| known.get(*field) != object.get(*field);
-    let fields = object.as_object().ok_or("an object")?.keys();
-    if let Some(field) = fields.filter(changed).find(|field| !before.contains_key(*field)) {
-        return Err(format!("`{field}` changed and previous does not say so"));
+    if Value::Object(changed.clone()) != *previous {
+        return Err(format!("previous should be {}", Value::Object(changed)));
     }
     *known = object.clone();
     Ok(())
+}
+
+/// The fields of `old` that `new` has otherwise; `null` where there was
+/// nothing. Of `attributes`, in turn, only those that differ.
+fn difference(old: &Value, new: &Value) -> serde_json::Map<String, Value> {
+    let nothing = serde_json::Map::new();
+    let fields = |value: &Value| value.as_object().unwrap_or(&nothing).clone();
+    let (old, new) = (fields(old), fields(new));
+    let mut changed = serde_json::Map::new();
+    for name in old.keys().chain(new.keys()) {
+        let (before, after) = (&old.get(name), &new.get(name));
+        if before == after {
+            continue;
+        }
+        let before = before.cloned().unwrap_or_default();
+        let value = match name.as_str() {
+            "attributes" => difference(&before, &after.cloned().unwrap_or_default()).into(),
+            _ => before,
+        };
+        changed.insert(name.clone(), value);
+    }
+    changed
 }
 
 fn id(object: &Value) -> Result<String, String> {

@@ -1,7 +1,7 @@
 //! A small blocking HTTP/1.1: enough for a client on a unix socket and for a
 //! server that the tests control byte by byte.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -63,7 +63,10 @@ pub fn request(
 ///
 /// # Errors
 /// When nobody listens, or the answer is not a stream.
-pub fn event_stream(socket: &Path, path: &str) -> std::io::Result<impl Iterator<Item = Value>> {
+pub fn event_stream(
+    socket: &Path,
+    path: &str,
+) -> std::io::Result<impl Iterator<Item = Value> + use<>> {
     let mut stream = connect(socket)?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: rosterd\r\naccept: text/event-stream\r\n\r\n")?;
     let mut reader = BufReader::new(stream);

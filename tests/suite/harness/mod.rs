@@ -10,6 +10,7 @@ pub mod receiver;
 pub mod samba;
 pub mod secrets;
 pub mod slapd;
+pub mod story;
 pub mod tls;
 
 use std::fmt::Display;

@@ -271,7 +271,7 @@ fn a_private_active_directory_answers_over_tls_and_takes_changes() {
     let group = format!("CN=crew,{users}");
     samba.modify(&format!("dn: {group}\nobjectClass: group\nsAMAccountName: crew\n"));
     samba.member(&group, &ada, true);
-    assert_eq!(samba.values(&group, "member"), [ada.clone()]);
+    assert_eq!(samba.values(&group, "member"), std::slice::from_ref(&ada));
     samba.member(&group, &ada, false);
     assert_eq!(samba.values(&group, "member"), [""; 0]);
     samba.replace(&ada, "displayName", "Ada");

@@ -1,6 +1,7 @@
 //! A private OpenLDAP server: a directory of its own, random loopback ports,
 //! `ldap://` with StartTLS, `ldaps://` and `ldapi://`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -56,6 +57,15 @@ pub struct Slapd {
     ports: Ports,
     passwords: Passwords,
     process: Option<Process>,
+}
+
+/// What a server holds: names, and pairs of group name and member (its dn
+/// without the base).
+#[derive(Debug, Default)]
+pub struct Content {
+    pub users: BTreeSet<String>,
+    pub groups: BTreeSet<String>,
+    pub memberships: BTreeSet<(String, String)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -150,6 +160,15 @@ impl Slapd {
         run(self.tool("ldapmodify").arg("-a").arg("-f").arg(file.path()));
     }
 
+    /// The same, where the server may refuse: whether it took all of them.
+    pub fn try_modify(&self, ldif: &str) -> bool {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), ldif).expect("room for the changes");
+        let mut tool = self.tool("ldapmodify");
+        let output = tool.arg("-a").arg("-f").arg(file.path()).output().expect("ldapmodify starts");
+        output.status.success()
+    }
+
     pub fn delete(&self, dn: &str) {
         self.modify(&format!("dn: {dn}\nchangetype: delete\n"));
     }
@@ -168,6 +187,32 @@ impl Slapd {
         tool.args(["-LLL", "-o", "ldif-wrap=no", "-s", "base", "-b", dn, "(objectClass=*)"]);
         let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
         ldif::values(&run(tool.arg(attribute)), attribute).into_iter().map(text).collect()
+    }
+
+    /// Everything the tree holds now, as the administrator sees it.
+    pub fn people_and_groups(&self) -> Content {
+        let mut tool = self.tool("ldapsearch");
+        let filter = "(|(objectClass=inetOrgPerson)(objectClass=groupOfNames))";
+        tool.args(["-LLL", "-o", "ldif-wrap=no", "-b", self.base(), filter]);
+        let text = run(tool.args(["uid", "cn", "member"]));
+        let mut content = Content::default();
+        for entry in text.split("\n\n") {
+            let dn = entry.lines().find_map(|line| line.strip_prefix("dn: ")).unwrap_or_default();
+            let name = dn.split([',', '=']).nth(1).unwrap_or_default().to_owned();
+            if dn.starts_with("uid=") {
+                content.users.insert(name);
+            } else if dn.starts_with("cn=") {
+                let members = entry.lines().filter_map(|line| line.strip_prefix("member: "));
+                for member in members.filter_map(|dn| dn.strip_suffix(&format!(",{}", self.base())))
+                {
+                    if member != "cn=nobody" {
+                        content.memberships.insert((name.clone(), member.to_owned()));
+                    }
+                }
+                content.groups.insert(name);
+            }
+        }
+        content
     }
 
     /// Ends it in good order.
