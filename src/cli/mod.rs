@@ -11,6 +11,7 @@
 
 mod check;
 mod completions;
+mod doctor;
 mod failure;
 mod man;
 mod output;
@@ -54,6 +55,8 @@ struct Global {
 enum Command {
     /// Check the configuration and show every mistake in it
     Check,
+    /// Reach every directory and name what is missing
+    Doctor(doctor::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
     /// Print the manual page, or write all of them
@@ -64,6 +67,7 @@ impl Command {
     fn run(self, context: &mut Context) -> Result<Exit, Failure> {
         match self {
             Command::Check => check::run(context),
+            Command::Doctor(arguments) => doctor::run(arguments, context),
             Command::Completions(arguments) => completions::run(arguments, context),
             Command::Man(arguments) => man::run(arguments, context),
         }

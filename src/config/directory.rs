@@ -7,6 +7,7 @@ use super::section::quoted;
 use super::{Fingerprint, Section, duration};
 use crate::provider::registry::Read;
 use crate::provider::{Patience, Settings};
+use crate::sync::guard::Limits;
 
 /// The table of providers: how to read each kind of `provider.KIND` block.
 pub type Kinds<'a> = &'a [(&'a str, Read)];
@@ -20,7 +21,7 @@ pub struct DirectoryConfig {
     pub tenant: String,
     pub product: String,
     pub poll: PollConfig,
-    pub limits: LimitsConfig,
+    pub limits: Limits,
     pub provider: Arc<dyn Settings>,
     /// Of the whole block with the secrets and files that it names.
     pub fingerprint: Fingerprint,
@@ -38,14 +39,6 @@ pub struct PollConfig {
     pub patience: Patience,
 }
 
-/// A crawl that would remove a larger share is held for a person.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LimitsConfig {
-    pub users_removed_percent_max: f64,
-    pub groups_removed_percent_max: f64,
-    pub members_removed_percent_max: f64,
-}
-
 impl DirectoryConfig {
     pub(super) fn read(section: &mut Section<'_>, kinds: Kinds<'_>) -> Option<DirectoryConfig> {
         let name = section.name().to_owned();
@@ -56,8 +49,8 @@ impl DirectoryConfig {
             None => Some(PollConfig::default()),
         };
         let limits = match section.section("limits") {
-            Some(mut limits) => LimitsConfig::read(&mut limits),
-            None => LimitsConfig::default(),
+            Some(mut limits) => read_limits(&mut limits),
+            None => Limits::default(),
         };
         let provider = read_provider(section, kinds);
         let fingerprint = section.fingerprint();
@@ -114,34 +107,22 @@ impl Default for PollConfig {
     }
 }
 
-impl LimitsConfig {
-    fn read(section: &mut Section<'_>) -> LimitsConfig {
-        let defaults = LimitsConfig::default();
-        let mut percent = |key, default| section.percent(key).unwrap_or(default);
-        LimitsConfig {
-            users_removed_percent_max: percent(
-                "users_removed_percent_max",
-                defaults.users_removed_percent_max,
-            ),
-            groups_removed_percent_max: percent(
-                "groups_removed_percent_max",
-                defaults.groups_removed_percent_max,
-            ),
-            members_removed_percent_max: percent(
-                "members_removed_percent_max",
-                defaults.members_removed_percent_max,
-            ),
-        }
-    }
-}
-
-impl Default for LimitsConfig {
-    fn default() -> LimitsConfig {
-        LimitsConfig {
-            users_removed_percent_max: 10.0,
-            groups_removed_percent_max: 10.0,
-            members_removed_percent_max: 20.0,
-        }
+fn read_limits(section: &mut Section<'_>) -> Limits {
+    let defaults = Limits::default();
+    let mut percent = |key, default| section.percent(key).unwrap_or(default);
+    Limits {
+        users_removed_percent_max: percent(
+            "users_removed_percent_max",
+            defaults.users_removed_percent_max,
+        ),
+        groups_removed_percent_max: percent(
+            "groups_removed_percent_max",
+            defaults.groups_removed_percent_max,
+        ),
+        members_removed_percent_max: percent(
+            "members_removed_percent_max",
+            defaults.members_removed_percent_max,
+        ),
     }
 }
 

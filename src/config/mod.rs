@@ -18,7 +18,7 @@ mod source;
 mod store;
 
 pub use changes::{Changes, NameChanges};
-pub use directory::{DirectoryConfig, Kinds, LimitsConfig, PollConfig};
+pub use directory::{DirectoryConfig, Kinds, PollConfig};
 pub use fingerprint::Fingerprint;
 pub use log::{LogConfig, LogFormat};
 pub use query::{DEFAULT_SOCKET, Listen, QueryConfig};

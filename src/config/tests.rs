@@ -62,7 +62,7 @@ fn a_minimal_file_has_the_documented_defaults() {
     let directory = &config.directories["a"];
     assert_eq!((directory.tenant.as_str(), directory.product.as_str()), ("default", "default"));
     assert_eq!(directory.poll, PollConfig::default());
-    assert_eq!(directory.limits, LimitsConfig::default());
+    assert_eq!(directory.limits, crate::sync::guard::Limits::default());
 }
 
 #[test]
@@ -250,11 +250,14 @@ fn a_port_needs_a_token() {
 
 #[test]
 fn raw_objects_cannot_be_kept_where_there_are_none() {
-    check("[directory.a]\nkeep_raw = true\nprovider.other.host = \"h\"\n", r#"error: `other` has no raw objects to keep
+    check(
+        "[directory.a]\nkeep_raw = true\nprovider.other.host = \"h\"\n",
+        r#"error: `other` has no raw objects to keep
  --> rosterd.toml:2:12
   |
 2 | keep_raw = true
-  |            ^^^^"#);
+  |            ^^^^"#,
+    );
 }
 
 #[test]

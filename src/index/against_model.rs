@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::{Builder, DirectoryView, Owner};
 use crate::model::{Change, Group, Layer, MemberKind, Put, Reference, User};
 use crate::provider::{GroupItem, UserItem};
+use crate::store::Rows;
 use crate::store::record::{encode_group, encode_user};
 
 const LAYERS: [Layer; 3] = [Layer::Listed, Layer::Declared, Layer::Subgroup];

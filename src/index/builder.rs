@@ -7,6 +7,7 @@ use super::keyed::{Key, KeyEdits};
 use super::lists::pair;
 use super::records::{RECORD_MAX, Records};
 use crate::model::{Layer, Reference};
+use crate::store::Rows;
 use crate::store::record::{RecordError, id_of};
 
 /// How many records are gathered before they are packed.
@@ -36,6 +37,34 @@ pub struct Builder {
 #[derive(Debug, Default)]
 struct Pending(Vec<(u32, Option<Vec<u8>>)>);
 
+impl Rows for Builder {
+    fn next_slots(&mut self, users: u32, groups: u32) {
+        self.view.users.used_up_to(users);
+        self.view.groups.used_up_to(groups);
+    }
+
+    fn user(&mut self, slot: u32, version: u64, record: Vec<u8>) {
+        let keyed = self.keys.user(&self.view.hasher, slot, None, Some(&record));
+        let kept = self.users.push(&mut self.view.users, slot, record);
+        self.note("user", slot, version, keyed, kept);
+    }
+
+    fn group(&mut self, slot: u32, version: u64, record: Vec<u8>) {
+        let keyed = self.keys.group(&self.view.hasher, slot, None, Some(&record));
+        let kept = self.groups.push(&mut self.view.groups, slot, record);
+        self.note("group", slot, version, keyed, kept);
+    }
+
+    fn edges(&mut self, group: u32, layer: Layer, members: &[u32]) {
+        let pairs = &mut self.edges[layer as usize];
+        pairs.extend(members.iter().map(|member| pair(group, *member)));
+    }
+
+    fn unresolved(&mut self, group: u32, references: Vec<Reference>) {
+        self.unresolved.push((group, references));
+    }
+}
+
 impl Builder {
     pub fn new(name: &str, tenant: &str, product: &str) -> Builder {
         Builder {
@@ -47,35 +76,6 @@ impl Builder {
             unresolved: Vec::new(),
             wrong: None,
         }
-    }
-
-    /// Declares the slots below as used, also those of objects that are gone.
-    pub fn next_slots(&mut self, users: u32, groups: u32) {
-        self.view.users.used_up_to(users);
-        self.view.groups.used_up_to(groups);
-    }
-
-    pub fn user(&mut self, slot: u32, version: u64, record: Vec<u8>) {
-        let keyed = self.keys.user(&self.view.hasher, slot, None, Some(&record));
-        let kept = self.users.push(&mut self.view.users, slot, record);
-        self.note("user", slot, version, keyed, kept);
-    }
-
-    pub fn group(&mut self, slot: u32, version: u64, record: Vec<u8>) {
-        let keyed = self.keys.group(&self.view.hasher, slot, None, Some(&record));
-        let kept = self.groups.push(&mut self.view.groups, slot, record);
-        self.note("group", slot, version, keyed, kept);
-    }
-
-    /// Some or all members of one layer of a group.
-    pub fn edges(&mut self, group: u32, layer: Layer, members: &[u32]) {
-        let pairs = &mut self.edges[layer as usize];
-        pairs.extend(members.iter().map(|member| pair(group, *member)));
-    }
-
-    /// What the group's list names and nobody is.
-    pub fn unresolved(&mut self, group: u32, references: Vec<Reference>) {
-        self.unresolved.push((group, references));
     }
 
     /// The directory, complete.

@@ -53,6 +53,8 @@ pub(super) enum Told {
 /// [`Reference`] as stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Name {
+    User(String),
+    Group(String),
     Id(String),
     Alias(String),
 }
@@ -185,6 +187,8 @@ impl From<Put> for Told {
 impl From<&Reference> for Name {
     fn from(reference: &Reference) -> Name {
         match reference {
+            Reference::User(id) => Name::User(id.clone()),
+            Reference::Group(id) => Name::Group(id.clone()),
             Reference::Id(id) => Name::Id(id.clone()),
             Reference::Alias(alias) => Name::Alias(alias.clone()),
         }
@@ -194,6 +198,8 @@ impl From<&Reference> for Name {
 impl From<Name> for Reference {
     fn from(name: Name) -> Reference {
         match name {
+            Name::User(id) => Reference::User(id),
+            Name::Group(id) => Reference::Group(id),
             Name::Id(id) => Reference::Id(id),
             Name::Alias(alias) => Reference::Alias(alias),
         }

@@ -71,7 +71,8 @@ pub(super) struct DirState {
 pub(super) struct StoredProgress {
     cursor: Option<Vec<u8>>,
     fingerprint: String,
-    as_of: Option<u64>,
+    pub as_of: Option<u64>,
+    full_at: Option<u64>,
     failing: bool,
     held: Option<String>,
 }
@@ -175,6 +176,7 @@ impl From<&Progress> for StoredProgress {
             cursor: progress.cursor.clone(),
             fingerprint: progress.fingerprint.clone(),
             as_of: progress.as_of.map(|moment| moment.0),
+            full_at: progress.full_at.map(|moment| moment.0),
             failing: progress.failing,
             held: progress.held.clone(),
         }
@@ -187,6 +189,7 @@ impl From<&StoredProgress> for Progress {
             cursor: stored.cursor.clone(),
             fingerprint: stored.fingerprint.clone(),
             as_of: stored.as_of.map(Timestamp),
+            full_at: stored.full_at.map(Timestamp),
             failing: stored.failing,
             held: stored.held.clone(),
         }

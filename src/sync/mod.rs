@@ -1,3 +1,19 @@
 //! Polls directories, compares while reading, guards, and commits.
+//!
+//! ```text
+//! poller ──start──▶ provider ──pages──▶ reconcile ──seal──▶ plan ──▶ guard ──▶ ledger
+//! ```
+//!
+//! [`schedule`], [`guard`] and the comparison are pure; [`poller`] owns one
+//! directory; [`ledger`] is the one way to change what is committed.
 
+pub mod describe;
+pub mod guard;
+pub mod ledger;
+pub mod notice;
+pub mod plan;
+pub mod poller;
+pub mod reconcile;
+pub mod schedule;
+mod slots;
 pub mod status;

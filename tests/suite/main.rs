@@ -3,5 +3,6 @@
 
 mod end_to_end;
 mod harness;
+mod property;
 mod systemd;
 mod tidy;

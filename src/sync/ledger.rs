@@ -1,0 +1,188 @@
+//! The committed picture and the one way to change it: write durably, then
+//! show the new view, then wake the readers.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::{error, info};
+
+use super::notice;
+use crate::clock;
+use crate::index::{Builder, DirectoryView, SharedView, View};
+use crate::model::{Change, Commit, Progress};
+use crate::store::{Committed, Store, StoreError};
+use crate::task::{self, TaskEnd};
+
+/// Store and view together. A cheap handle.
+#[derive(Clone)]
+pub struct Ledger {
+    store: Store,
+    view: Arc<SharedView>,
+    /// Directories whose view lags behind the store after an error.
+    unwell: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// Why a commit is not (surely) done.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the stored directory {directory} cannot be shown: {reason}")]
+    View { directory: String, reason: String },
+    #[error(transparent)]
+    Task(#[from] TaskEnd),
+}
+
+impl Ledger {
+    /// Loads every stored directory into the view. Blocking.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open(store: Store) -> Result<Ledger, LedgerError> {
+        let rows = store.directories()?;
+        let directories: Result<Vec<DirectoryView>, LedgerError> =
+            rows.iter().map(|row| load(&store, &row.name, &row.tenant, &row.product)).collect();
+        let view = Arc::new(SharedView::new(View::new(directories?, store.last_seq())));
+        Ok(Ledger { store, view, unwell: Arc::default() })
+    }
+
+    /// The store, for readers of the journal.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The view, for readers.
+    pub fn view(&self) -> &Arc<SharedView> {
+        &self.view
+    }
+
+    /// One directory as committed; empty when it never was.
+    pub fn directory(&self, name: &str) -> Arc<DirectoryView> {
+        let view = self.view.load();
+        match view.directory(name) {
+            Some(directory) => directory.clone(),
+            None => Arc::new(DirectoryView::empty(name, "", "")),
+        }
+    }
+
+    /// What is remembered of a directory beside its records.
+    pub fn progress(&self, name: &str) -> Progress {
+        let rows = self.store.directories().unwrap_or_default();
+        rows.into_iter().find(|row| row.name == name).map(|row| row.progress).unwrap_or_default()
+    }
+
+    /// Whether the directory's next commit refills a store that was set aside.
+    pub fn is_rebuilding(&self, name: &str) -> bool {
+        self.store.is_rebuilding(name)
+    }
+
+    /// Writes a commit and shows it.
+    ///
+    /// # Errors
+    /// When it is not done, or not surely: then [`Ledger::heal`] finds out.
+    pub async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
+        let ledger = self.clone();
+        task::blocking("commit", move || ledger.commit_blocking(&commit)).await?
+    }
+
+    /// Loads the directory from the store again, if an error left it unsure.
+    ///
+    /// # Errors
+    /// When the store still cannot be read.
+    pub async fn heal(&self, name: &str) -> Result<(), LedgerError> {
+        if !self.unwell().contains(name) {
+            return Ok(());
+        }
+        let (ledger, name) = (self.clone(), name.to_owned());
+        task::blocking("reload", move || ledger.reload(&name)).await?
+    }
+
+    /// Drops a directory that left the configuration, and tells of it.
+    ///
+    /// # Errors
+    /// As for [`Ledger::commit`].
+    pub async fn remove(&self, name: &str) -> Result<(), LedgerError> {
+        let base = self.directory(name);
+        let commit = Commit {
+            directory: name.to_owned(),
+            tenant: base.tenant().to_owned(),
+            product: base.product().to_owned(),
+            occurred_at: clock::now(),
+            changes: notice::removed(&base),
+            progress: Progress::default(),
+        };
+        self.commit(commit).await
+    }
+
+    fn commit_blocking(&self, commit: &Commit) -> Result<(), LedgerError> {
+        self.view.change(|view| {
+            let committed = self.store.commit(commit).inspect_err(|_| {
+                self.unwell().insert(commit.directory.clone());
+            })?;
+            self.next_view(view, commit, &committed)
+        })
+    }
+
+    fn next_view(
+        &self,
+        view: &View,
+        commit: &Commit,
+        committed: &Committed,
+    ) -> Result<View, LedgerError> {
+        let (name, seq) = (&commit.directory, self.store.last_seq());
+        if commit.changes.contains(&Change::Cleared) {
+            return Ok(view.without_directory(name, seq));
+        }
+        let base = match view.directory(name) {
+            Some(directory) => directory.clone(),
+            None => Arc::new(DirectoryView::empty(name, &commit.tenant, &commit.product)),
+        };
+        match base.apply(&commit.changes, committed.first_seq) {
+            Ok(next) => {
+                let next = next.with_labels(&commit.tenant, &commit.product);
+                Ok(view.with_directory(Arc::new(next), seq))
+            }
+            Err(error) => {
+                error!(directory = name, %error, "the view cannot follow, loading it again");
+                self.reloaded(view, name)
+            }
+        }
+    }
+
+    fn reload(&self, name: &str) -> Result<(), LedgerError> {
+        self.view.change(|view| self.reloaded(view, name))?;
+        self.unwell().remove(name);
+        info!(directory = name, "loaded from the store again");
+        Ok(())
+    }
+
+    fn reloaded(&self, view: &View, name: &str) -> Result<View, LedgerError> {
+        let rows = self.store.directories()?;
+        let seq = self.store.last_seq();
+        Ok(match rows.into_iter().find(|row| row.name == name) {
+            Some(row) => {
+                let directory = load(&self.store, name, &row.tenant, &row.product)?;
+                view.with_directory(Arc::new(directory), seq)
+            }
+            None => view.without_directory(name, seq),
+        })
+    }
+
+    fn unwell(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.unwell.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn load(
+    store: &Store,
+    name: &str,
+    tenant: &str,
+    product: &str,
+) -> Result<DirectoryView, LedgerError> {
+    let mut builder = Builder::new(name, tenant, product);
+    store.load(name, &mut builder)?;
+    builder.finish().map_err(|error| LedgerError::View {
+        directory: name.to_owned(),
+        reason: error.to_string(),
+    })
+}

@@ -1,0 +1,618 @@
+//! Turns a finished crawl into the changes to journal.
+//!
+//! At the seal it is known which objects live on and which aliases they have,
+//! so every reference that was left open is settled here, and each group that
+//! may have changed is compared layer by layer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::reconcile::{Edit, List, Reconciler, Step};
+use super::slots::{difference, normalise, union};
+use super::status::Counts;
+use crate::index::{DirectoryView, Owner};
+use crate::model::{Change, Layer, Put, Reference};
+use crate::provider::{Extent, PullError};
+use crate::store::record::{self, GroupKeys, UserKeys};
+
+/// What a sealed crawl would change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In the order of the journal.
+    pub changes: Vec<Change>,
+    pub counts: Counts,
+    /// Memberships removed between users and groups that both live on.
+    pub members_removed_alone: u64,
+}
+
+impl Plan {
+    /// Names exactly this set of changes, whatever slots they got: a digest
+    /// over what would be created, changed and removed, by ids.
+    pub fn id(&self, base: &DirectoryView) -> String {
+        let names = Names::new(base, &self.changes);
+        let mut digests: Vec<[u8; 32]> =
+            self.changes.iter().flat_map(|change| names.digests(change)).collect();
+        digests.sort_unstable();
+        let mut whole = ring::digest::Context::new(&ring::digest::SHA256);
+        for digest in &digests {
+            whole.update(digest);
+        }
+        let hex: String =
+            whole.finish().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        format!("hold_{hex}")
+    }
+}
+
+/// Plans the changes of a crawl that covered `extent`.
+///
+/// # Errors
+/// [`PullError::Incomplete`] when a group came without its members.
+pub(super) fn plan(crawl: Reconciler, extent: Extent) -> Result<Plan, PullError> {
+    let mut sealed = Sealed::new(crawl, extent);
+    sealed.place_late_lists();
+    sealed.require_lists()?;
+    sealed.recheck_provisional();
+    let declared = sealed.declared();
+    let affected = sealed.affected(&declared);
+    let mut layers = LayerChanges::default();
+    let mut unresolved = Vec::new();
+    for group in affected {
+        sealed.compare(group, &declared, &mut layers, &mut unresolved);
+    }
+    Ok(sealed.finish(layers, unresolved))
+}
+
+/// A crawl of which it is known who lives on.
+struct Sealed {
+    crawl: Reconciler,
+    extent: Extent,
+    dead_users: BTreeSet<u32>,
+    dead_groups: BTreeSet<u32>,
+    /// Groups whose list names someone who may only now be known.
+    waiting: BTreeSet<u32>,
+}
+
+/// Users that began (`true`) or ceased to declare a group, by group.
+type Declared = BTreeMap<u32, BTreeMap<u32, bool>>;
+
+/// Differences of edges, by what receivers see of them.
+#[derive(Default)]
+struct LayerChanges {
+    removed: Vec<Change>,
+    removed_silently: Vec<Change>,
+    added: Vec<Change>,
+    added_silently: Vec<Change>,
+    removed_alone: u64,
+}
+
+impl Sealed {
+    fn new(crawl: Reconciler, extent: Extent) -> Sealed {
+        let base = crawl.base.clone();
+        let gone = |objects: &super::reconcile::Objects, slot: u32| match extent {
+            Extent::Whole => !objects.seen.contains(slot),
+            Extent::Changes => objects.deleted.contains(&slot),
+        };
+        let dead_users = base.user_slots().filter(|slot| gone(&crawl.users, *slot)).collect();
+        let dead_groups = base.group_slots().filter(|slot| gone(&crawl.groups, *slot)).collect();
+        let mut sealed =
+            Sealed { crawl, extent, dead_users, dead_groups, waiting: BTreeSet::new() };
+        sealed.waiting = sealed.find_waiting();
+        sealed
+    }
+
+    /// Groups that wait for a name which some object gained or lost.
+    fn find_waiting(&self) -> BTreeSet<u32> {
+        let base = &self.crawl.base;
+        let mut waiting = BTreeSet::new();
+        if base.group_slots().all(|group| base.unresolved(group).is_empty()) {
+            return waiting;
+        }
+        let mut note = |before: Keys<'_>, after: Keys<'_>| {
+            if before.0 != after.0 {
+                for id in before.0.iter().chain(after.0.iter()) {
+                    let kinds = [Reference::User, Reference::Group, Reference::Id];
+                    waiting.extend(kinds.iter().flat_map(|of| base.waiting_for(&of((*id).into()))));
+                }
+            }
+            let lost = before.1.iter().filter(|alias| !after.1.contains(*alias));
+            let gained = after.1.iter().filter(|alias| !before.1.contains(*alias));
+            for alias in lost.chain(gained) {
+                waiting.extend(base.waiting_for(&Reference::Alias((*alias).to_owned())));
+            }
+        };
+        for (slot, record) in &self.crawl.users.changed {
+            note(user_names(base.user_record(*slot)), user_names(Some(record)));
+        }
+        for (slot, record) in &self.crawl.groups.changed {
+            note(group_names(base.group_record(*slot)), group_names(Some(record)));
+        }
+        for slot in &self.dead_users {
+            note(user_names(base.user_record(*slot)), (None, Vec::new()));
+        }
+        for slot in &self.dead_groups {
+            note(group_names(base.group_record(*slot)), (None, Vec::new()));
+        }
+        waiting
+    }
+
+    /// Lists that came before their group did.
+    fn place_late_lists(&mut self) {
+        for (group, steps) in std::mem::take(&mut self.crawl.unplaced) {
+            let Some(slot) = self.crawl.group_slot(&group).filter(|slot| self.group_lives(*slot))
+            else {
+                continue;
+            };
+            for step in steps {
+                match step {
+                    Step::List(members) => {
+                        let mut list = List { rest: members, ..List::default() };
+                        self.settle_rest(&mut list);
+                        self.crawl.edits.insert(slot, Edit { list: Some(list), steps: Vec::new() });
+                    }
+                    Step::Single(added, member) => {
+                        self.crawl.edits.entry(slot).or_default().steps.push((added, member));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Every group of a full crawl, and every new one, came with its members.
+    fn require_lists(&self) -> Result<(), PullError> {
+        let crawl = &self.crawl;
+        let has_list = |slot: u32| {
+            crawl.lists_equal.contains(slot)
+                || crawl.edits.get(&slot).is_some_and(|edit| edit.list.is_some())
+        };
+        let new = |slot: u32| crawl.base.group_record(slot).is_none();
+        let missing_new = crawl
+            .groups
+            .changed
+            .keys()
+            .copied()
+            .find(|slot| new(*slot) && !crawl.edits.contains_key(slot));
+        let missing = match self.extent {
+            Extent::Changes => missing_new,
+            Extent::Whole => missing_new.or_else(|| {
+                crawl.base.group_slots().find(|slot| self.group_lives(*slot) && !has_list(*slot))
+            }),
+        };
+        match missing {
+            None => Ok(()),
+            Some(slot) => Err(PullError::Incomplete {
+                what: format!("the group {}", self.group_id(slot)),
+                reason: "its members were not read".to_owned(),
+            }),
+        }
+    }
+
+    /// References that were taken to mean a committed object: do they still?
+    fn recheck_provisional(&mut self) {
+        for item in std::mem::take(&mut self.crawl.provisional) {
+            if !self.group_lives(item.group) {
+                continue;
+            }
+            let now = self.resolve(&item.reference);
+            if now == Some(item.owner) {
+                continue;
+            }
+            let base = self.base_list(item.group);
+            let edit = self.crawl.edits.entry(item.group).or_default();
+            let list = edit.list.get_or_insert(base);
+            list.remove(item.owner);
+            match now {
+                Some(owner) => list.insert(owner),
+                None => list.rest.push(item.reference),
+            }
+        }
+    }
+
+    /// Which users began or ceased to state a group in their own record.
+    fn declared(&self) -> Declared {
+        let base = &self.crawl.base;
+        let mut declared = Declared::new();
+        for (user, record) in &self.crawl.users.changed {
+            self.compare_declared(*user, record, &mut declared);
+        }
+        let groups_shifted = self.crawl.groups.changed.keys().any(|slot| {
+            group_names(base.group_record(*slot))
+                != group_names(self.crawl.groups.changed.get(slot).map(Vec::as_slice))
+        });
+        if groups_shifted || !self.dead_groups.is_empty() {
+            for user in base.user_slots() {
+                let Some(record) = base.user_record(user) else { continue };
+                if self.user_lives(user) && !self.crawl.users.changed.contains_key(&user) {
+                    self.compare_declared(user, record, &mut declared);
+                }
+            }
+        }
+        declared
+    }
+
+    fn compare_declared(&self, user: u32, record: &[u8], declared: &mut Declared) {
+        let base = &self.crawl.base;
+        let now: BTreeSet<u32> = match UserKeys::read(record) {
+            Ok(keys) => keys.groups().filter_map(|group| self.resolve_group(&group)).collect(),
+            Err(_) => BTreeSet::new(),
+        };
+        let before = base
+            .groups_of_user(user)
+            .iter()
+            .copied()
+            .filter(|group| base.edges(*group, Layer::Declared).binary_search(&user).is_ok());
+        let before: BTreeSet<u32> = before.collect();
+        for group in before.difference(&now) {
+            declared.entry(*group).or_default().insert(user, false);
+        }
+        for group in now.difference(&before) {
+            declared.entry(*group).or_default().insert(user, true);
+        }
+    }
+
+    /// Groups whose edges may differ.
+    fn affected(&self, declared: &Declared) -> BTreeSet<u32> {
+        let base = &self.crawl.base;
+        let mut affected: BTreeSet<u32> = self.crawl.edits.keys().copied().collect();
+        affected.extend(declared.keys());
+        affected.extend(&self.dead_groups);
+        for user in &self.dead_users {
+            affected.extend(base.groups_of_user(*user));
+        }
+        for group in &self.dead_groups {
+            affected.extend(base.parents_of_group(*group));
+        }
+        affected.extend(&self.waiting);
+        affected
+    }
+
+    /// Compares one group's edges with the committed ones.
+    fn compare(
+        &mut self,
+        group: u32,
+        declared: &Declared,
+        out: &mut LayerChanges,
+        unresolved: &mut Vec<Change>,
+    ) {
+        let base = self.crawl.base.clone();
+        let (list, declaring) = if self.group_lives(group) {
+            let list = self.final_list(group);
+            (list, self.final_declared(group, declared.get(&group)))
+        } else {
+            (List::default(), Vec::new())
+        };
+        let old_listed = base.edges(group, Layer::Listed);
+        let old_declared = base.edges(group, Layer::Declared);
+        let before = union(old_listed, old_declared);
+        let after = union(&list.users, &declaring);
+        let lives = self.group_lives(group);
+        for (layer, old, new) in
+            [(Layer::Listed, old_listed, &list.users), (Layer::Declared, old_declared, &declaring)]
+        {
+            // A membership that holds by both layers is told by the first one.
+            let other =
+                if layer == Layer::Declared { difference(&before, old_listed) } else { vec![] };
+            let removed = difference(old, new);
+            let (told, silent) = split(&removed, |user| {
+                after.binary_search(user).is_err()
+                    && (layer == Layer::Listed || other.binary_search(user).is_ok())
+            });
+            out.removed_alone += if lives {
+                told.iter().filter(|user| !self.dead_users.contains(user)).count() as u64
+            } else {
+                0
+            };
+            push(&mut out.removed, group, layer, false, true, told);
+            push(&mut out.removed_silently, group, layer, false, false, silent);
+            let added = difference(new, old);
+            let (told, silent) = split(&added, |user| {
+                before.binary_search(user).is_err()
+                    && (layer == Layer::Listed || list.users.binary_search(user).is_err())
+            });
+            push(&mut out.added, group, layer, true, true, told);
+            push(&mut out.added_silently, group, layer, true, false, silent);
+        }
+        let old = base.edges(group, Layer::Subgroup);
+        let removed = difference(old, &list.groups);
+        if lives {
+            out.removed_alone +=
+                removed.iter().filter(|member| !self.dead_groups.contains(member)).count() as u64;
+        }
+        push(&mut out.removed, group, Layer::Subgroup, false, true, removed);
+        push(&mut out.added, group, Layer::Subgroup, true, true, difference(&list.groups, old));
+        if lives && list.rest != base.unresolved(group) {
+            unresolved.push(Change::Unresolved { group, references: list.rest });
+        }
+    }
+
+    /// The group's complete direct members by its own list, after the crawl.
+    fn final_list(&mut self, group: u32) -> List {
+        let edit = self.crawl.edits.remove(&group).unwrap_or_default();
+        let handed_over = edit.list.is_some() || self.crawl.lists_equal.contains(group);
+        let mut list = edit.list.unwrap_or_else(|| self.base_list(group));
+        self.drop_dead(&mut list, handed_over && self.extent == Extent::Whole);
+        self.settle_rest(&mut list);
+        for (added, reference) in edit.steps {
+            match (self.resolve(&reference), added) {
+                (Some(owner), true) => list.insert(owner),
+                (Some(owner), false) => list.remove(owner),
+                (None, true) => list.rest.push(reference),
+                (None, false) => list.rest.retain(|known| *known != reference),
+            }
+        }
+        list.normalise();
+        list
+    }
+
+    /// Members that are gone. Where the provider still lists one, the name is
+    /// kept in case the object comes back into sight.
+    fn drop_dead(&self, list: &mut List, still_listed: bool) {
+        let (alive, dead) = split(&list.users, |slot| self.user_lives(*slot));
+        list.users = alive;
+        let (alive_groups, dead_groups) = split(&list.groups, |slot| self.group_lives(*slot));
+        list.groups = alive_groups;
+        if still_listed {
+            list.rest.extend(dead.iter().map(|slot| Reference::User(self.user_id(*slot))));
+            list.rest.extend(dead_groups.iter().map(|slot| Reference::Group(self.group_id(*slot))));
+        }
+    }
+
+    fn settle_rest(&self, list: &mut List) {
+        for reference in std::mem::take(&mut list.rest) {
+            match self.resolve(&reference) {
+                Some(Owner::User(slot)) => list.users.push(slot),
+                Some(Owner::Group(slot)) => list.groups.push(slot),
+                _ => list.rest.push(reference),
+            }
+        }
+        list.normalise();
+    }
+
+    fn final_declared(&self, group: u32, changes: Option<&BTreeMap<u32, bool>>) -> Vec<u32> {
+        let ceased = |user: &u32| changes.and_then(|c| c.get(user)) == Some(&false);
+        let mut users: Vec<u32> = self
+            .crawl
+            .base
+            .edges(group, Layer::Declared)
+            .iter()
+            .copied()
+            .filter(|user| self.user_lives(*user) && !ceased(user))
+            .collect();
+        users.extend(
+            changes.into_iter().flatten().filter(|(_, began)| **began).map(|(user, _)| user),
+        );
+        normalise(&mut users);
+        users
+    }
+
+    fn base_list(&self, group: u32) -> List {
+        let base = &self.crawl.base;
+        List {
+            users: base.edges(group, Layer::Listed).to_vec(),
+            groups: base.edges(group, Layer::Subgroup).to_vec(),
+            rest: base.unresolved(group).to_vec(),
+        }
+    }
+
+    /// Whom a reference means, now that all is read.
+    fn resolve(&self, reference: &Reference) -> Option<Owner> {
+        let lives = |owner: &Owner| match owner {
+            Owner::User(slot) => self.user_lives(*slot),
+            Owner::Group(slot) => self.group_lives(*slot),
+            _ => false,
+        };
+        match reference {
+            Reference::Id(id) => {
+                let user = self.resolve(&Reference::User(id.clone()));
+                let group = self.resolve(&Reference::Group(id.clone()));
+                user.xor(group)
+            }
+            Reference::User(_) | Reference::Group(_) => {
+                self.crawl.known_by_id(reference).filter(lives)
+            }
+            Reference::Alias(alias) => {
+                let mut owners = self.crawl.handed_over(alias);
+                owners.extend(self.crawl.standing(alias));
+                owners.retain(lives);
+                match owners.as_slice() {
+                    [owner] => Some(*owner),
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    fn resolve_group(&self, reference: &Reference) -> Option<u32> {
+        match self.resolve(reference) {
+            Some(Owner::Group(slot)) => Some(slot),
+            _ => None,
+        }
+    }
+
+    fn user_lives(&self, slot: u32) -> bool {
+        self.crawl.users.changed.contains_key(&slot)
+            || (self.crawl.base.user_record(slot).is_some() && !self.dead_users.contains(&slot))
+    }
+
+    fn group_lives(&self, slot: u32) -> bool {
+        self.crawl.groups.changed.contains_key(&slot)
+            || (self.crawl.base.group_record(slot).is_some() && !self.dead_groups.contains(&slot))
+    }
+
+    fn user_id(&self, slot: u32) -> String {
+        let changed = self.crawl.users.changed.get(&slot).map(Vec::as_slice);
+        id(changed.or_else(|| self.crawl.base.user_record(slot)))
+    }
+
+    fn group_id(&self, slot: u32) -> String {
+        let changed = self.crawl.groups.changed.get(&slot).map(Vec::as_slice);
+        id(changed.or_else(|| self.crawl.base.group_record(slot)))
+    }
+
+    /// Puts everything in the order of the journal.
+    fn finish(self, layers: LayerChanges, unresolved: Vec<Change>) -> Plan {
+        let base = self.crawl.base.clone();
+        let users = self.crawl.users.changed.into_iter().map(|(slot, record)| {
+            let put = put(base.user_record(slot), &record, |bytes| {
+                record::decode_user(bytes).map(|item| item.user)
+            });
+            Change::User { slot, record, put }
+        });
+        let groups = self.crawl.groups.changed.into_iter().map(|(slot, record)| {
+            let put = put(base.group_record(slot), &record, |bytes| {
+                record::decode_group(bytes).map(|item| item.group)
+            });
+            Change::Group { slot, record, put }
+        });
+        let (silent, told): (Vec<Change>, Vec<Change>) =
+            users.chain(groups).partition(|change| change.events() == 0);
+        let visible = true;
+        let mut changes = layers.removed;
+        changes.extend(layers.removed_silently);
+        changes.extend(self.dead_users.iter().map(|&slot| Change::UserDeleted { slot, visible }));
+        changes.extend(self.dead_groups.iter().map(|&slot| Change::GroupDeleted { slot, visible }));
+        changes.extend(told);
+        changes.extend(layers.added);
+        changes.extend(silent);
+        changes.extend(layers.added_silently);
+        changes.extend(unresolved);
+        let counts = count(&changes);
+        Plan { changes, counts, members_removed_alone: layers.removed_alone }
+    }
+}
+
+/// Counts what receivers would see.
+pub(super) fn count(changes: &[Change]) -> Counts {
+    let mut counts = Counts::default();
+    for change in changes {
+        match change {
+            Change::User { put: Put::Created, .. } => counts.users_created += 1,
+            Change::User { put: Put::Updated, .. } => counts.users_updated += 1,
+            Change::Group { put: Put::Created, .. } => counts.groups_created += 1,
+            Change::Group { put: Put::Updated, .. } => counts.groups_updated += 1,
+            Change::UserDeleted { visible: true, .. } => counts.users_deleted += 1,
+            Change::GroupDeleted { visible: true, .. } => counts.groups_deleted += 1,
+            Change::Edges { added: true, .. } => counts.members_added += change.events(),
+            Change::Edges { added: false, .. } => counts.members_removed += change.events(),
+            _ => {}
+        }
+    }
+    counts
+}
+
+/// An id (if the object exists) and the aliases.
+type Keys<'a> = (Option<&'a str>, Vec<&'a str>);
+
+fn user_names(record: Option<&[u8]>) -> Keys<'_> {
+    match record.map(UserKeys::read) {
+        Some(Ok(keys)) => (Some(keys.id), keys.aliases),
+        _ => (None, Vec::new()),
+    }
+}
+
+fn group_names(record: Option<&[u8]>) -> Keys<'_> {
+    match record.map(GroupKeys::read) {
+        Some(Ok(keys)) => (Some(keys.id), keys.aliases),
+        _ => (None, Vec::new()),
+    }
+}
+
+fn id(record: Option<&[u8]>) -> String {
+    record.and_then(|bytes| record::id_of(bytes).ok()).unwrap_or_default().to_owned()
+}
+
+/// What receivers see of a record that differs in bytes.
+fn put<T: PartialEq, E>(
+    before: Option<&[u8]>,
+    after: &[u8],
+    decode: fn(&[u8]) -> Result<T, E>,
+) -> Put {
+    match before {
+        None => Put::Created,
+        Some(before) => match (decode(before), decode(after)) {
+            (Ok(before), Ok(after)) if before == after => Put::Silent,
+            _ => Put::Updated,
+        },
+    }
+}
+
+fn split(slots: &[u32], first: impl Fn(&u32) -> bool) -> (Vec<u32>, Vec<u32>) {
+    slots.iter().copied().partition(|slot| first(slot))
+}
+
+fn push(
+    out: &mut Vec<Change>,
+    group: u32,
+    layer: Layer,
+    added: bool,
+    visible: bool,
+    members: Vec<u32>,
+) {
+    if !members.is_empty() {
+        out.push(Change::Edges { group, layer, added, visible, members });
+    }
+}
+
+/// Ids for slots, for the digest that names a set of changes.
+struct Names<'a> {
+    base: &'a DirectoryView,
+    users: BTreeMap<u32, &'a [u8]>,
+    groups: BTreeMap<u32, &'a [u8]>,
+}
+
+impl<'a> Names<'a> {
+    fn new(base: &'a DirectoryView, changes: &'a [Change]) -> Names<'a> {
+        let mut names = Names { base, users: BTreeMap::new(), groups: BTreeMap::new() };
+        for change in changes {
+            match change {
+                Change::User { slot, record, .. } => names.users.insert(*slot, record.as_slice()),
+                Change::Group { slot, record, .. } => names.groups.insert(*slot, record.as_slice()),
+                _ => None,
+            };
+        }
+        names
+    }
+
+    fn user(&self, slot: u32) -> String {
+        id(self.users.get(&slot).copied().or_else(|| self.base.user_record(slot)))
+    }
+
+    fn group(&self, slot: u32) -> String {
+        id(self.groups.get(&slot).copied().or_else(|| self.base.group_record(slot)))
+    }
+
+    /// One digest for each thing that changes.
+    fn digests(&self, change: &Change) -> Vec<[u8; 32]> {
+        match change {
+            Change::User { record, .. } => vec![digest(&[b"user", record])],
+            Change::Group { record, .. } => vec![digest(&[b"group", record])],
+            Change::UserDeleted { slot, .. } => {
+                vec![digest(&[b"user gone", self.user(*slot).as_bytes()])]
+            }
+            Change::GroupDeleted { slot, .. } => {
+                vec![digest(&[b"group gone", self.group(*slot).as_bytes()])]
+            }
+            Change::Edges { group, layer, added, members, .. } => {
+                let group = self.group(*group);
+                let what = format!("{layer:?} {added}");
+                let name = |slot: &u32| match layer {
+                    Layer::Subgroup => self.group(*slot),
+                    Layer::Listed | Layer::Declared => self.user(*slot),
+                };
+                let of = |slot| digest(&[what.as_bytes(), group.as_bytes(), name(slot).as_bytes()]);
+                members.iter().map(of).collect()
+            }
+            Change::Unresolved { .. } | Change::Cleared | Change::Notice { .. } => Vec::new(),
+        }
+    }
+}
+
+/// SHA-256 over the parts, each with its length before it.
+fn digest(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
+}

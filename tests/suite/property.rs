@@ -1,0 +1,656 @@
+//! Whatever happens, the folded events equal the committed directory, and what
+//! is committed is a state that the provider had (invariants 1, 5 and 6).
+//!
+//! A scripted provider lives through random changes, errors, half crawls,
+//! panics, expired cursors and mass deletions, while the daemon's own parts
+//! (poller, reconciler, guard, ledger, store, view) follow it and are thrown
+//! away and reopened in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use proptest::prelude::*;
+use rosterd::clock::Duration;
+use rosterd::index::DirectoryView;
+use rosterd::model::{Event, EventKind, Group, MemberObject, Payload, Reference, User};
+use rosterd::provider::{
+    Cursor, Directory, Extent, Finding, GroupItem, Item, Patience, PullError, Seal, Settings, Sink,
+    Start, UserItem,
+};
+use rosterd::store::{self, Store};
+use rosterd::sync::guard::Limits;
+use rosterd::sync::ledger::Ledger;
+use rosterd::sync::poller::{Poller, Terms};
+use rosterd::sync::schedule::Delays;
+use rosterd::sync::status::Statuses;
+use rosterd::task;
+
+const USERS: u8 = 12;
+const GROUPS: u8 = 6;
+
+/// One thing that happens at the provider.
+#[derive(Clone, Debug)]
+enum Op {
+    /// Creates the user, or changes its title.
+    PutUser(u8, u8),
+    /// The server rewrites the lists that name it, and tells nobody.
+    RenameUser(u8, u8),
+    /// The server empties the lists that name it, and tells nobody.
+    DeleteUser(u8),
+    PutGroup(u8, u8),
+    RenameGroup(u8, u8),
+    DeleteGroup(u8),
+    /// By distinguished name, whether or not anybody has it.
+    AddMember(u8, Member),
+    RemoveMember(u8, Member),
+    /// The user's own record states a group (a primary group).
+    Declare(u8, Option<u8>),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Member {
+    User(u8),
+    Group(u8),
+}
+
+/// How a crawl goes.
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    Well,
+    /// Reads everything although asked for changes.
+    Whole,
+    /// Fails after so many items.
+    Breaks(u8),
+    /// Forgets the members of one group, and seals all the same.
+    Forgets,
+    Panics(u8),
+    CursorExpires,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Change(Vec<Op>),
+    Crawl(Mode),
+    Restart,
+    /// Approves what is held, if anything is.
+    Approve,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let member = prop_oneof![
+        3 => (0..USERS).prop_map(Member::User),
+        1 => (0..GROUPS).prop_map(Member::Group)
+    ];
+    prop_oneof![
+        4 => (0..USERS, 0..3u8).prop_map(|(u, t)| Op::PutUser(u, t)),
+        1 => (0..USERS, 0..3u8).prop_map(|(u, n)| Op::RenameUser(u, n)),
+        2 => (0..USERS).prop_map(Op::DeleteUser),
+        3 => (0..GROUPS, 0..3u8).prop_map(|(g, t)| Op::PutGroup(g, t)),
+        1 => (0..GROUPS, 0..3u8).prop_map(|(g, n)| Op::RenameGroup(g, n)),
+        1 => (0..GROUPS).prop_map(Op::DeleteGroup),
+        6 => (0..GROUPS, member.clone()).prop_map(|(g, m)| Op::AddMember(g, m)),
+        3 => (0..GROUPS, member).prop_map(|(g, m)| Op::RemoveMember(g, m)),
+        2 => (0..USERS, prop::option::of(0..GROUPS)).prop_map(|(u, g)| Op::Declare(u, g)),
+    ]
+}
+
+fn mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![
+        6 => Just(Mode::Well),
+        2 => Just(Mode::Whole),
+        2 => (0..12u8).prop_map(Mode::Breaks),
+        1 => Just(Mode::Forgets),
+        1 => (0..12u8).prop_map(Mode::Panics),
+        1 => Just(Mode::CursorExpires),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => prop::collection::vec(op(), 1..6).prop_map(Step::Change),
+        6 => mode().prop_map(Step::Crawl),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Approve),
+    ]
+}
+
+/// The provider's directory.
+#[derive(Clone, Debug, Default)]
+struct World {
+    users: BTreeMap<String, WorldUser>,
+    groups: BTreeMap<String, WorldGroup>,
+    /// Counts changes; a cursor is a value of it.
+    version: u64,
+    /// When each id was last touched, deletions too; users and groups.
+    touched: BTreeMap<(bool, String), u64>,
+    /// How often an id was created: a re-created account has another id.
+    incarnations: BTreeMap<String, u64>,
+    mode: Option<Mode>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct WorldUser {
+    dn: String,
+    title: u8,
+    declares: Option<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct WorldGroup {
+    dn: String,
+    number: u8,
+    description: u8,
+    members: BTreeSet<String>,
+}
+
+impl World {
+    fn apply(&mut self, op: &Op) {
+        self.version += 1;
+        match *op {
+            Op::PutUser(n, title) => match self.user(n) {
+                Some(id) => {
+                    self.users.get_mut(&id).unwrap().title = title;
+                    self.touch(true, id);
+                }
+                None => {
+                    let id = self.incarnate(format!("u{n}"));
+                    let dn = format!("uid=u{n},0");
+                    self.users.insert(id.clone(), WorldUser { dn, title, declares: None });
+                    self.touch(true, id);
+                }
+            },
+            Op::RenameUser(n, name) => {
+                let to = format!("uid=u{n},{name}");
+                if let Some(id) = self.user(n) {
+                    let from =
+                        std::mem::replace(&mut self.users.get_mut(&id).unwrap().dn, to.clone());
+                    self.rewrite(&from, Some(&to));
+                    self.touch(true, id);
+                }
+            }
+            Op::DeleteUser(n) => {
+                if let Some(id) = self.user(n) {
+                    let gone = self.users.remove(&id).unwrap();
+                    self.rewrite(&gone.dn, None);
+                    self.touch(true, id);
+                }
+            }
+            Op::PutGroup(n, description) => match self.group(n) {
+                Some(id) => {
+                    self.groups.get_mut(&id).unwrap().description = description;
+                    self.touch(false, id);
+                }
+                None => {
+                    let id = self.incarnate(format!("g{n}"));
+                    let dn = format!("cn=g{n},0");
+                    let group = WorldGroup { dn, number: n, description, members: BTreeSet::new() };
+                    self.groups.insert(id.clone(), group);
+                    self.touch(false, id);
+                }
+            },
+            Op::RenameGroup(n, name) => {
+                let to = format!("cn=g{n},{name}");
+                if let Some(id) = self.group(n) {
+                    let from =
+                        std::mem::replace(&mut self.groups.get_mut(&id).unwrap().dn, to.clone());
+                    self.rewrite(&from, Some(&to));
+                    self.touch(false, id);
+                }
+            }
+            Op::DeleteGroup(n) => {
+                if let Some(id) = self.group(n) {
+                    let gone = self.groups.remove(&id).unwrap();
+                    self.rewrite(&gone.dn, None);
+                    self.touch(false, id);
+                }
+            }
+            Op::AddMember(n, member) => self.edit_members(n, member, true),
+            Op::RemoveMember(n, member) => self.edit_members(n, member, false),
+            Op::Declare(n, group) => {
+                if let Some(id) = self.user(n) {
+                    self.users.get_mut(&id).unwrap().declares = group;
+                    self.touch(true, id);
+                }
+            }
+        }
+    }
+
+    fn edit_members(&mut self, n: u8, member: Member, add: bool) {
+        let dn = match member {
+            Member::User(u) => {
+                self.user(u).map_or_else(|| format!("uid=u{u},0"), |id| self.users[&id].dn.clone())
+            }
+            Member::Group(g) => {
+                self.group(g).map_or_else(|| format!("cn=g{g},0"), |id| self.groups[&id].dn.clone())
+            }
+        };
+        let Some(id) = self.group(n) else { return };
+        let members = &mut self.groups.get_mut(&id).unwrap().members;
+        if add {
+            members.insert(dn);
+        } else {
+            members.remove(&dn);
+        }
+        self.touch(false, id);
+    }
+
+    /// What a server with referential integrity does to lists, silently.
+    fn rewrite(&mut self, from: &str, to: Option<&str>) {
+        for group in self.groups.values_mut() {
+            if group.members.remove(from) {
+                group.members.extend(to.map(str::to_owned));
+            }
+        }
+    }
+
+    fn incarnate(&mut self, name: String) -> String {
+        let times = self.incarnations.entry(name.clone()).or_default();
+        *times += 1;
+        format!("{name}#{times}")
+    }
+
+    fn touch(&mut self, user: bool, id: String) {
+        self.touched.insert((user, id), self.version);
+    }
+
+    fn user(&self, n: u8) -> Option<String> {
+        let prefix = format!("u{n}#");
+        self.users.keys().find(|id| id.starts_with(&prefix)).cloned()
+    }
+
+    fn group(&self, n: u8) -> Option<String> {
+        let prefix = format!("g{n}#");
+        self.groups.keys().find(|id| id.starts_with(&prefix)).cloned()
+    }
+
+    fn user_item(&self, id: &str) -> Item {
+        let user = &self.users[id];
+        Item::User(UserItem {
+            user: User {
+                id: id.to_owned(),
+                username: id.to_owned(),
+                active: true,
+                title: Some(user.title.to_string()),
+                ..User::default()
+            },
+            aliases: vec![user.dn.clone()],
+            groups: user.declares.iter().map(|n| Reference::Alias(format!("gid:{n}"))).collect(),
+        })
+    }
+
+    fn group_items(&self, id: &str) -> [Item; 2] {
+        let group = &self.groups[id];
+        let item = GroupItem {
+            group: Group {
+                id: id.to_owned(),
+                name: id.to_owned(),
+                description: Some(group.description.to_string()),
+                ..Group::default()
+            },
+            aliases: vec![group.dn.clone(), format!("gid:{}", group.number)],
+        };
+        let members = group.members.iter().cloned().map(Reference::Alias).collect();
+        [Item::Group(item), Item::Members { group: Reference::Group(id.to_owned()), members }]
+    }
+
+    fn everything(&self) -> Vec<Item> {
+        let users = self.users.keys().map(|id| self.user_item(id));
+        let groups = self.groups.keys().flat_map(|id| self.group_items(id));
+        users.chain(groups).collect()
+    }
+
+    fn changes_since(&self, version: u64) -> Vec<Item> {
+        let mut items = Vec::new();
+        for ((user, id), touched) in &self.touched {
+            if *touched <= version {
+                continue;
+            }
+            match (user, self.users.contains_key(id), self.groups.contains_key(id)) {
+                (true, true, _) => items.push(self.user_item(id)),
+                (true, false, _) => items.push(Item::UserDeleted(Reference::Id(id.clone()))),
+                (false, _, true) => items.extend(self.group_items(id)),
+                (false, _, false) => items.push(Item::GroupDeleted(Reference::Id(id.clone()))),
+            }
+        }
+        items
+    }
+
+    /// What readers should see.
+    fn roster(&self) -> Roster {
+        let users: BTreeMap<String, String> =
+            self.users.iter().map(|(id, user)| (id.clone(), user.title.to_string())).collect();
+        let groups: BTreeMap<String, String> = self
+            .groups
+            .iter()
+            .map(|(id, group)| (id.clone(), group.description.to_string()))
+            .collect();
+        let by_dn: BTreeMap<&str, &String> = self
+            .users
+            .iter()
+            .map(|(id, user)| (user.dn.as_str(), id))
+            .chain(self.groups.iter().map(|(id, group)| (group.dn.as_str(), id)))
+            .collect();
+        let mut members = BTreeSet::new();
+        for (id, group) in &self.groups {
+            for dn in &group.members {
+                if let Some(member) = by_dn.get(dn.as_str()) {
+                    members.insert((id.clone(), (*member).clone()));
+                }
+            }
+        }
+        for (id, user) in &self.users {
+            if let Some(group) = user.declares.and_then(|n| self.group(n)) {
+                members.insert((group, id.clone()));
+            }
+        }
+        Roster { users, groups, members }
+    }
+}
+
+/// A directory, as far as this test compares it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Roster {
+    users: BTreeMap<String, String>,
+    groups: BTreeMap<String, String>,
+    members: BTreeSet<(String, String)>,
+}
+
+impl Roster {
+    fn of(view: &DirectoryView) -> Roster {
+        let mut roster = Roster::default();
+        let user_id =
+            |slot| store::record::id_of(view.user_record(slot).unwrap()).unwrap().to_owned();
+        let group_id =
+            |slot| store::record::id_of(view.group_record(slot).unwrap()).unwrap().to_owned();
+        for slot in view.user_slots() {
+            let item = store::record::decode_user(view.user_record(slot).unwrap()).unwrap();
+            roster.users.insert(item.user.id, item.user.title.unwrap());
+            for group in view.groups_of_user(slot) {
+                roster.members.insert((group_id(*group), user_id(slot)));
+            }
+        }
+        for slot in view.group_slots() {
+            let item = store::record::decode_group(view.group_record(slot).unwrap()).unwrap();
+            roster.groups.insert(item.group.id, item.group.description.unwrap());
+            for member in view.subgroups(slot) {
+                roster.members.insert((group_id(slot), group_id(*member)));
+            }
+        }
+        roster
+    }
+
+    /// What a receiver does; it insists on what the contract promises.
+    fn fold(&mut self, event: &Event) {
+        match (&event.kind, &event.payload) {
+            (EventKind::UserCreated, Payload::User { user, .. }) => {
+                let before = self.users.insert(user.id.clone(), user.title.clone().unwrap());
+                assert_eq!(before, None, "created twice: {event:?}");
+            }
+            (EventKind::UserUpdated, Payload::User { user, previous }) => {
+                let before = self.users.insert(user.id.clone(), user.title.clone().unwrap());
+                let previous = previous.as_ref().unwrap();
+                assert_eq!(before, previous.0.title, "{event:?}");
+                assert_ne!(previous.0, *user, "an update that changes nothing");
+            }
+            (EventKind::UserDeleted, Payload::User { user, .. }) => {
+                assert!(self.users.remove(&user.id).is_some(), "{event:?}");
+                assert!(!self.members.iter().any(|(_, m)| *m == user.id), "still a member");
+            }
+            (EventKind::GroupCreated, Payload::Group { group, .. }) => {
+                let text = group.description.clone().unwrap();
+                assert_eq!(self.groups.insert(group.id.clone(), text), None);
+            }
+            (EventKind::GroupUpdated, Payload::Group { group, previous }) => {
+                let text = group.description.clone().unwrap();
+                let before = self.groups.insert(group.id.clone(), text);
+                assert_eq!(before, previous.as_ref().unwrap().0.description);
+            }
+            (EventKind::GroupDeleted, Payload::Group { group, .. }) => {
+                assert!(self.groups.remove(&group.id).is_some());
+                assert!(!self.members.iter().any(|(g, m)| *g == group.id || *m == group.id));
+            }
+            (
+                EventKind::GroupUserAdded
+                | EventKind::GroupUserRemoved
+                | EventKind::GroupGroupAdded
+                | EventKind::GroupGroupRemoved,
+                Payload::Membership { group, member },
+            ) => {
+                let (id, there) = match member {
+                    MemberObject::User(user) => (&user.id, self.users.contains_key(&user.id)),
+                    MemberObject::Group(inner) => (&inner.id, self.groups.contains_key(&inner.id)),
+                };
+                assert!(there && self.groups.contains_key(&group.id), "{event:?}");
+                let added =
+                    matches!(event.kind, EventKind::GroupUserAdded | EventKind::GroupGroupAdded);
+                let pair = (group.id.clone(), id.clone());
+                let changed =
+                    if added { self.members.insert(pair) } else { self.members.remove(&pair) };
+                assert!(changed, "told twice: {event:?}");
+            }
+            (_, Payload::Directory { .. }) => {}
+            (kind, payload) => panic!("{kind:?} with {payload:?}"),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Scripted(Arc<Mutex<World>>);
+
+impl Settings for Scripted {
+    fn kind(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn origin(&self) -> String {
+        "scripted".to_owned()
+    }
+
+    fn fingerprint(&self) -> String {
+        "scripted".to_owned()
+    }
+
+    fn open(&self, _: Patience) -> Box<dyn Directory> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Directory for Scripted {
+    async fn crawl(&mut self, start: Start, sink: &mut dyn Sink) -> Result<Seal, PullError> {
+        let mut world = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mode = world.mode.take().unwrap_or(Mode::Well);
+        let cursor = Cursor(world.version.to_be_bytes().to_vec());
+        let (mut items, extent) = match (&start, mode) {
+            (Start::Incremental(_), Mode::CursorExpires) => {
+                return Err(PullError::CursorExpired { reason: "scripted".into() });
+            }
+            (Start::Incremental(Cursor(since)), mode) if !matches!(mode, Mode::Whole) => {
+                let since = u64::from_be_bytes(since.as_slice().try_into().unwrap());
+                (world.changes_since(since), Extent::Changes)
+            }
+            _ => (world.everything(), Extent::Whole),
+        };
+        drop(world);
+        let mut fails = false;
+        match mode {
+            Mode::Breaks(after) => {
+                items.truncate(usize::from(after));
+                fails = true;
+            }
+            Mode::Panics(after) => {
+                for item in items.into_iter().take(usize::from(after)) {
+                    sink.page(vec![item]);
+                }
+                panic!("scripted");
+            }
+            Mode::Forgets => {
+                let lists = |item: &Item| matches!(item, Item::Members { .. });
+                if let Some(at) = items.iter().position(lists)
+                    && extent == Extent::Whole
+                {
+                    items.remove(at);
+                    for item in items {
+                        sink.page(vec![item]);
+                    }
+                    return Ok(seal(extent, cursor));
+                }
+            }
+            Mode::Well | Mode::Whole | Mode::CursorExpires => {}
+        }
+        for item in items {
+            sink.page(vec![item]);
+        }
+        if fails {
+            return Err(PullError::Unreachable { what: "scripted".into(), reason: "cut".into() });
+        }
+        Ok(seal(extent, cursor))
+    }
+
+    async fn examine(&mut self) -> Vec<Finding> {
+        Vec::new()
+    }
+}
+
+fn seal(extent: Extent, cursor: Cursor) -> Seal {
+    Seal { extent, cursor: Some(cursor), proof: "scripted".into(), requests: BTreeMap::new() }
+}
+
+/// The daemon's parts for one directory.
+struct Parts {
+    ledger: Ledger,
+    statuses: Statuses,
+    poller: Poller,
+    trigger: task::Trigger,
+}
+
+impl Parts {
+    fn open(folder: &Path, world: &Arc<Mutex<World>>, limits: Limits) -> Parts {
+        let (store, _) = Store::open(folder, store::Options::default()).unwrap();
+        let ledger = Ledger::open(store).unwrap();
+        let hour = Duration::from_secs(3600);
+        let terms = Terms {
+            name: "corp".into(),
+            tenant: "acme".into(),
+            product: "vpn".into(),
+            delays: Delays { min: hour, max: hour },
+            patience: Patience { request_timeout: hour, stall_timeout: hour },
+            full_every: hour * 1000,
+            limits,
+            settings: Arc::new(Scripted(world.clone())),
+        };
+        let (trigger, shutdown) = task::shutdown();
+        let statuses = Statuses::default();
+        let poller = Poller::start(terms, ledger.clone(), statuses.clone(), Some(hour), shutdown);
+        Parts { ledger, statuses, poller, trigger }
+    }
+
+    async fn close(self) {
+        self.trigger.fire();
+        self.poller.join().await;
+    }
+
+    fn roster(&self) -> Roster {
+        Roster::of(&self.ledger.directory("corp"))
+    }
+
+    fn events_after(&self, seq: u64) -> Vec<Event> {
+        self.ledger.store().events(seq, 100_000).unwrap()
+    }
+}
+
+/// A receiver that keeps what it folded, and checks what it gets again.
+#[derive(Default)]
+struct Receiver {
+    roster: Roster,
+    events: Vec<Event>,
+}
+
+impl Receiver {
+    fn follow(&mut self, parts: &Parts) {
+        let all = parts.events_after(0);
+        assert_eq!(all[..self.events.len()], self.events[..], "an event changed its body");
+        for (event, seq) in all.iter().zip(1..) {
+            assert_eq!(event.seq, seq, "the seqs have a gap");
+        }
+        for event in &all[self.events.len()..] {
+            self.roster.fold(event);
+        }
+        self.events = all;
+    }
+}
+
+async fn run(steps: Vec<Step>, limits: Limits) {
+    let folder = tempfile::tempdir().unwrap();
+    let world = Arc::new(Mutex::new(World::default()));
+    let mut parts = Parts::open(folder.path(), &world, limits);
+    let mut receiver = Receiver::default();
+    for step in steps.into_iter().chain([Step::Crawl(Mode::Well), Step::Crawl(Mode::Well)]) {
+        match step {
+            Step::Change(ops) => {
+                let mut world = world.lock().unwrap();
+                for op in &ops {
+                    world.apply(op);
+                }
+            }
+            Step::Crawl(mode) => {
+                let before = parts.roster();
+                world.lock().unwrap().mode = Some(mode);
+                let outcome = parts.poller.remote().sync().await;
+                let held = parts.statuses.get("corp").unwrap().hold.is_some();
+                let expected = world.lock().unwrap().roster();
+                match (outcome, held) {
+                    (Ok(()), false) => assert_eq!(parts.roster(), expected, "after {mode:?}"),
+                    _ => assert_eq!(parts.roster(), before, "unsealed or held, and yet visible"),
+                }
+                // The next poll goes well and recovers from whatever this one did.
+                parts.poller.remote().sync().await.unwrap();
+                if parts.statuses.get("corp").unwrap().hold.is_none() {
+                    assert_eq!(parts.roster(), expected, "after recovering from {mode:?}");
+                }
+                let quiet = parts.ledger.store().last_seq();
+                parts.poller.remote().sync().await.unwrap();
+                assert_eq!(parts.ledger.store().last_seq(), quiet, "an idle poll told something");
+            }
+            Step::Restart => {
+                parts.close().await;
+                parts = Parts::open(folder.path(), &world, limits);
+            }
+            Step::Approve => {
+                let hold = parts.statuses.get("corp").unwrap().hold.clone();
+                if let Some(hold) = hold {
+                    parts.poller.remote().approve("hold_0").await.unwrap_err();
+                    parts.poller.remote().approve(&hold.id).await.unwrap();
+                }
+            }
+        }
+        receiver.follow(&parts);
+        assert_eq!(receiver.roster, parts.roster(), "the folded events are not the directory");
+    }
+}
+
+fn block_on(future: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn w7_folded_events_equal_the_directory(steps in prop::collection::vec(step(), 1..30)) {
+        let off = 100.0;
+        let limits = Limits {
+            users_removed_percent_max: off,
+            groups_removed_percent_max: off,
+            members_removed_percent_max: off,
+        };
+        block_on(run(steps, limits));
+    }
+
+    #[test]
+    fn the_same_holds_when_the_guard_holds(steps in prop::collection::vec(step(), 1..30)) {
+        block_on(run(steps, Limits::default()));
+    }
+}
