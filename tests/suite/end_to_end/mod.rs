@@ -4,6 +4,7 @@
 mod active_directory;
 mod command;
 mod crash;
+mod example;
 mod frozen;
 mod guard;
 mod openldap;
