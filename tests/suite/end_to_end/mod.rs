@@ -8,6 +8,7 @@ mod example;
 mod frozen;
 mod guard;
 mod openldap;
+mod readme;
 mod service;
 
 use std::collections::BTreeMap;
