@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The one block of this language.
 fn block(language: &str) -> &'static str {
-    let mut blocks = README.split(&format!("```{language}\n")).skip(1);
+    let fence = format!("```{language}\n");
+    let mut blocks = README.split(fence.as_str()).skip(1);
     let block = blocks.next().unwrap_or_else(|| panic!("no {language} in the README"));
     assert!(blocks.next().is_none(), "more than one block of {language}");
     block.split("```").next().unwrap_or_default()
