@@ -1,3 +1,554 @@
 //! Records, journal, history and cursors in one atomic, durable write.
+//!
+//! # Why it is built like this
+//! sled 0.34 keeps its promises only under rules, each of which was measured:
+//!
+//! - **Small batches.** A batch of thousands of operations takes gigabytes, so a
+//!   commit of any size is many batches of at most 200. What makes it atomic is
+//!   ours (below), not sled's.
+//! - **Garbage.** Every replaced page waits for crossbeam's default collector,
+//!   which runs when somebody pins. We pin about twenty times after each batch.
+//! - **Durability.** sled's flush is `sync_file_range` on Linux. The commit point
+//!   is followed by `File::sync_all` on its file. What it wrote earlier is never
+//!   less durable than what it wrote later: its log ends where a crash cut it.
+//! - **Large values.** A leaf holds up to 17 rows whatever their size, and a leaf
+//!   of 128 KiB becomes a file of its own that nobody syncs. So a payload over
+//!   4 KiB is kept in several rows.
+//! - **Damage.** sled notices flipped bits, mostly; every row has a checksum over
+//!   its key and payload all the same. A cut-off file makes it panic, so each call
+//!   is guarded; a damaged snapshot makes it refuse, so opening is tried once more
+//!   without (they are shortcuts). A file that lost its end opens as an older
+//!   state: the high-water mark beside it tells, since it names the last commit.
+//! - **Errors.** After a failed write sled refuses everything. We close it and open
+//!   it again, with recovery, at the next call.
+//! - **Space** is never given back: [`Store::rewrite_if_grown`].
+//!
+//! # A commit
+//! 1. It is held against what is stored, and refused if it does not fit.
+//! 2. Journal blocks are written, and with each block the *versions* (records) it
+//!    names. A version's key ends with the seq of the put, so it replaces nothing
+//!    and nobody sees it: readers ask for the newest version up to a seq.
+//! 3. The high-water mark beside the database is raised, durably.
+//! 4. **The marker is written and synced: the commit point.**
+//! 5. Memberships, unresolved references, membership history and the directory's
+//!    row are derived from the blocks; the last batch says that the commit is
+//!    applied.
+//!
+//! Opening drops blocks and versions beyond the marker, and does step 5 again when
+//! the marker is not applied. Both give the same result when repeated. An error
+//! in 1–3 leaves nothing; one in 4 or 5 is [`StoreError::Uncertain`].
+//!
+//! # What is kept
+//! | Row | Key | Holds |
+//! |---|---|---|
+//! | block | first seq, number | entries of one commit, up to about 4 KiB |
+//! | version | directory, kind, slot, stamp | a record; empty when deleted |
+//! | chunk | directory, group, layer, first slot | up to 1,000 members |
+//! | unresolved | directory, group | references that nobody is |
+//! | history | directory, side, slot, seq | membership changes, for the past |
+//! | directory | number | names, progress, counts, next slots |
+//! | delivery | endpoint | how far a webhook is |
+//!
+//! An event shows each object by its newest version at that seq, so it reads the
+//! same for ever: versions go only with the last block that needs them.
 
+mod apply;
+mod block;
+mod commit;
+mod engine;
+mod error;
+mod events;
+#[cfg(test)]
+mod faults;
+mod history;
+mod home;
+mod load;
+mod opening;
 pub mod record;
+mod row;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::model::{Commit, Event, Progress};
+use crate::provider::{GroupItem, UserItem};
+use engine::{Batch, Engine};
+use error::Trouble;
+use home::Home;
+use row::{Kind, Side};
+use state::{DirState, Head};
+
+pub use error::{EventsError, OpenError, StoreError};
+pub use history::MembersAt;
+pub use load::Rows;
+pub use opening::Opening;
+
+/// How a store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Memory for sled's pages. Queries never read them; a small one is enough.
+    pub cache_bytes: u64,
+}
+
+/// The store: a cheap handle. All calls block; commits wait for each other.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+/// A directory that was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryRow {
+    pub name: String,
+    pub tenant: String,
+    pub product: String,
+    pub progress: Progress,
+    /// Questions about the past can be answered from this seq on.
+    pub first_seq: u64,
+    /// The store was rebuilt, and no sealed crawl was committed since: the next
+    /// one is told by one notice only.
+    pub rebuilding: bool,
+    /// Slots from here on were never used.
+    pub next_user_slot: u32,
+    pub next_group_slot: u32,
+}
+
+/// The events of one commit; `first_seq > last_seq` when it has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    pub first_seq: u64,
+    pub last_seq: u64,
+}
+
+/// How far a webhook endpoint is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryRow {
+    /// The last event that was delivered (or filtered out).
+    pub seq: u64,
+    /// Nothing is sent until a person says so.
+    pub disabled: bool,
+    /// Failures in a row of the next event.
+    pub attempts: u32,
+    /// When the first of them was.
+    #[serde(with = "moment")]
+    pub failing_since: Option<Timestamp>,
+    /// Not before then, for the next attempt.
+    #[serde(with = "moment")]
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    home: Home,
+    cache_bytes: u64,
+    writer: Mutex<Writer>,
+    /// `None` between a failure and the next call.
+    engine: RwLock<Option<Engine>>,
+    /// What readers know: all of it is durable.
+    published: RwLock<Arc<Head>>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    head: Head,
+    /// Of the folder in use.
+    number: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { cache_bytes: 32 << 20 }
+    }
+}
+
+impl Store {
+    /// Opens the store in `dir`, or makes one, for this process alone.
+    ///
+    /// # Errors
+    /// When another process or a newer version owns it, or the system refuses.
+    /// Damage is none: it leads to [`Opening::Rebuilt`].
+    pub fn open(dir: &Path, options: Options) -> Result<(Store, Opening), OpenError> {
+        let home = Home::take(dir)?;
+        let (opened, opening) = opening::open(&home, options.cache_bytes)?;
+        let inner = Inner {
+            home,
+            cache_bytes: options.cache_bytes,
+            published: RwLock::new(Arc::new(opened.head.clone())),
+            writer: Mutex::new(Writer { head: opened.head, number: opened.number }),
+            engine: RwLock::new(Some(opened.engine)),
+        };
+        Ok((Store { inner: Arc::new(inner) }, opening))
+    }
+
+    /// All directories that were committed, by name; after a rebuild also those
+    /// that were lost, with nothing in them.
+    pub fn directories(&self) -> Result<Vec<DirectoryRow>, StoreError> {
+        self.mend()?;
+        let head = self.published();
+        let mut rows: Vec<DirectoryRow> = head
+            .dirs
+            .values()
+            .map(|dir| DirectoryRow::new(dir, head.is_rebuilding(&dir.name)))
+            .collect();
+        let lost = head.marker.rebuilding.known.iter();
+        rows.extend(lost.filter(|known| !head.dirs.contains_key(&known.name)).map(|known| {
+            let lost = DirState {
+                name: known.name.clone(),
+                tenant: known.tenant.clone(),
+                product: known.product.clone(),
+                first_seq: head.marker.last_seq,
+                ..DirState::default()
+            };
+            DirectoryRow::new(&lost, true)
+        }));
+        rows.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(rows)
+    }
+
+    /// Whether the directory was lost in a rebuild and no sealed crawl of it was
+    /// committed since.
+    pub fn is_rebuilding(&self, directory: &str) -> bool {
+        self.published().is_rebuilding(directory)
+    }
+
+    /// Hands all committed rows of a directory to `rows`; none when it has none.
+    pub fn load(&self, directory: &str, rows: &mut dyn Rows) -> Result<(), StoreError> {
+        let mut writer = self.writer();
+        self.mend_writer(&mut writer)?;
+        let Some(dir) = writer.head.dirs.get(directory) else { return Ok(()) };
+        self.on_engine(|engine| load::load(engine, dir, rows))
+    }
+
+    /// Makes the commit durable, whole, and visible to readers of events.
+    ///
+    /// # Errors
+    /// After [`StoreError::Uncertain`] load the directory again; after any other
+    /// error nothing was changed.
+    pub fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
+        let mut writer = self.writer();
+        self.mend_writer(&mut writer)?;
+        let slot = self.slot();
+        let engine = self.healthy(slot.as_ref())?;
+        let marker = self.prepare(engine, &writer.head, commit)?;
+        let done = commit::set_marker(engine, &marker).and_then(|()| {
+            self.inner.home.raise(marker.last_seq, marker.commit, false)?;
+            apply::apply(engine, &marker)
+        });
+        if let Err(trouble) = done {
+            engine.give_up();
+            let reason = trouble.text().to_owned();
+            return Err(StoreError::Uncertain { dir: self.dir(), reason });
+        }
+        let committed = Committed { first_seq: marker.first_seq, last_seq: marker.last_seq };
+        writer.head.take(marker, &commit.directory);
+        self.publish(&writer.head);
+        Ok(committed)
+    }
+
+    /// The seq of the last committed event; 0 before the first.
+    pub fn last_seq(&self) -> u64 {
+        self.published().marker.last_seq
+    }
+
+    /// The first seq that can still be read; `last_seq() + 1` when none can.
+    pub fn oldest_seq(&self) -> u64 {
+        self.published().retained.oldest
+    }
+
+    /// The first seq that questions about the past can still be answered for.
+    pub fn oldest_history_seq(&self) -> u64 {
+        self.published().retained.floor
+    }
+
+    /// Up to `limit` events after a seq, in order, without a gap.
+    pub fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, EventsError> {
+        self.mend()?;
+        let head = self.published();
+        if after.saturating_add(1) < head.retained.oldest {
+            return Err(EventsError::Gone { oldest: head.retained.oldest });
+        }
+        let (epoch, last) = (head.marker.epoch, head.marker.last_seq);
+        let outcome = self.on_engine(|engine| events::read(engine, epoch, after, last, limit));
+        // Retention may have gone on while we read.
+        let oldest = self.oldest_seq();
+        match outcome {
+            Err(_) if after.saturating_add(1) < oldest => Err(EventsError::Gone { oldest }),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// The last seq at or before a moment; `None` when all that is kept is later.
+    pub fn seq_at(&self, moment: Timestamp) -> Result<Option<u64>, StoreError> {
+        self.mend()?;
+        let head = self.published();
+        let mut last = head.marker.last_seq;
+        let floor = head.retained.floor;
+        // The journal's time runs forward between the turns of the clock.
+        let turns = head.marker.turns.iter().rev().map(|turn| turn.seq);
+        for first in turns.chain([floor]).map(|seq| seq.max(floor)) {
+            if first > last {
+                continue;
+            }
+            let found = self.on_engine(|engine| events::seq_at(engine, moment, first, last))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            last = first - 1;
+        }
+        Ok(None)
+    }
+
+    /// The groups that a user was a direct member of at a seq, given those of now.
+    pub fn groups_of_user_at(
+        &self,
+        directory: &str,
+        slot: u32,
+        current: &[u32],
+        seq: u64,
+    ) -> Result<Vec<u32>, StoreError> {
+        self.in_directory(directory, |engine, dir| {
+            history::groups_at(engine, dir, Side::GroupsOfUser, slot, current, seq)
+        })
+        .map(|past| past.unwrap_or_else(|| current.to_vec()))
+    }
+
+    /// The groups that a group was directly in at a seq, given those of now.
+    pub fn parents_of_group_at(
+        &self,
+        directory: &str,
+        slot: u32,
+        current: &[u32],
+        seq: u64,
+    ) -> Result<Vec<u32>, StoreError> {
+        self.in_directory(directory, |engine, dir| {
+            history::groups_at(engine, dir, Side::ParentsOfGroup, slot, current, seq)
+        })
+        .map(|past| past.unwrap_or_else(|| current.to_vec()))
+    }
+
+    /// The direct members that a group had at a seq, given those of now.
+    pub fn members_of_group_at(
+        &self,
+        directory: &str,
+        group: u32,
+        current_users: &[u32],
+        current_groups: &[u32],
+        seq: u64,
+    ) -> Result<MembersAt, StoreError> {
+        let current = (current_users, current_groups);
+        self.in_directory(directory, |engine, dir| {
+            history::members_at(engine, dir, group, current, seq)
+        })
+        .map(|past| {
+            past.unwrap_or_else(|| MembersAt { users: current.0.into(), groups: current.1.into() })
+        })
+    }
+
+    /// A user as it was at a seq; `None` when it did not exist then.
+    pub fn user_at(
+        &self,
+        directory: &str,
+        slot: u32,
+        seq: u64,
+    ) -> Result<Option<UserItem>, StoreError> {
+        let found = self.in_directory(directory, |engine, dir| {
+            let record = events::version_at(engine, dir, Kind::User, slot, seq)?;
+            record.as_deref().map(record::decode_user).transpose().map_err(Trouble::from)
+        })?;
+        Ok(found.flatten())
+    }
+
+    /// A group as it was at a seq; `None` when it did not exist then.
+    pub fn group_at(
+        &self,
+        directory: &str,
+        slot: u32,
+        seq: u64,
+    ) -> Result<Option<GroupItem>, StoreError> {
+        let found = self.in_directory(directory, |engine, dir| {
+            let record = events::version_at(engine, dir, Kind::Group, slot, seq)?;
+            record.as_deref().map(record::decode_group).transpose().map_err(Trouble::from)
+        })?;
+        Ok(found.flatten())
+    }
+
+    /// How far a webhook endpoint is; `None` when it never was anywhere.
+    pub fn delivery(&self, endpoint: &str) -> Result<Option<DeliveryRow>, StoreError> {
+        self.mend()?;
+        self.on_engine(|engine| match engine.get(&row::delivery(endpoint))? {
+            Some(row) => row.decode().map(Some),
+            None => Ok(None),
+        })
+    }
+
+    /// Remembers how far a webhook endpoint is. Survives the process; a power
+    /// cut may take back the last ones, so that events are delivered again.
+    pub fn set_delivery(&self, endpoint: &str, delivery: &DeliveryRow) -> Result<(), StoreError> {
+        self.mend()?;
+        self.on_engine(|engine| {
+            let mut batch = Batch::default();
+            batch.put_encoded(row::delivery(endpoint), delivery)?;
+            engine.write(&mut batch)?;
+            engine.flush()
+        })
+    }
+
+    /// Bytes that the database's files take.
+    pub fn size_on_disk(&self) -> u64 {
+        self.slot().as_ref().map_or(0, Engine::size_on_disk)
+    }
+
+    /// Sets the files aside because of damage and goes on with an empty store, as
+    /// [`Store::open`] does when it meets damage itself.
+    pub fn set_aside(&self, reason: &str) -> Result<Opening, StoreError> {
+        let mut writer = self.writer();
+        let mut slot = self.inner.engine.write().unwrap_or_else(PoisonError::into_inner);
+        *slot = None;
+        let (opened, opening) =
+            opening::rebuild(&self.inner.home, reason.to_owned(), self.inner.cache_bytes)
+                .map_err(|trouble| self.error(trouble))?;
+        *writer = Writer { head: opened.head, number: opened.number };
+        *slot = Some(opened.engine);
+        drop(slot);
+        self.publish(&writer.head);
+        Ok(opening)
+    }
+
+    /// Everything before the commit point.
+    fn prepare(
+        &self,
+        engine: &Engine,
+        head: &Head,
+        commit: &Commit,
+    ) -> Result<state::Marker, StoreError> {
+        let mut marker =
+            commit::plan(engine, head, commit).map_err(|trouble| self.error(trouble))?;
+        commit::write_journal(engine, head, commit, &mut marker)
+            .and_then(|()| commit::prepare_rebuild(&self.inner.home, head, &marker))
+            .map_err(|trouble| {
+                // Opening again drops what was written.
+                engine.give_up();
+                self.error(trouble)
+            })?;
+        Ok(marker)
+    }
+
+    fn in_directory<T>(
+        &self,
+        directory: &str,
+        ask: impl FnOnce(&Engine, u32) -> Result<T, Trouble>,
+    ) -> Result<Option<T>, StoreError> {
+        self.mend()?;
+        let head = self.published();
+        match head.dirs.get(directory) {
+            Some(dir) => self.on_engine(|engine| ask(engine, dir.id)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn on_engine<T>(
+        &self,
+        work: impl FnOnce(&Engine) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
+        let slot = self.slot();
+        work(self.healthy(slot.as_ref())?).map_err(|trouble| self.error(trouble))
+    }
+
+    /// Opens the database again when it failed.
+    fn mend(&self) -> Result<(), StoreError> {
+        if self.healthy(self.slot().as_ref()).is_ok() {
+            return Ok(());
+        }
+        self.mend_writer(&mut self.writer())
+    }
+
+    fn mend_writer(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        if self.healthy(self.slot().as_ref()).is_ok() {
+            return Ok(());
+        }
+        let mut slot = self.inner.engine.write().unwrap_or_else(PoisonError::into_inner);
+        *slot = None;
+        let opened = opening::reopen(&self.inner.home, writer.number, self.inner.cache_bytes)
+            .map_err(|trouble| self.error(trouble))?;
+        tracing::info!("the store was opened again after an error");
+        writer.head = opened.head;
+        *slot = Some(opened.engine);
+        drop(slot);
+        self.publish(&writer.head);
+        Ok(())
+    }
+
+    fn healthy<'a>(&self, slot: Option<&'a Engine>) -> Result<&'a Engine, StoreError> {
+        slot.filter(|engine| !engine.is_broken()).ok_or_else(|| StoreError::Unavailable {
+            dir: self.dir(),
+            reason: "it failed just now and is opened again".to_owned(),
+        })
+    }
+
+    fn slot(&self) -> RwLockReadGuard<'_, Option<Engine>> {
+        self.inner.engine.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn published(&self) -> Arc<Head> {
+        self.inner.published.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn publish(&self, head: &Head) {
+        let head = Arc::new(head.clone());
+        *self.inner.published.write().unwrap_or_else(PoisonError::into_inner) = head;
+    }
+
+    fn error(&self, trouble: Trouble) -> StoreError {
+        trouble.into_error(self.inner.home.dir())
+    }
+
+    fn dir(&self) -> std::path::PathBuf {
+        self.inner.home.dir().to_owned()
+    }
+}
+
+impl DirectoryRow {
+    fn new(dir: &DirState, rebuilding: bool) -> DirectoryRow {
+        DirectoryRow {
+            name: dir.name.clone(),
+            tenant: dir.tenant.clone(),
+            product: dir.product.clone(),
+            progress: (&dir.progress).into(),
+            first_seq: dir.first_seq,
+            rebuilding,
+            next_user_slot: dir.next_user,
+            next_group_slot: dir.next_group,
+        }
+    }
+}
+
+impl From<record::RecordError> for Trouble {
+    fn from(error: record::RecordError) -> Trouble {
+        Trouble::Damaged(error.to_string())
+    }
+}
+
+/// Moments in rows, as milliseconds.
+mod moment {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::clock::Timestamp;
+
+    pub fn serialize<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+        at.map(|moment| moment.0).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+        Ok(Option::<u64>::deserialize(from)?.map(Timestamp))
+    }
+}

@@ -1,0 +1,334 @@
+//! The files around the database: lock, format, pointer, high-water mark.
+//!
+//! ```text
+//! lock         held for the life of the process; its pid in text
+//! format       `rosterd store format 1`: a newer one is left alone
+//! current      `db-7`: the folder in use; replaced by rename
+//! high-water   the last seq that may have been told, in two alternating slots
+//! directories  the directories that were ever committed: what a rebuild is silent about
+//! db-7/        sled's
+//! db-6.damaged-1/   set aside
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{OpenError, Trouble};
+use super::row;
+
+const FORMAT: u32 = 1;
+const FORMAT_WORDS: &str = "rosterd store format ";
+const SLOT_BYTES: usize = 64;
+
+/// The state directory, locked.
+#[derive(Debug)]
+pub(super) struct Home {
+    dir: PathBuf,
+    high_water: File,
+    writes: AtomicU64,
+    _lock: File,
+}
+
+/// What survives the loss of the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct HighWater {
+    writes: u64,
+    /// No event beyond it was ever told.
+    pub seq: u64,
+    /// The last commit known to be durable; a database that does not have it
+    /// has lost data.
+    pub commit: u64,
+}
+
+/// A directory that has been committed at least once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Known {
+    pub name: String,
+    pub tenant: String,
+    pub product: String,
+}
+
+/// What `current` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Current {
+    /// Nothing was ever stored here.
+    Nothing,
+    Folder(u64),
+    Unreadable,
+}
+
+impl Home {
+    /// Creates the directory if need be and takes it for this process.
+    ///
+    /// # Errors
+    /// When another process has it, a newer version owns it, or the system refuses.
+    pub(super) fn take(dir: &Path) -> Result<Home, OpenError> {
+        let unavailable = |e: io::Error| unavailable(dir, &e);
+        check_format(dir)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unavailable)?;
+        let lock = lock(dir)?;
+        if check_format(dir)?.is_none() {
+            let text = format!("{FORMAT_WORDS}{FORMAT}\n");
+            write_durably(dir, "format", text.as_bytes()).map_err(unavailable)?;
+        }
+        let high_water = private().open(dir.join("high-water")).map_err(unavailable)?;
+        let home = Home { dir: dir.to_owned(), high_water, writes: AtomicU64::new(0), _lock: lock };
+        home.writes.store(home.high_water().map_or(0, |mark| mark.writes), Ordering::Relaxed);
+        Ok(home)
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn folder(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("db-{number}"))
+    }
+
+    /// Which database is in use.
+    pub(super) fn current(&self) -> Result<Current, Trouble> {
+        match fs::read_to_string(self.dir.join("current")) {
+            Ok(text) => Ok(folder_number(text.trim()).map_or(Current::Unreadable, Current::Folder)),
+            Err(e) if e.kind() == ErrorKind::InvalidData => Ok(Current::Unreadable),
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                let empty = self.numbers()?.is_empty();
+                Ok(if empty { Current::Nothing } else { Current::Unreadable })
+            }
+            Err(e) => Err(self.failed(&e)),
+        }
+    }
+
+    /// Makes the numbered database the one in use, durably.
+    pub(super) fn point_at(&self, number: u64) -> Result<(), Trouble> {
+        write_durably(&self.dir, "current", format!("db-{number}\n").as_bytes())
+            .map_err(|e| self.failed(&e))
+    }
+
+    /// A number that no folder here has or had.
+    pub(super) fn fresh_number(&self) -> Result<u64, Trouble> {
+        let greatest = self.entries()?.iter().filter_map(|name| leading_number(name)).max();
+        Ok(greatest.unwrap_or(0) + 1)
+    }
+
+    /// Removes databases that are not in use: what a rewrite left behind.
+    pub(super) fn sweep(&self, keep: u64) -> Result<(), Trouble> {
+        for number in self.numbers()? {
+            if number != keep {
+                fs::remove_dir_all(self.folder(number)).map_err(|e| self.failed(&e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Renames every database to `….damaged-N`, for people to look at.
+    pub(super) fn set_aside(&self) -> Result<PathBuf, Trouble> {
+        let mut aside = self.dir.clone();
+        for number in self.numbers()? {
+            let folder = self.folder(number);
+            let target = (1u32..)
+                .map(|n| self.dir.join(format!("db-{number}.damaged-{n}")))
+                .find(|target| !target.exists())
+                .ok_or_else(|| Trouble::Failed("too many damaged folders".to_owned()))?;
+            fs::rename(&folder, &target).map_err(|e| self.failed(&e))?;
+            aside = target;
+        }
+        sync_dir(&self.dir).map_err(|e| self.failed(&e))?;
+        Ok(aside)
+    }
+
+    /// The mark, if there is one to be believed.
+    pub(super) fn high_water(&self) -> Option<HighWater> {
+        [0, SLOT_BYTES as u64]
+            .into_iter()
+            .filter_map(|offset| {
+                let mut slot = [0; SLOT_BYTES];
+                self.high_water.read_exact_at(&mut slot, offset).ok()?;
+                let (kind, payload) =
+                    row::unseal(b"high-water", slot.get(1..sealed_len(&slot)?)?).ok()?;
+                (kind == row::WHOLE).then(|| row::decode(b"high-water", payload).ok())?
+            })
+            .max_by_key(|mark: &HighWater| mark.writes)
+    }
+
+    /// Writes the mark where it does not overwrite the last one.
+    pub(super) fn raise(&self, seq: u64, commit: u64, durably: bool) -> Result<(), Trouble> {
+        let writes = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
+        let sealed =
+            row::seal(b"high-water", row::WHOLE, &row::encode(&HighWater { writes, seq, commit })?);
+        let mut slot = [0; SLOT_BYTES];
+        slot[0] = sealed.len() as u8;
+        slot.iter_mut().skip(1).zip(&sealed).for_each(|(to, from)| *to = *from);
+        let written = self
+            .high_water
+            .write_all_at(&slot, (writes % 2) * SLOT_BYTES as u64)
+            .and_then(|()| if durably { self.high_water.sync_data() } else { Ok(()) });
+        written.map_err(|e| self.failed(&e))
+    }
+
+    /// The directories that a rebuild has to be silent about; `None` when
+    /// nobody knows.
+    pub(super) fn known(&self) -> Option<Vec<Known>> {
+        let bytes = match fs::read(self.dir.join("directories")) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Some(Vec::new()),
+            Err(_) => return None,
+        };
+        let (_, payload) = row::unseal(b"directories", &bytes).ok()?;
+        row::decode(b"directories", payload).ok()
+    }
+
+    pub(super) fn remember(&self, known: &[Known]) -> Result<(), Trouble> {
+        let sealed = row::seal(b"directories", row::WHOLE, &row::encode(&known)?);
+        write_durably(&self.dir, "directories", &sealed).map_err(|e| self.failed(&e))
+    }
+
+    fn numbers(&self) -> Result<Vec<u64>, Trouble> {
+        Ok(self.entries()?.iter().filter_map(|name| folder_number(name)).collect())
+    }
+
+    fn entries(&self) -> Result<Vec<String>, Trouble> {
+        let entries = fs::read_dir(&self.dir).map_err(|e| self.failed(&e))?;
+        entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<_>>()
+            .map_err(|e| self.failed(&e))
+    }
+
+    fn failed(&self, error: &io::Error) -> Trouble {
+        Trouble::Failed(format!("{}: {error}", self.dir.display()))
+    }
+}
+
+/// The format written in the directory, when it is one this version may touch.
+fn check_format(dir: &Path) -> Result<Option<u32>, OpenError> {
+    let text = match fs::read_to_string(dir.join("format")) {
+        Ok(text) => text,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(unavailable(dir, &e)),
+    };
+    let found = text.trim_end().strip_prefix(FORMAT_WORDS).and_then(|n| n.parse().ok());
+    match found {
+        Some(FORMAT) => Ok(Some(FORMAT)),
+        Some(found) => Err(OpenError::Newer { dir: dir.to_owned(), found, known: FORMAT }),
+        None => Err(OpenError::Unavailable {
+            dir: dir.to_owned(),
+            reason: "its file `format` is not one of rosterd's".to_owned(),
+        }),
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let unavailable = |e: io::Error| unavailable(dir, &e);
+    let mut file = private().open(dir.join("lock")).map_err(unavailable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+            return Err(OpenError::Locked { dir: dir.to_owned(), pid });
+        }
+        Err(fs::TryLockError::Error(e)) => return Err(unavailable(e)),
+    }
+    file.set_len(0).map_err(unavailable)?;
+    writeln!(file, "{}", std::process::id()).map_err(unavailable)?;
+    Ok(file)
+}
+
+/// Replaces a small file so that either the old or the new one is there.
+fn write_durably(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = dir.join(format!("{name}.new"));
+    let mut file = private().truncate(true).open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, dir.join(name))?;
+    sync_dir(dir)
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).mode(0o600);
+    options
+}
+
+fn unavailable(dir: &Path, error: &io::Error) -> OpenError {
+    OpenError::Unavailable { dir: dir.to_owned(), reason: error.to_string() }
+}
+
+fn sealed_len(slot: &[u8; SLOT_BYTES]) -> Option<usize> {
+    let len = usize::from(slot[0]);
+    (len > 0 && len < SLOT_BYTES).then_some(len + 1)
+}
+
+fn folder_number(name: &str) -> Option<u64> {
+    name.strip_prefix("db-")?.parse().ok()
+}
+
+fn leading_number(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix("db-")?;
+    digits.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_is_private_and_locked() {
+        use std::os::unix::fs::PermissionsExt;
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join("state");
+        let home = Home::take(&dir).unwrap();
+        assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+        let second = Home::take(&dir).unwrap_err();
+        assert_eq!(second, OpenError::Locked { dir: dir.clone(), pid: Some(std::process::id()) });
+        assert!(second.to_string().contains(&format!("process {}", std::process::id())));
+        drop(home);
+        Home::take(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_newer_format_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("format"), "rosterd store format 2\n").unwrap();
+        let refused = Home::take(dir.path()).unwrap_err();
+        assert!(matches!(refused, OpenError::Newer { found: 2, known: 1, .. }), "{refused}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_high_water_mark_survives_a_torn_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::take(dir.path()).unwrap();
+        assert_eq!(home.high_water(), None);
+        home.raise(7, 1, true).unwrap();
+        home.raise(9, 2, true).unwrap();
+        assert_eq!(home.high_water().unwrap().seq, 9);
+        home.high_water.write_all_at(b"torn", 4).unwrap();
+        assert_eq!(home.high_water().unwrap().seq, 7);
+        drop(home);
+        let home = Home::take(dir.path()).unwrap();
+        home.raise(12, 3, true).unwrap();
+        assert_eq!(home.high_water().unwrap().seq, 12);
+    }
+
+    #[test]
+    fn known_directories_come_back_or_are_unknown() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::take(dir.path()).unwrap();
+        assert_eq!(home.known(), Some(vec![]));
+        let corp = Known { name: "corp".into(), tenant: "acme".into(), product: "vpn".into() };
+        home.remember(std::slice::from_ref(&corp)).unwrap();
+        assert_eq!(home.known(), Some(vec![corp]));
+        fs::write(dir.path().join("directories"), b"garbage").unwrap();
+        assert_eq!(home.known(), None);
+    }
+}

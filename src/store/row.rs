@@ -1,0 +1,326 @@
+//! How rows are keyed, sealed and packed.
+//!
+//! Every value is `version byte, crc32, kind byte, payload`; the checksum covers
+//! key, kind and payload, so a row that was damaged, or that turns up under
+//! another key, is never believed. Kind 0 is a whole payload; kind 1 says how
+//! many part rows (kind 2) hold it.
+//! Keys begin with a letter for the kind of row; numbers in them are big-endian.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::Trouble;
+use crate::model::Layer;
+
+/// Bytes in front of every payload.
+pub(super) const FRAME: usize = 6;
+pub(super) const WHOLE: u8 = 0;
+pub(super) const IN_PARTS: u8 = 1;
+pub(super) const PART: u8 = 2;
+const VERSION: u8 = 1;
+
+/// A slot's history has one row per stamp.
+///
+/// `seq` is that of the event which told of the put. A silent put has the seq
+/// of the event before it, and the number of its commit as `sub`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Stamp {
+    pub seq: u64,
+    pub sub: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Kind {
+    User,
+    Group,
+}
+
+/// Whose memberships a history row tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Groups that a user joined or left.
+    GroupsOfUser,
+    /// Members that a group won or lost.
+    MembersOfGroup,
+    /// Groups that a group joined or left.
+    ParentsOfGroup,
+}
+
+pub(super) const MARKER: &[u8] = b"M";
+pub(super) const APPLIED: &[u8] = b"A";
+pub(super) const RETAINED: &[u8] = b"R";
+pub(super) const BLOCKS: &[u8] = b"j";
+pub(super) const DIRECTORIES: &[u8] = b"d";
+pub(super) const DELIVERIES: &[u8] = b"w";
+pub(super) const DEAD: &[u8] = b"x";
+
+pub(super) fn block(first_seq: u64, number: u64) -> Vec<u8> {
+    [BLOCKS, &first_seq.to_be_bytes(), &number.to_be_bytes()].concat()
+}
+
+pub(super) fn directory(dir: u32) -> Vec<u8> {
+    [DIRECTORIES, &dir.to_be_bytes()].concat()
+}
+
+pub(super) fn dead(dir: u32) -> Vec<u8> {
+    [DEAD, &dir.to_be_bytes()].concat()
+}
+
+pub(super) fn delivery(endpoint: &str) -> Vec<u8> {
+    [DELIVERIES, endpoint.as_bytes()].concat()
+}
+
+/// All versions of all objects of one kind.
+pub(super) fn versions(dir: u32, kind: Kind) -> Vec<u8> {
+    [b"v".as_slice(), &dir.to_be_bytes(), &[kind as u8]].concat()
+}
+
+/// All versions of one object.
+pub(super) fn versions_of(dir: u32, kind: Kind, slot: u32) -> Vec<u8> {
+    let mut key = versions(dir, kind);
+    key.extend(slot.to_be_bytes());
+    key
+}
+
+pub(super) fn version(dir: u32, kind: Kind, slot: u32, stamp: Stamp) -> Vec<u8> {
+    let mut key = versions_of(dir, kind, slot);
+    key.extend(stamp.seq.to_be_bytes());
+    if stamp.sub != 0 {
+        key.extend(stamp.sub.to_be_bytes());
+    }
+    key
+}
+
+/// Slot and stamp of a key that [`version`] made.
+pub(super) fn read_version(key: &[u8]) -> Result<(u32, Stamp), Trouble> {
+    let slot = number::<4>(key, 6)?;
+    let seq = number::<8>(key, 10)?;
+    let sub = if key.len() > 18 { number::<4>(key, 18)? } else { 0 };
+    Ok((slot as u32, Stamp { seq, sub: sub as u32 }))
+}
+
+pub(super) fn edges(dir: u32) -> Vec<u8> {
+    [b"e".as_slice(), &dir.to_be_bytes()].concat()
+}
+
+pub(super) fn edges_of(dir: u32, group: u32, layer: Layer) -> Vec<u8> {
+    let mut key = edges(dir);
+    key.extend(group.to_be_bytes());
+    key.push(layer_code(layer));
+    key
+}
+
+/// Members from `from` on, up to where the next chunk begins.
+pub(super) fn chunk(dir: u32, group: u32, layer: Layer, from: u32) -> Vec<u8> {
+    let mut key = edges_of(dir, group, layer);
+    key.extend(from.to_be_bytes());
+    key
+}
+
+/// Group, layer and first possible member of a key that [`chunk`] made.
+pub(super) fn read_chunk(key: &[u8]) -> Result<(u32, Layer, u32), Trouble> {
+    let group = number::<4>(key, 5)?;
+    let layer = layer_of(number::<1>(key, 9)?)?;
+    let from = number::<4>(key, 10)?;
+    Ok((group as u32, layer, from as u32))
+}
+
+pub(super) fn unresolved(dir: u32) -> Vec<u8> {
+    [b"u".as_slice(), &dir.to_be_bytes()].concat()
+}
+
+pub(super) fn unresolved_of(dir: u32, group: u32) -> Vec<u8> {
+    let mut key = unresolved(dir);
+    key.extend(group.to_be_bytes());
+    key
+}
+
+/// The group of a key that [`unresolved_of`] made.
+pub(super) fn read_unresolved(key: &[u8]) -> Result<u32, Trouble> {
+    Ok(number::<4>(key, 5)? as u32)
+}
+
+pub(super) fn history(dir: u32) -> Vec<u8> {
+    [b"h".as_slice(), &dir.to_be_bytes()].concat()
+}
+
+pub(super) fn history_of(dir: u32, side: Side, slot: u32) -> Vec<u8> {
+    let mut key = history(dir);
+    key.push(side as u8);
+    key.extend(slot.to_be_bytes());
+    key
+}
+
+pub(super) fn history_at(dir: u32, side: Side, slot: u32, seq: u64) -> Vec<u8> {
+    let mut key = history_of(dir, side, slot);
+    key.extend(seq.to_be_bytes());
+    key
+}
+
+/// The seq of a key that [`history_at`] made.
+pub(super) fn read_history_seq(key: &[u8]) -> Result<u64, Trouble> {
+    number::<8>(key, 10)
+}
+
+/// The first key behind all that start with `prefix`; `None` when there is none.
+pub(super) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}
+
+/// Frames a payload for the row at `key`.
+pub(super) fn seal(key: &[u8], kind: u8, payload: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(FRAME + payload.len());
+    value.extend(frame(key, kind, payload));
+    value.extend_from_slice(payload);
+    value
+}
+
+/// Kind and payload of the row at `key`.
+pub(super) fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Result<(u8, &'a [u8]), Trouble> {
+    let Some((&[version, a, b, c, d, kind], payload)) = value.split_first_chunk::<FRAME>() else {
+        return Err(damaged(key, "it is too short"));
+    };
+    if [version, a, b, c, d, kind] != frame(key, kind, payload) {
+        return Err(damaged(key, "its checksum does not fit"));
+    }
+    Ok((kind, payload))
+}
+
+/// Bytes of a value with fields.
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Trouble> {
+    postcard::to_stdvec(value).map_err(|e| Trouble::Malformed(format!("cannot encode a row: {e}")))
+}
+
+/// The value that [`encode`] wrote for the row at `key`.
+pub(super) fn decode<T: DeserializeOwned>(key: &[u8], payload: &[u8]) -> Result<T, Trouble> {
+    postcard::from_bytes(payload).map_err(|e| damaged(key, &format!("it does not decode: {e}")))
+}
+
+/// Damage at `key`, in words.
+pub(super) fn damaged(key: &[u8], why: &str) -> Trouble {
+    let what = match key.first() {
+        Some(b'M' | b'A' | b'R') => "marker",
+        Some(b'j') => "journal",
+        Some(b'd' | b'x') => "directory",
+        Some(b'w') => "delivery",
+        Some(b'v') => "record",
+        Some(b'e') => "membership",
+        Some(b'u') => "unresolved-reference",
+        Some(b'h') => "history",
+        _ => "unknown",
+    };
+    Trouble::Damaged(format!("a {what} row is not believed ({why})"))
+}
+
+/// Packs an ascending list: the differences, seven bits a byte.
+pub(super) fn pack(members: &[u32]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(members.len() * 2);
+    let mut before = 0;
+    for &member in members {
+        let mut rest = member.wrapping_sub(before);
+        before = member;
+        while rest >= 0x80 {
+            bytes.push((rest & 0x7f) as u8 | 0x80);
+            rest >>= 7;
+        }
+        bytes.push(rest as u8);
+    }
+    bytes
+}
+
+/// The list that [`pack`] packed.
+pub(super) fn unpack(bytes: &[u8]) -> Vec<u32> {
+    let mut members = Vec::with_capacity(bytes.len() / 2);
+    let (mut member, mut rest, mut shift) = (0u32, 0u32, 0u32);
+    for &byte in bytes {
+        rest |= u32::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+        if byte & 0x80 != 0 {
+            shift += 7;
+            continue;
+        }
+        member = member.wrapping_add(rest);
+        members.push(member);
+        (rest, shift) = (0, 0);
+    }
+    members
+}
+
+pub(super) fn layer_code(layer: Layer) -> u8 {
+    match layer {
+        Layer::Listed => 0,
+        Layer::Declared => 1,
+        Layer::Subgroup => 2,
+    }
+}
+
+pub(super) fn layer_of(code: u64) -> Result<Layer, Trouble> {
+    match code {
+        0 => Ok(Layer::Listed),
+        1 => Ok(Layer::Declared),
+        2 => Ok(Layer::Subgroup),
+        _ => Err(Trouble::Damaged(format!("{code} is no layer of memberships"))),
+    }
+}
+
+fn frame(key: &[u8], kind: u8, payload: &[u8]) -> [u8; FRAME] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(&[kind]);
+    hasher.update(payload);
+    let [a, b, c, d] = hasher.finalize().to_le_bytes();
+    [VERSION, a, b, c, d, kind]
+}
+
+fn number<const N: usize>(key: &[u8], at: usize) -> Result<u64, Trouble> {
+    let bytes = key.get(at..at + N).ok_or_else(|| damaged(key, "its key is too short"))?;
+    Ok(bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_packs_and_unpacks() {
+        for list in [vec![], vec![0], vec![0, 1, 127, 128, 16_384, u32::MAX], (5..9000).collect()] {
+            assert_eq!(unpack(&pack(&list)), list);
+        }
+    }
+
+    #[test]
+    fn keys_come_back_and_sort_by_stamp() {
+        let key = |seq, sub| version(3, Kind::Group, 7, Stamp { seq, sub });
+        assert_eq!(read_version(&key(9, 0)).unwrap(), (7, Stamp { seq: 9, sub: 0 }));
+        assert_eq!(read_version(&key(9, 2)).unwrap(), (7, Stamp { seq: 9, sub: 2 }));
+        assert!(key(9, 0) < key(9, 1) && key(9, 1) < key(9, 300) && key(9, 300) < key(10, 0));
+        let key = chunk(3, 8, Layer::Subgroup, 77);
+        assert_eq!(read_chunk(&key).unwrap(), (8, Layer::Subgroup, 77));
+    }
+
+    #[test]
+    fn a_flipped_bit_or_another_key_is_not_believed() {
+        let sealed = seal(b"k", WHOLE, b"payload");
+        assert_eq!(unseal(b"k", &sealed).unwrap(), (WHOLE, b"payload".as_slice()));
+        assert!(unseal(b"l", &sealed).is_err());
+        assert!(unseal(b"k", &[]).is_err());
+        for bit in 0..sealed.len() * 8 {
+            let mut flipped = sealed.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(unseal(b"k", &flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn the_key_behind_a_prefix() {
+        assert_eq!(behind(b"ab").unwrap(), b"ac");
+        assert_eq!(behind(&[1, 255]).unwrap(), [2]);
+        assert_eq!(behind(&[255]), None);
+    }
+}

@@ -1,0 +1,119 @@
+//! Every write of a commit fails once: all of it is there afterwards, or nothing.
+
+use proptest::prelude::*;
+
+use super::world::{Folded, World, loaded, open};
+use crate::model::{Commit, Event};
+use crate::store::{Store, StoreError};
+
+/// Two directories, their store, and what a reader of events has seen.
+struct Run {
+    dir: tempfile::TempDir,
+    store: Option<Store>,
+    worlds: [World; 2],
+    seen: Vec<Event>,
+    folded: [Folded; 2],
+}
+
+const NAMES: [&str; 2] = ["corp", "lab"];
+
+impl Run {
+    fn new() -> Run {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Some(open(dir.path()));
+        Run { dir, store, worlds: Default::default(), seen: Vec::new(), folded: Default::default() }
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    fn reopen(&mut self) {
+        self.store = None;
+        self.store = Some(open(self.dir.path()));
+    }
+
+    /// One commit, failing from the given write on (never, for 0).
+    fn step(&mut self, which: usize, seed: u64, size: usize, fault: i64, reopen: bool) {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (after, commit) = self.worlds[which].step(&mut random, NAMES[which], size);
+        if fault > 0 {
+            self.store().slot().as_ref().unwrap().faults.fail_from(fault);
+        }
+        let outcome = self.store().commit(&commit);
+        if reopen {
+            self.reopen();
+        }
+        let stands = match outcome {
+            Ok(_) => true,
+            Err(StoreError::Uncertain { .. }) => self.stands(&commit),
+            Err(StoreError::Unavailable { .. }) => false,
+            Err(other) => panic!("{other}"),
+        };
+        if stands {
+            self.worlds[which] = after;
+        }
+        self.check();
+    }
+
+    fn stands(&self, commit: &Commit) -> bool {
+        let rows = self.store().directories().unwrap();
+        match rows.iter().find(|row| row.name == commit.directory) {
+            Some(row) => row.progress.fingerprint == commit.progress.fingerprint,
+            None => commit.changes.first() == Some(&crate::model::Change::Cleared),
+        }
+    }
+
+    fn check(&mut self) {
+        for (name, world) in NAMES.iter().zip(&self.worlds) {
+            assert_eq!(loaded(self.store(), name), *world);
+        }
+        let new = self.store().events(self.seen.len() as u64, usize::MAX).unwrap();
+        for event in &new {
+            let which = usize::from(event.directory == NAMES[1]);
+            assert_eq!(event.seq, self.seen.len() as u64 + 1);
+            self.folded[which].follow(event);
+            self.seen.push(event.clone());
+        }
+        for (folded, world) in self.folded.iter().zip(&self.worlds) {
+            assert_eq!(*folded, world.folded());
+        }
+        assert_eq!(self.store().last_seq(), self.seen.len() as u64);
+    }
+
+    /// What was read once reads the same for ever.
+    fn finish(mut self) {
+        self.reopen();
+        self.check();
+        assert_eq!(self.store().events(0, usize::MAX).unwrap(), self.seen);
+    }
+}
+
+#[test]
+fn a_commit_that_fails_at_any_write_is_whole_or_not_there() {
+    for reopen in [false, true] {
+        let mut run = Run::new();
+        run.step(0, 1, 10, 0, false);
+        for fault in 1..40 {
+            run.step(0, 100 + fault as u64, 10, fault, reopen);
+        }
+        run.finish();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn the_folded_journal_is_the_committed_directory_at_every_seq(
+        steps in prop::collection::vec(
+            (0..2usize, any::<u64>(), 0..14usize, prop_oneof![2 => Just(0), 1 => 1..25i64], prop::bool::weighted(0.2)),
+            1..20,
+        )
+    ) {
+        let mut run = Run::new();
+        for (which, seed, size, fault, reopen) in steps {
+            run.step(which, seed, size, fault, reopen);
+        }
+        run.finish();
+    }
+}

@@ -1,0 +1,6 @@
+//! Tests of the store as a whole, against a naive picture of what it should hold.
+
+mod crash;
+mod damage;
+mod plain;
+mod world;
