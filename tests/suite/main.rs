@@ -2,5 +2,6 @@
 //! the source. One binary, so that what is slow to start is started once.
 
 mod harness;
+mod ldap;
 mod systemd;
 mod tidy;

@@ -428,7 +428,8 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<LdapConfig, String> {
-        crate::config::section::read_text(text, LdapConfig::read).map_err(|report| report.to_string())
+        crate::config::section::read_text(text, LdapConfig::read)
+            .map_err(|report| report.to_string())
     }
 
     #[test]
