@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::{active_directory, assert_journal_is_the_directory, page_through};
+use super::{active_directory, assert_journal_is_the_picture, page_through};
 use crate::harness::daemon::Daemon;
 use crate::harness::samba::SambaAd;
 use crate::harness::story::assert_story;
@@ -117,5 +117,5 @@ fn an_active_directory_is_read_whole_and_each_change_is_told_exactly() {
         ],
     );
     assert_eq!(is_member(&daemon, "u0", "outer"), true, "now only through the crowd");
-    assert_journal_is_the_directory(&daemon, "ad");
+    assert_journal_is_the_picture(&daemon);
 }

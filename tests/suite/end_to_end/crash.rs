@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{assert_journal_is_the_directory, openldap};
+use super::{assert_journal_is_the_picture, openldap};
 use crate::harness::daemon::Daemon;
 use crate::harness::fold::Fold;
 use crate::harness::http;
@@ -60,7 +60,7 @@ fn fifty_kills_lose_nothing_invent_nothing_and_repeat_no_id() {
     let events = daemon.events(0);
     remember(&mut seen, &events);
     assert_eq!(seen.len(), events.len(), "an event that was once read is gone");
-    assert_journal_is_the_directory(&daemon, "corp");
+    assert_journal_is_the_picture(&daemon);
     assert_same_as_server(&events, &slapd);
 
     let last = events.last().and_then(|event| event["seq"].as_u64()).unwrap_or(0);

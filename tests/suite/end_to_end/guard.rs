@@ -79,7 +79,7 @@ fn an_approval_lets_exactly_that_set_through() {
         let left = users(&daemon);
         if left == 5 { Ok(()) } else { Err(format!("{left} users")) }
     });
-    super::assert_journal_is_the_directory(&daemon, "corp");
+    super::assert_journal_is_the_picture(&daemon);
     assert_eq!(daemon.directory("corp")["hold"], Value::Null);
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{assert_journal_is_the_directory, footprint, objects, openldap, operations};
+use super::{assert_journal_is_the_picture, footprint, objects, openldap, operations};
 use crate::harness::daemon::Daemon;
 use crate::harness::ldif::Shape;
 use crate::harness::slapd::{Options, Slapd};
@@ -94,7 +94,7 @@ fn each_kind_of_change_is_told_exactly_within_one_poll() {
     told(&[]);
     let most = costs.iter().max().copied().unwrap_or(0);
     assert!(most <= 10, "an incremental poll of 10,000 users took {most} operations: {costs:?}");
-    assert_journal_is_the_directory(&daemon, "corp");
+    assert_journal_is_the_picture(&daemon);
 }
 
 #[test]

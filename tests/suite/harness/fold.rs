@@ -34,6 +34,34 @@ impl Fold {
         Ok(fold)
     }
 
+    /// What a snapshot says, to compare: directories that hold nothing left out.
+    ///
+    /// # Errors
+    /// When the snapshot has no end or a line that makes no sense.
+    pub fn of_snapshot(lines: &str) -> Result<Fold, String> {
+        let mut fold = Fold::default();
+        let mut ended = false;
+        for line in lines.lines() {
+            let line: Value = serde_json::from_str(line).map_err(|e| format!("{e}: {line}"))?;
+            match line["type"].as_str() {
+                Some("start") => fold.seq = line["seq"].as_u64().ok_or("a snapshot without seq")?,
+                Some("end") => ended = true,
+                _ => {
+                    let name = line["directory"].as_str().ok_or("a line without directory")?;
+                    let roster = fold.directories.entry(name.to_owned()).or_default();
+                    roster.take(&line)?;
+                }
+            }
+        }
+        if ended { Ok(fold) } else { Err("a snapshot without its end".to_owned()) }
+    }
+
+    /// Without the directories that hold nothing.
+    pub fn trimmed(mut self) -> Fold {
+        self.directories.retain(|_, roster| *roster != Roster::default());
+        self
+    }
+
     /// Folds one more event, which must carry the next seq.
     ///
     /// # Errors
@@ -51,6 +79,24 @@ impl Fold {
 }
 
 impl Roster {
+    /// One line of a snapshot.
+    fn take(&mut self, line: &Value) -> Result<(), String> {
+        match line["type"].as_str() {
+            Some("user") => create(&mut self.users, &line["user"]),
+            Some("group") => create(&mut self.groups, &line["group"]),
+            Some("membership") => {
+                let kind = if line["member"]["kind"] == "group" { "group" } else { "user" };
+                let group = line["group"].as_str().ok_or("a membership without group")?.to_owned();
+                if self.memberships.insert((group, kind, id(&line["member"])?)) {
+                    Ok(())
+                } else {
+                    Err(format!("twice: {line}"))
+                }
+            }
+            _ => Err(format!("what is {line}")),
+        }
+    }
+
     fn apply(&mut self, event: &Value) -> Result<(), String> {
         let data = &event["data"];
         match event["type"].as_str().unwrap_or_default() {
@@ -91,7 +137,9 @@ impl Roster {
         if self.groups.get(&id(group)?) != Some(group) {
             return Err("the group is not as it was told before".to_owned());
         }
-        if members.get(&id(member)?) != Some(member) {
+        let mut object = member.clone();
+        object.as_object_mut().and_then(|fields| fields.remove("kind"));
+        if members.get(&id(member)?) != Some(&object) {
             return Err("the member is not as it was told before".to_owned());
         }
         if self.memberships.insert((id(group)?, kind, id(member)?)) {
