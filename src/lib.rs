@@ -33,4 +33,5 @@ pub mod secret;
 pub mod store;
 pub mod sync;
 pub mod task;
+pub mod webhook;
 pub mod wire;

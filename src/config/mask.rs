@@ -63,8 +63,19 @@ impl Masked {
 /// Whether a key of this name holds a secret, by its look: also misspelled
 /// and unknown ones.
 pub(super) fn is_secret_like(key: &str) -> bool {
-    const PARTS: [&str; 9] =
-        ["pass", "pasw", "pwd", "secret", "secert", "token", "key", "credential", "private"];
+    const PARTS: [&str; 11] = [
+        "pass",
+        "pasw",
+        "pwd",
+        "secret",
+        "secert",
+        "token",
+        "key",
+        "credential",
+        "private",
+        "authorization",
+        "cookie",
+    ];
     const NAMES_NOT_VALUES: [&str; 6] = ["_url", "_file", "_path", "_attribute", "_id", "_command"];
     let key = key.to_lowercase();
     !is_source(&key)
@@ -239,6 +250,7 @@ mod tests {
         check("Passwort = 'hunter2' # no", "Passwort = '***' # no");
         check("x = { token = \"t0\", url = \"u\" }", "x = { token = \"***\", url = \"u\" }");
         check("a.secret.value = \"s\"", "a.secret.value = \"***\"");
+        check("headers = { Authorization = \"s\" }", "headers = { Authorization = \"***\" }");
         check("\"api-key\" = \"s\"", "\"api-key\" = \"***\"");
         check("secret = [\"a\", \"b\"]", "secret = [***]");
         check("secret = \"\"\"a\nb\"\"\"\nx = 1", "secret = \"\"\"***\"\"\"\nx = 1");

@@ -320,3 +320,67 @@ fn rust_log_wins_over_the_file() {
     assert_eq!(filter(Some("")), "info");
     assert_eq!(filter(Some("loud")), "info");
 }
+
+const EXAMPLE: &str = include_str!("../../config.example.toml");
+
+#[test]
+fn the_example_works_as_it_stands() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config.example.toml");
+    let config = Config::load(Path::new(path)).unwrap_or_else(|report| panic!("{report}"));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    assert_eq!(config.state_dir, folder.join("var/state"));
+    assert_eq!(config.query.socket, folder.join("var/query.sock"));
+    let provider = &config.directories["acme"].provider;
+    assert_eq!(provider.kind(), "bundle");
+    assert!(Path::new(&provider.origin()).join("users.csv").exists());
+}
+
+/// The example with everything in it switched on: `#key = …` and `#[table]`
+/// count, `# words` do not.
+fn whole_example() -> String {
+    let switch_on = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    EXAMPLE.lines().map(|line| switch_on(line) + "\n").collect()
+}
+
+#[test]
+fn the_example_shows_every_key_and_only_keys_that_exist() {
+    let text = whole_example();
+    let surroundings = Surroundings::new(PathBuf::new(), &|_| None);
+    let (_, notes) =
+        section::read_noting(&text, &surroundings, |root| Config::read(root, registry::KINDS));
+    // Secrets and certificates that are not there are no concern here.
+    let wrong = |note: &&report::Note| {
+        matches!(note.kind, report::NoteKind::Syntax | report::NoteKind::Unknown)
+    };
+    let wrong: Vec<_> = notes.notes.iter().filter(wrong).map(|note| &note.message).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    let (table, _) = toml::de::DeTable::parse_recoverable(&text);
+    let mut shown = std::collections::BTreeSet::new();
+    collect_keys("", table.get_ref(), &mut shown);
+    // Shown once: in the directory's own block, and at the head of the file.
+    let elsewhere = |key: &str| {
+        let last = key.rsplit('.').next().unwrap_or(key);
+        mask::is_source(last) || (last == "keep_raw" && key.contains(".provider."))
+    };
+    let hidden: Vec<_> =
+        notes.asked.iter().filter(|key| !shown.contains(*key) && !elsewhere(key)).collect();
+    assert!(hidden.is_empty(), "not in config.example.toml: {hidden:?}");
+}
+
+fn collect_keys(
+    prefix: &str,
+    table: &toml::de::DeTable<'_>,
+    found: &mut std::collections::BTreeSet<String>,
+) {
+    for (key, value) in table.iter() {
+        let is_name = matches!(prefix, "directory." | "webhook.");
+        let path = format!("{prefix}{}", if is_name { "*" } else { key.get_ref() });
+        if let Some(table) = value.get_ref().as_table() {
+            collect_keys(&format!("{path}."), table, found);
+        }
+        found.insert(path);
+    }
+}

@@ -3,6 +3,7 @@
 
 mod end_to_end;
 mod harness;
+mod ldap;
 mod property;
 mod systemd;
 mod tidy;

@@ -208,6 +208,13 @@ async fn doctor_names_what_is_missing() {
     assert_eq!(found, [("files".to_owned(), Outcome::Bad)]);
 }
 
+#[tokio::test]
+async fn the_example_directory_is_read_whole() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/acme");
+    let seal = bundle(&path).crawl(Start::Full, &mut Nowhere).await.unwrap();
+    assert!(seal.proof.contains("memberships read to the end"), "{}", seal.proof);
+}
+
 #[test]
 fn the_block_is_read() {
     let read = |text: &str| {

@@ -113,7 +113,10 @@ async fn full(reading: &mut Reading<'_>, sink: &mut dyn Sink) -> Result<Outcome,
 }
 
 /// Where an incremental crawl could start from now on.
-async fn begin(reading: &mut Reading<'_>) -> Result<Option<Place>, PullError> {
+///
+/// # Errors
+/// When the server does not answer, or not as configured.
+pub async fn begin(reading: &mut Reading<'_>) -> Result<Option<Place>, PullError> {
     let mode = reading.mapper.config.incremental;
     if mode == Incremental::Off || !is_visible_to_deltas(reading) {
         return Ok(None);

@@ -21,6 +21,17 @@ pub struct Mapper<'a> {
     pub now: Timestamp,
 }
 
+/// Never kept, should a server show them.
+const SECRET: [&str; 8] = [
+    "userPassword",
+    "unicodePwd",
+    "sambaNTPassword",
+    "sambaLMPassword",
+    "krbPrincipalKey",
+    "ms-Mcs-AdmPwd",
+    "msLAPS-Password",
+    "pwdHistory",
+];
 /// `userAccountControl` bit `ACCOUNTDISABLE`.
 const ACCOUNT_DISABLED: i64 = 0x2;
 /// `accountExpires` of accounts that never do.
@@ -46,6 +57,7 @@ impl Mapper<'_> {
             "cn",
         ]);
         wanted.extend(self.config.attributes.iter().map(String::as_str));
+        wanted.extend(self.config.keep_raw.then_some("*"));
         wanted.extend(match self.flavour {
             Flavour::Ad => &[
                 "userAccountControl",
@@ -83,6 +95,7 @@ impl Mapper<'_> {
             "cn",
         ]);
         wanted.extend(self.config.attributes.iter().map(String::as_str));
+        wanted.extend(self.config.keep_raw.then_some("*"));
         wanted.insert(if self.flavour == Flavour::Ad { "objectSid" } else { "gidNumber" });
         wanted
     }
@@ -138,7 +151,7 @@ impl Mapper<'_> {
                 department: entry.text(&names.department),
                 manager: entry.text(&names.manager).map(|value| self.named_person(&value)),
                 attributes: self.extra(entry),
-                raw: None,
+                raw: self.raw(entry),
             },
             aliases,
             groups: primary.map(Reference::Alias).into_iter().collect(),
@@ -160,7 +173,7 @@ impl Mapper<'_> {
                 email: entry.text(&names.email),
                 description: entry.text(&names.description),
                 attributes: self.extra(entry),
-                raw: None,
+                raw: self.raw(entry),
             },
             aliases,
         })
@@ -266,6 +279,28 @@ impl Mapper<'_> {
         }
     }
 
+    /// The entry as JSON, without members (which have their own place) and
+    /// without what is secret.
+    fn raw(&self, entry: &Entry) -> Option<String> {
+        if !self.config.keep_raw {
+            return None;
+        }
+        let group = &self.config.group;
+        let left_out = |name: &str| {
+            let bare = name.split(';').next().unwrap_or_default();
+            let is = |other: &&str| other.eq_ignore_ascii_case(bare);
+            SECRET.iter().any(is) || group.members.iter().any(|member| is(&member.as_str()))
+        };
+        let shown = entry.attributes.iter().filter(|(name, _)| !left_out(name));
+        let attributes: serde_json::Map<String, serde_json::Value> = shown
+            .map(|(name, values)| {
+                let values = values.iter().map(|value| readable_text(name, value).into());
+                (name.clone(), serde_json::Value::Array(values.collect()))
+            })
+            .collect();
+        Some(serde_json::json!({ "dn": plain(&entry.dn), "attributes": attributes }).to_string())
+    }
+
     fn extra(&self, entry: &Entry) -> Attributes {
         let mut attributes = Attributes::new();
         for name in &self.config.attributes {
@@ -284,13 +319,17 @@ impl Mapper<'_> {
 /// How an extended attribute's value is shown: as text, a SID or GUID by its
 /// text form, other bytes as base64.
 fn readable(name: &str, value: &[u8]) -> Value {
+    Value::Text(readable_text(name, value))
+}
+
+fn readable_text(name: &str, value: &[u8]) -> String {
     let special = match name {
         name if name.eq_ignore_ascii_case("objectSid") => ids::sid(value),
         name if name.eq_ignore_ascii_case("objectGUID") => ids::guid(value),
         _ => None,
     };
     let text = special.or_else(|| String::from_utf8(value.to_vec()).ok());
-    Value::Text(text.unwrap_or_else(|| base64::engine::general_purpose::STANDARD.encode(value)))
+    text.unwrap_or_else(|| base64::engine::general_purpose::STANDARD.encode(value))
 }
 
 /// How group lists that name users by name refer to one.

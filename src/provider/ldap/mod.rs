@@ -5,9 +5,12 @@
 //! | [`config`], [`schema`] | the settings, and which attributes mean what |
 //! | `connect`, `guard`, `session` | socket, TLS, the guard in front of ldap3, operations with a deadline |
 //! | `root` | what the server says about itself |
+//! | `crawl` | one crawl, full or incremental |
+//! | `syncrepl`, `active_directory`, `bookmark` | incremental reading, and its cursor |
 //! | `pages`, `ranges` | large answers in parts |
 //! | `dn`, `ids`, `entry`, `map` | names, ids, and from entries to users and groups |
 //! | `answer` | what result codes mean |
+//! | `doctor` | what `rosterd doctor` says |
 
 mod active_directory;
 mod answer;
@@ -17,6 +20,7 @@ pub mod config;
 mod connect;
 mod crawl;
 mod dn;
+mod doctor;
 mod entry;
 mod guard;
 mod ids;
@@ -59,7 +63,7 @@ impl Settings for LdapConfig {
             config::Bind::Simple { name, .. } => name,
         };
         let seen = format!(
-            "{urls:?} {:?} {account:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            "{urls:?} {:?} {account:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
             self.base,
             self.schema,
             self.user,
@@ -69,6 +73,7 @@ impl Settings for LdapConfig {
             self.primary_group,
             self.attributes,
             self.incremental,
+            self.keep_raw,
         );
         let digest = ring::digest::digest(&ring::digest::SHA256, seen.as_bytes());
         digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -96,7 +101,7 @@ impl Directory for Ldap {
     }
 
     async fn examine(&mut self) -> Vec<Finding> {
-        Vec::new()
+        doctor::examine(self).await
     }
 }
 

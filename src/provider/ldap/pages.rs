@@ -98,6 +98,11 @@ impl<'a> Pages<'a> {
         }
     }
 
+    /// Whether the server said that there is no more.
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     /// How large pages may be, as learned.
     pub fn size(&self) -> Option<u32> {
         self.size

@@ -1,6 +1,7 @@
 //! What the tests stand on: private servers, the daemon, a webhook receiver,
 //! and waiting for conditions.
 
+pub mod copy;
 pub mod daemon;
 pub mod fold;
 pub mod http;

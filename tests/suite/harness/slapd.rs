@@ -31,6 +31,8 @@ pub struct Options {
     pub session_log: Option<u32>,
     pub memberof: bool,
     pub refint: bool,
+    /// The server id that the tree is loaded under; the server itself is 1.
+    pub loaded_under: u32,
     /// Loaded after the generated tree.
     pub extra_ldif: String,
 }
@@ -44,6 +46,7 @@ impl Default for Options {
             session_log: Some(100_000),
             memberof: true,
             refint: true,
+            loaded_under: 1,
             extra_ldif: String::new(),
         }
     }
@@ -96,7 +99,7 @@ impl Slapd {
         let mut slapd = Slapd { dir, tls, ports, passwords, process: None };
         super::write(slapd.path("slapd.conf"), slapd.configuration(&options));
         super::write(slapd.path("tree.ldif"), slapd.tree(&options));
-        slapd.load();
+        slapd.load(options.loaded_under);
         slapd.launch();
         slapd
     }
@@ -283,9 +286,9 @@ impl Slapd {
 
     /// The offline load. `-S` is the server's own id: entries loaded under
     /// another one make the first change send everything again.
-    fn load(&self) {
+    fn load(&self, server_id: u32) {
         let mut tool = Command::new("/usr/sbin/slapadd");
-        tool.args(["-q", "-w", "-S", "1", "-f"]).arg(self.path("slapd.conf"));
+        tool.args(["-q", "-w", "-S", &server_id.to_string(), "-f"]).arg(self.path("slapd.conf"));
         run(tool.arg("-l").arg(self.path("tree.ldif")));
     }
 

@@ -1,0 +1,200 @@
+//! Sends one delivery and says what became of it.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt;
+use url::Url;
+
+use super::address::Resolver;
+use super::config::WebhookConfig;
+use super::schedule;
+use super::sign::SigningKey;
+use crate::clock::Timestamp;
+
+const USER_AGENT: &str = concat!("rosterd/", env!("CARGO_PKG_VERSION"));
+
+/// More of an answer is not read: the connection is closed instead.
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
+
+/// What became of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Accepted,
+    Failed { reason: String, retry_after: Option<Duration> },
+}
+
+/// Sends to one endpoint, over few connections that it keeps.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    url: Url,
+    key: SigningKey,
+    headers: HeaderMap,
+}
+
+impl Client {
+    /// # Errors
+    /// In words, when TLS cannot be set up or the address is not allowed.
+    pub(super) fn new(config: &WebhookConfig) -> Result<Client, String> {
+        config.reach.check(&config.url)?;
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls(config)?)
+            .dns_resolver(Arc::new(Resolver(config.reach)))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .timeout(config.timeout)
+            .user_agent(USER_AGENT)
+            .pool_max_idle_per_host(1)
+            .build()
+            .map_err(|error| format!("the HTTP client cannot be set up: {}", words(&error)))?;
+        Ok(Client {
+            http,
+            url: config.url.clone(),
+            key: config.secret.clone(),
+            headers: config.headers.clone(),
+        })
+    }
+
+    /// Sends `body` as the event `id`, at `now`.
+    pub(super) async fn send(&self, id: &str, body: Vec<u8>, now: Timestamp) -> Outcome {
+        let seconds = now.0 / 1000;
+        let request = self
+            .http
+            .post(self.url.clone())
+            .headers(self.headers.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header("webhook-id", id)
+            .header("webhook-timestamp", seconds.to_string())
+            .header("webhook-signature", self.key.sign(id, seconds, &body))
+            .body(body);
+        match request.send().await {
+            Ok(mut response) => {
+                let outcome = outcome(response.status(), response.headers(), now);
+                drain(&mut response).await;
+                outcome
+            }
+            Err(error) => Outcome::Failed { reason: words(&error), retry_after: None },
+        }
+    }
+}
+
+fn outcome(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Outcome {
+    if status.is_success() {
+        return Outcome::Accepted;
+    }
+    let slows = matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    );
+    let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let reason = match status {
+        StatusCode::GONE => "it answers 410 Gone: the receiver wants no more".to_owned(),
+        status if status.is_redirection() => {
+            format!("it answers {status}, and redirects are not followed")
+        }
+        status => format!("it answers {status}"),
+    };
+    let retry_after = asked.filter(|_| slows).and_then(|value| schedule::retry_after(value, now));
+    Outcome::Failed { reason, retry_after }
+}
+
+/// Reads a short answer to its end, so the connection can be used again. What
+/// goes wrong here does not matter: the status has been said.
+async fn drain(response: &mut reqwest::Response) {
+    let mut bytes_left = ANSWER_BYTES_MAX;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        match bytes_left.checked_sub(chunk.len()) {
+            Some(left) => bytes_left = left,
+            None => return,
+        }
+    }
+}
+
+fn tls(config: &WebhookConfig) -> Result<ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("TLS cannot be set up: {error}"))?;
+    let builder = match &config.ca {
+        Some(pem) => builder.with_root_certificates(roots(pem)?),
+        // Plain HTTP needs no trust, and a bare container may have none.
+        None if config.url.scheme() == "http" => {
+            builder.with_root_certificates(RootCertStore::empty())
+        }
+        None => builder.with_platform_verifier().map_err(|error| {
+            format!("the system's trusted authorities cannot be read: {error}\nhint: install ca-certificates, or set `ca`")
+        })?,
+    };
+    Ok(builder.with_no_client_auth())
+}
+
+fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| format!("`ca` is damaged: {error}"))?;
+        roots
+            .add(certificate)
+            .map_err(|error| format!("`ca` holds an unusable certificate: {error}"))?;
+    }
+    if roots.is_empty() {
+        return Err("`ca` holds no certificate".to_owned());
+    }
+    Ok(roots)
+}
+
+/// An error with its causes, without the address, which may hold a token.
+fn words(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut words = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if words.last() != Some(&text) {
+            words.push(text);
+        }
+        cause = error.source();
+    }
+    if words.is_empty() { "the request failed".to_owned() } else { words.join(": ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, retry_after: Option<&str>) -> Outcome {
+        let mut headers = HeaderMap::new();
+        headers.extend(retry_after.map(|value| (RETRY_AFTER, value.parse().unwrap())));
+        outcome(StatusCode::from_u16(status).unwrap(), &headers, Timestamp(0))
+    }
+
+    #[test]
+    fn w3_any_2xx_is_success() {
+        for status in 200..300 {
+            assert_eq!(answer(status, None), Outcome::Accepted);
+        }
+        for status in [199, 301, 304, 400, 410, 500] {
+            assert!(matches!(answer(status, Some("9")), Outcome::Failed { retry_after: None, .. }));
+        }
+    }
+
+    #[test]
+    fn retry_after_counts_where_it_means_slow_down() {
+        for status in [429, 502, 503, 504] {
+            let Outcome::Failed { retry_after, .. } = answer(status, Some("9")) else { panic!() };
+            assert_eq!(retry_after, Some(Duration::from_secs(9)));
+        }
+    }
+}

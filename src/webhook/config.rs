@@ -1,0 +1,209 @@
+//! One `[webhook.NAME]` block.
+
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+
+use super::address::{self, Reach};
+use super::filter::Filter;
+use super::sign::SigningKey;
+use crate::config::Section;
+
+/// Headers that a delivery sets itself.
+const OWN_HEADERS: [&str; 5] =
+    ["content-length", "content-type", "host", "transfer-encoding", "user-agent"];
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+
+/// The delays that Standard Webhooks recommends, in seconds.
+const SCHEDULE_SECONDS: [u64; 9] =
+    [5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
+
+/// Standard Webhooks recommends 15 to 30 seconds.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Where and how events are delivered.
+#[derive(Clone, Debug)]
+pub struct WebhookConfig {
+    pub name: String,
+    pub url: Url,
+    pub secret: SigningKey,
+    pub filter: Filter,
+    /// After the last delay it is repeated. Never empty.
+    pub retry_schedule: Vec<Duration>,
+    /// Which addresses the host's name may lead to.
+    pub reach: Reach,
+    /// For one delivery, from connecting to the end of the answer.
+    pub timeout: Duration,
+    pub headers: HeaderMap,
+    /// Authorities to trust instead of the system's, as PEM.
+    pub ca: Option<Vec<u8>>,
+}
+
+impl WebhookConfig {
+    /// Reads the block; `None` when it noted a mistake.
+    pub fn read(section: &mut Section<'_>) -> Option<WebhookConfig> {
+        let name = section.name().to_owned();
+        let allow_private = section.boolean("allow_private").unwrap_or(false);
+        let url = read_url(section, allow_private);
+        let secret = read_secret(section);
+        let filter = Filter::read(section);
+        let retry_schedule = read_schedule(section);
+        let second = Duration::from_secs(1);
+        let timeout = section.duration_within("timeout", second..=Duration::from_secs(MINUTE));
+        let headers = read_headers(section);
+        let ca = section.file("ca").map(|file| file.content);
+        let url = url?;
+        Some(WebhookConfig {
+            name,
+            reach: Reach::of(&url, allow_private),
+            url,
+            secret: secret?,
+            filter: filter?,
+            retry_schedule: retry_schedule?,
+            timeout: timeout.unwrap_or(TIMEOUT),
+            headers: headers?,
+            ca,
+        })
+    }
+
+    /// The address without its query, which may hold a token.
+    pub fn shown_url(&self) -> String {
+        let mut url = self.url.clone();
+        url.set_query(None);
+        url.set_fragment(None);
+        url.to_string()
+    }
+}
+
+fn read_url(section: &mut Section<'_>, allow_private: bool) -> Option<Url> {
+    let url = section.required_url("url")?;
+    if !allow_private && address::names_a_private_host(&url) {
+        let hint = "set allow_private = true if this is meant";
+        section.error("url", "`url` leads to this host or a private network", Some(hint.into()));
+        return None;
+    }
+    Some(url)
+}
+
+fn read_secret(section: &mut Section<'_>) -> Option<SigningKey> {
+    let secret = section.required_secret("secret")?;
+    match SigningKey::parse(secret.expose()) {
+        Ok(key) => Some(key),
+        Err(error) => {
+            let hint = "make one with: echo whsec_$(head -c 32 /dev/urandom | base64)";
+            section.error("secret", error.to_string(), Some(hint.into()));
+            None
+        }
+    }
+}
+
+fn read_schedule(section: &mut Section<'_>) -> Option<Vec<Duration>> {
+    if !section.has("retry_schedule") {
+        return Some(SCHEDULE_SECONDS.into_iter().map(Duration::from_secs).collect());
+    }
+    let schedule = section.durations("retry_schedule")?;
+    if schedule.is_empty() || schedule.contains(&Duration::ZERO) {
+        section.error("retry_schedule", "`retry_schedule` needs delays above zero", None);
+        return None;
+    }
+    Some(schedule)
+}
+
+fn read_headers(section: &mut Section<'_>) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    let mut is_good = true;
+    let listed = section.section("headers").map(Section::into_texts).unwrap_or_default();
+    for (name, value) in listed {
+        match header(&name, &value) {
+            Ok((name, value)) => {
+                headers.insert(name, value);
+            }
+            Err(message) => {
+                section.error("headers", message, None);
+                is_good = false;
+            }
+        }
+    }
+    if let Some(authorization) = section.secret("authorization") {
+        match HeaderValue::from_str(authorization.expose()) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                headers.insert(AUTHORIZATION, value);
+            }
+            Err(_) => {
+                section.error("authorization", "`authorization` cannot stand in a header", None);
+                is_good = false;
+            }
+        }
+    }
+    is_good.then_some(headers)
+}
+
+fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let shown = name.escape_debug();
+    let name: HeaderName = name.parse().map_err(|_| format!("`{shown}` is no name of a header"))?;
+    if name == AUTHORIZATION {
+        return Err("give `authorization = { file = \"…\" }` beside `headers`".into());
+    }
+    if OWN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("webhook-") {
+        return Err(format!("the header `{name}` is set by every delivery itself"));
+    }
+    let value = HeaderValue::from_str(value)
+        .map_err(|_| format!("the value of the header `{name}` cannot stand in a header"))?;
+    Ok((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::section;
+    use crate::model::EventKind;
+
+    fn read(block: &str) -> Result<WebhookConfig, String> {
+        let secret = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(secret.path(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
+        let text = format!("[webhook.audit]\nsecret = {{ file = {:?} }}\n{block}", secret.path());
+        section::read_text(&text, |root| {
+            let (_, mut section) = root.sections("webhook").pop()?;
+            WebhookConfig::read(&mut section)
+        })
+        .map_err(|report| report.to_string())
+    }
+
+    #[test]
+    fn the_block_is_read_with_its_defaults() {
+        let config = read("url = \"https://hooks.example.org/x?token=1\"").unwrap();
+        assert_eq!(config.name, "audit");
+        assert_eq!(config.shown_url(), "https://hooks.example.org/x");
+        assert_eq!(config.retry_schedule.len(), 9);
+        assert_eq!(config.timeout, TIMEOUT);
+        assert_eq!(config.reach, Reach::Public);
+        assert!(config.filter.admits(EventKind::UserDeleted, "corp"));
+        assert!(!format!("{config:?}").contains("MfKQ"));
+    }
+
+    #[test]
+    fn every_mistake_is_noted() {
+        let report = read(
+            "url = \"https://10.0.0.1/\"\nevents = [\"user.*\", \"grup.*\"]\nretry_schedule = []\n\
+             timeout = \"5m\"\nheaders = { Authorization = \"x\", Webhook-Id = \"y\" }\n",
+        )
+        .unwrap_err();
+        for expected in
+            ["private network", "grup.*", "above zero", "between", "authorization", "webhook-id"]
+        {
+            assert!(report.contains(expected), "{expected} in {report}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_and_only_when_allowed() {
+        assert!(read("url = \"http://127.0.0.1:9/\"").unwrap_err().contains("allow_private"));
+        let config = read("url = \"http://localhost:9/\"\nallow_private = true").unwrap();
+        assert_eq!(config.reach, Reach::Loopback);
+        assert!(read("url = \"http://hooks.example.org/\"\nallow_private = true").is_err());
+    }
+}

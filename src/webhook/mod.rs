@@ -1,0 +1,61 @@
+//! Tells other systems what changed, from the journal.
+//!
+//! Each endpoint is one task with a cursor of its own in the store, so a dead
+//! one delays nobody. It reads the journal after its cursor and sends each
+//! event that its filters let through, in order, until the receiver accepts it
+//! with a 2xx: at least once, and never an event before the ones before it.
+//!
+//! - A new endpoint starts with the oldest event of the journal, so a receiver
+//!   that folds what it gets ends with exactly the directory.
+//! - The cursor is stored after accepted events, a few at a time; after a crash
+//!   these few are sent again. They carry the same `webhook-id` and body.
+//! - A failed delivery is tried again after the delays of the schedule, and for
+//!   ever after its last one. `Retry-After` can only make a delay longer. When
+//!   the daemon starts, waiting deliveries are tried at once.
+//! - When the journal's retention has passed the cursor, this is logged as an
+//!   error and counted, and deliveries go on with the oldest event there is.
+//! - Requests follow Standard Webhooks 1.0 (<https://www.standardwebhooks.com>).
+//!   Redirects are not followed, and no proxy is used.
+
+mod address;
+mod client;
+mod config;
+mod endpoint;
+mod filter;
+mod journal;
+mod schedule;
+mod sign;
+mod status;
+
+pub use config::WebhookConfig;
+pub use filter::Filter;
+pub use journal::{Journal, JournalError, Position};
+pub use sign::{SigningKey, SigningKeyError};
+pub use status::{EndpointStatus, Statuses};
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::task::{self, Shutdown, Task};
+
+/// Starts delivering to one endpoint. `seq` wakes it; what it carries is not used.
+///
+/// # Errors
+/// In words, when TLS cannot be set up.
+pub fn start(
+    config: WebhookConfig,
+    journal: impl Journal,
+    seq: watch::Receiver<u64>,
+    statuses: Arc<Statuses>,
+    shutdown: Shutdown,
+) -> Result<Task, String> {
+    let client = client::Client::new(&config)?;
+    let name = format!("webhook {}", config.name);
+    statuses.add(&config);
+    let endpoint = endpoint::Endpoint::new(config, client, journal, statuses, shutdown);
+    Ok(task::spawn(name, endpoint.run(seq)))
+}
+
+#[cfg(test)]
+mod tests;

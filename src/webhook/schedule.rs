@@ -1,0 +1,71 @@
+//! When a failed delivery is tried again.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+
+/// Up to this share is added at random, so endpoints do not move in step.
+const JITTER: f64 = 0.2;
+
+/// A receiver cannot ask for a longer pause.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The delay after `failures` in a row (from 1), with `random` from 0 to 1.
+///
+/// The last delay of `schedule` is repeated for ever. `retry_after` is a floor.
+pub fn delay(
+    schedule: &[Duration],
+    failures: u32,
+    retry_after: Option<Duration>,
+    random: f64,
+) -> Duration {
+    let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
+    let base = schedule.get(index).or(schedule.last()).copied().unwrap_or(RETRY_AFTER_MAX);
+    let jittered = base.mul_f64(1.0 + JITTER * random.clamp(0.0, 1.0));
+    jittered.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX))
+}
+
+/// Reads `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
+pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+    let until = u64::try_from(date.as_millisecond()).ok()?;
+    Some(Duration::from_millis(until.saturating_sub(now.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn delays_grow_and_the_last_one_stays() {
+        let schedule = [SECOND, 10 * SECOND, 60 * SECOND];
+        for (failures, seconds) in [(1, 1), (2, 10), (3, 60), (4, 60), (u32::MAX, 60)] {
+            assert_eq!(delay(&schedule, failures, None, 0.0), seconds * SECOND);
+            assert_eq!(delay(&schedule, failures, None, 1.0), (seconds * SECOND).mul_f64(1.2));
+        }
+    }
+
+    #[test]
+    fn retry_after_makes_a_delay_longer_and_never_endless() {
+        let schedule = [10 * SECOND];
+        assert_eq!(delay(&schedule, 1, Some(30 * SECOND), 0.0), 30 * SECOND);
+        assert_eq!(delay(&schedule, 1, Some(SECOND), 0.0), 10 * SECOND);
+        assert_eq!(delay(&schedule, 1, Some(Duration::MAX), 0.0), RETRY_AFTER_MAX);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = Timestamp::parse("2026-11-20T10:15:00Z").unwrap();
+        assert_eq!(retry_after(" 120 ", now), Some(120 * SECOND));
+        assert_eq!(retry_after("Fri, 20 Nov 2026 10:16:00 GMT", now), Some(60 * SECOND));
+        assert_eq!(retry_after("Fri, 20 Nov 2026 10:14:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon", now), None);
+        assert_eq!(retry_after("-5", now), None);
+    }
+}
