@@ -9,12 +9,23 @@
 //! | 1 | *no*: not a member, not a valid configuration |
 //! | 2 | it could not be done or told; the reason is on standard error |
 
+mod ask;
 mod check;
 mod completions;
 mod doctor;
+mod events;
 mod failure;
+mod hold;
+mod is_member;
+mod list;
 mod man;
+mod object;
 mod output;
+mod plan;
+mod run;
+mod status;
+mod sync;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,10 +64,38 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the daemon in the foreground
+    Run,
     /// Check the configuration and show every mistake in it
     Check,
     /// Reach every directory and name what is missing
     Doctor(doctor::Arguments),
+    /// Show what a poll would change, changing nothing
+    Plan(plan::Arguments),
+    /// Poll a directory now
+    Sync(sync::Arguments),
+    /// Show the changes that wait for a person
+    Hold(hold::Arguments),
+    /// Let exactly one held set of changes through
+    Approve(hold::Decision),
+    /// Keep the last good state instead of a held set of changes
+    Reject(hold::Decision),
+    /// Show how every directory fares
+    Status,
+    /// List users
+    Users(list::Arguments),
+    /// List groups
+    Groups(list::Arguments),
+    /// Show one user and the groups it is in
+    User(object::Arguments),
+    /// Show one group and its members
+    Group(object::Arguments),
+    /// Tell whether a user is in a group: exit 0 yes, 1 no, 2 cannot tell
+    IsMember(is_member::Arguments),
+    /// Tell through which groups a user is in a group
+    Why(why::Arguments),
+    /// Show what changed, and follow what changes
+    Events(events::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
     /// Print the manual page, or write all of them
@@ -66,8 +105,22 @@ enum Command {
 impl Command {
     fn run(self, context: &mut Context) -> Result<Exit, Failure> {
         match self {
+            Command::Run => run::run(context),
             Command::Check => check::run(context),
             Command::Doctor(arguments) => doctor::run(arguments, context),
+            Command::Plan(arguments) => plan::run(&arguments, context),
+            Command::Sync(arguments) => sync::run(&arguments, context),
+            Command::Hold(arguments) => hold::run(&arguments, context),
+            Command::Approve(decision) => hold::approve(&decision, context),
+            Command::Reject(decision) => hold::reject(&decision, context),
+            Command::Status => status::run(context),
+            Command::Users(arguments) => list::users(&arguments, context),
+            Command::Groups(arguments) => list::groups(&arguments, context),
+            Command::User(arguments) => object::user(&arguments, context),
+            Command::Group(arguments) => object::group(&arguments, context),
+            Command::IsMember(arguments) => is_member::run(&arguments, context),
+            Command::Why(arguments) => why::run(&arguments, context),
+            Command::Events(arguments) => events::run(&arguments, context),
             Command::Completions(arguments) => completions::run(arguments, context),
             Command::Man(arguments) => man::run(arguments, context),
         }

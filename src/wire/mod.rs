@@ -6,6 +6,7 @@
 //! `active` are always there.
 
 mod event;
+pub mod words;
 mod object;
 
 pub use event::{DataBody, EventBody, PreviousBody};

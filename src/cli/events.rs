@@ -1,0 +1,97 @@
+//! `rosterd events`: the journal, and with `--follow` what happens next.
+
+use serde_json::Value;
+
+use super::ask::{Daemon, rows, text};
+use super::{Context, Exit, Failure, Paint, printable};
+use crate::client::ClientError;
+use crate::clock::Duration;
+use crate::wire::words;
+
+/// How long one request waits for something to happen.
+const WAIT: &str = "30s";
+/// Between attempts to reach a daemon that is not there.
+const RETRY: Duration = Duration::from_secs(1);
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Go on with what happens next, also over restarts of the daemon
+    #[arg(long, short)]
+    follow: bool,
+    /// Start after this seq, instead of with the oldest event (with --follow:
+    /// the newest ten)
+    #[arg(long, value_name = "SEQ")]
+    after: Option<u64>,
+    /// At most so many events
+    #[arg(long)]
+    limit: Option<u64>,
+}
+
+pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
+    let daemon = Daemon::of(context)?;
+    let mut after = match (arguments.after, arguments.follow) {
+        (Some(after), _) => Some(after),
+        (None, true) => Some(newest(&daemon)?.saturating_sub(10)),
+        (None, false) => None,
+    };
+    let mut left = arguments.limit.unwrap_or(u64::MAX);
+    while left > 0 {
+        let page = match read(&daemon, after, left.min(1_000), arguments.follow) {
+            Ok(page) => page,
+            Err(ClientError::Refused { status: 410, problem, .. })
+                if arguments.after.is_none() && problem.get("oldest").is_some() =>
+            {
+                after = problem.get("oldest").and_then(Value::as_u64).map(|seq| seq - 1);
+                continue;
+            }
+            Err(ClientError::Unreachable { .. } | ClientError::Unreadable(_))
+                if arguments.follow && after.is_some() =>
+            {
+                std::thread::sleep(RETRY);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let events = rows(&page, "events");
+        for event in events {
+            show(context, event)?;
+            after = event.get("seq").and_then(Value::as_u64).or(after);
+        }
+        left = left.saturating_sub(events.len() as u64);
+        if events.is_empty() && !arguments.follow {
+            break;
+        }
+    }
+    Ok(Exit::Yes)
+}
+
+fn read(
+    daemon: &Daemon,
+    after: Option<u64>,
+    limit: u64,
+    wait: bool,
+) -> Result<Value, ClientError> {
+    let after = after.unwrap_or(0);
+    let wait = if wait { format!("&wait={WAIT}") } else { String::new() };
+    daemon.get(&format!("/v1/events?after={after}&limit={limit}{wait}"))
+}
+
+fn newest(daemon: &Daemon) -> Result<u64, Failure> {
+    let answer = daemon.get("/v1/directories")?;
+    Ok(answer.get("seq").and_then(Value::as_u64).unwrap_or(0))
+}
+
+/// `2026-11-20T10:15:00Z  812  corp  user ada (u1) joined group Engineering (g1)`
+fn show(context: &mut Context, event: &Value) -> Result<(), Failure> {
+    let output = &mut context.output;
+    if output.is_json() {
+        output.json(event)?;
+        return Ok(());
+    }
+    let time = output.paint(Paint::Faint, &text(event, "occurred_at"));
+    let seq = output.paint(Paint::Faint, &format!("{:>6}", text(event, "seq")));
+    let directory = output.paint(Paint::Strong, &text(event, "directory"));
+    let sentence = words::sentence(event);
+    output.line(&format!("{time} {seq}  {directory}  {}", printable(&sentence)))?;
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! `rosterd hold`, `approve` and `reject`: changes that wait for a person.
+
+use serde_json::{Value, json};
+
+use super::ask::{Daemon, rows, text};
+use super::plan::{counted, examples};
+use super::{Context, Exit, Failure, Paint, printable};
+use crate::client::encoded;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Show only what this directory holds
+    directory: Option<String>,
+    /// How many changes to show
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Decision {
+    /// The id of the held set, as `rosterd hold` shows it
+    id: String,
+}
+
+pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
+    let daemon = Daemon::of(context)?;
+    let mut holds = Vec::new();
+    for (directory, _) in held(&daemon, arguments.directory.as_deref())? {
+        holds.push(daemon.get(&format!("/v1/directories/{}/hold", encoded(&directory)))?);
+    }
+    if context.output.is_json() {
+        context.output.json(&json!({ "holds": holds }))?;
+        return Ok(Exit::Yes);
+    }
+    if holds.is_empty() {
+        context.output.line("nothing is held")?;
+    }
+    for hold in &holds {
+        show(context, hold, arguments.limit)?;
+    }
+    Ok(Exit::Yes)
+}
+
+pub(super) fn approve(decision: &Decision, context: &mut Context) -> Result<Exit, Failure> {
+    decide(decision, "approve", context)
+}
+
+pub(super) fn reject(decision: &Decision, context: &mut Context) -> Result<Exit, Failure> {
+    decide(decision, "reject", context)
+}
+
+fn decide(decision: &Decision, verb: &str, context: &mut Context) -> Result<Exit, Failure> {
+    let daemon = Daemon::of(context)?;
+    let all = held(&daemon, None)?;
+    let Some((directory, _)) = all.iter().find(|(_, id)| *id == decision.id) else {
+        let ids: Vec<&str> = all.iter().map(|(_, id)| id.as_str()).collect();
+        let held = if ids.is_empty() { "nothing".to_owned() } else { ids.join(", ") };
+        return Err(Failure::new(format!("no set with the id {} is held", printable(&decision.id)))
+            .hint(format!("held now: {held}; look at it with `rosterd hold` before deciding")));
+    };
+    let path =
+        format!("/v1/directories/{}/hold/{}/{verb}", encoded(directory), encoded(&decision.id));
+    let answer = daemon.post(&path)?;
+    if context.output.is_json() {
+        context.output.json(&answer)?;
+    } else if verb == "approve" {
+        context.output.line(&format!("{directory}: approved and applied"))?;
+    } else {
+        context.output.line(&format!(
+            "{directory}: rejected; the last good state stays until the provider's answer changes"
+        ))?;
+    }
+    Ok(Exit::Yes)
+}
+
+/// Directories that hold something, with the id of it.
+fn held(daemon: &Daemon, only: Option<&str>) -> Result<Vec<(String, String)>, Failure> {
+    let directories = match only {
+        Some(name) => vec![daemon.get(&format!("/v1/directories/{}", encoded(name)))?],
+        None => rows(&daemon.get("/v1/directories")?, "directories").to_vec(),
+    };
+    let held = |directory: &Value| {
+        let id = directory.get("hold")?.get("id")?.as_str()?;
+        Some((text(directory, "name"), id.to_owned()))
+    };
+    Ok(directories.iter().filter_map(held).collect())
+}
+
+fn show(context: &mut Context, answer: &Value, limit: usize) -> Result<(), Failure> {
+    let Some(hold) = answer.get("hold") else { return Ok(()) };
+    let output = &mut context.output;
+    let directory = output.paint(Paint::Strong, &text(answer, "directory"));
+    let id = output.paint(Paint::Warning, &text(hold, "id"));
+    let rejected = hold.get("rejected") == Some(&Value::Bool(true));
+    let state = if rejected { " (rejected)" } else { "" };
+    output.line(&format!("{directory}: {id}{state} since {}", text(hold, "since")))?;
+    output.line(&format!("  {}", printable(&text(hold, "reason"))))?;
+    output.line(&format!("  {}", counted(hold)))?;
+    let shown = if hold.get("examples").is_some() { hold } else { answer };
+    examples(context, shown, limit)
+}

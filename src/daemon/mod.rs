@@ -1,0 +1,270 @@
+//! The wiring: the only place that sees every part.
+//!
+//! [`run`] opens the store, shows what it holds, takes the socket, starts a
+//! poller per directory and a task per webhook, and then does what signals ask
+//! for until it is told to stop. What was committed before a restart is served
+//! from the first moment on.
+
+mod fleet;
+mod narrator;
+mod operator;
+mod signals;
+mod systemd;
+mod upkeep;
+mod webhook_fleet;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use self::fleet::Fleet;
+use self::operator::Remotes;
+use self::signals::{Request, Requests};
+use self::webhook_fleet::Webhooks;
+use crate::clock::Duration;
+use crate::config::{Changes, Config};
+use crate::log;
+use crate::query;
+use crate::store::{Opening, Options, Store};
+use crate::sync::ledger::Ledger;
+use crate::sync::status::Statuses;
+use crate::task::{self, Task, Trigger};
+use crate::webhook;
+
+/// How long stopping may take. systemd would kill us later than that.
+const STOP_PATIENCE: Duration = Duration::from_secs(4);
+
+/// Why the daemon could not start or go on.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {reason}")]
+pub struct Fatal {
+    what: String,
+    reason: String,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the store or the socket cannot be had.
+pub fn run(path: PathBuf, config: Config, log: log::Control) -> Result<(), Fatal> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .thread_name("rosterd")
+        .build()
+        .map_err(|error| fatal("cannot start the runtime", error))?;
+    runtime.block_on(async {
+        let requests = Requests::listen().map_err(|e| fatal("cannot listen for signals", e))?;
+        let daemon = Daemon::start(path, config, log).await?;
+        daemon.obey(requests).await
+    })
+}
+
+struct Daemon {
+    path: PathBuf,
+    config: Config,
+    log: log::Control,
+    fleet: Fleet,
+    webhooks: Webhooks,
+    query: query::Running,
+    trigger: Trigger,
+    /// Narrator, upkeep, watchdog: stopped when dropped.
+    _helpers: Vec<Task>,
+}
+
+impl Daemon {
+    async fn start(path: PathBuf, config: Config, log: log::Control) -> Result<Daemon, Fatal> {
+        info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "starting");
+        let ledger = open_ledger(&config).await?;
+        let (trigger, shutdown) = task::shutdown();
+        let statuses = Statuses::default();
+        let remotes = Remotes::new(statuses.clone());
+        let endpoints = Arc::new(webhook::Statuses::default());
+        let listeners = query::Listeners::take(&config.query)
+            .map_err(|error| fatal("cannot take the query socket", error))?;
+        let socket = listeners.path().unwrap_or_else(|| config.query.socket.clone());
+        let sources = query::Sources {
+            view: Arc::clone(ledger.view()),
+            statuses: statuses.clone(),
+            journal: Arc::new(ledger.store().clone()),
+            operator: Arc::new(remotes.clone()),
+            backlog: Arc::new(operator::Lag::new(Arc::clone(&endpoints), ledger.store().clone())),
+            shutdown: shutdown.clone(),
+        };
+        let mut fleet = Fleet::new(ledger.clone(), statuses, remotes);
+        fleet.drop_unknown(&config).await;
+        fleet.start(&config, config.directories.keys().cloned().collect());
+        let query = query::start(listeners, sources, config.query.limits(), shutdown)
+            .map_err(|error| fatal("cannot start the query thread", error))?;
+        let mut webhooks =
+            Webhooks::new(ledger.clone(), endpoints);
+        webhooks.start(&config, config.webhooks.keys().cloned().collect());
+        let mut helpers = vec![
+            narrator::start(ledger.clone()),
+            upkeep::start(ledger.store().clone(), config.store.clone()),
+        ];
+        helpers.extend(systemd::feed_watchdog(query.beats_handle()));
+        info!(socket = %socket.display(), directories = config.directories.len(), "ready");
+        systemd::ready(&summary(&config));
+        Ok(Daemon {
+            path,
+            config,
+            log,
+            fleet,
+            webhooks,
+            query,
+            trigger,
+            _helpers: helpers,
+        })
+    }
+
+    async fn obey(mut self, mut requests: Requests) -> Result<(), Fatal> {
+        loop {
+            tokio::select! {
+                request = requests.next() => match request {
+                    Request::Stop => break,
+                    Request::Reload => self.reload().await,
+                    Request::PollAll => self.fleet.poll_all(),
+                },
+                () = self.query_ended() => {
+                    error!("the query thread ended, stopping");
+                    break;
+                }
+            }
+        }
+        self.stop().await
+    }
+
+    /// The query thread serves until shutdown; anything else is a fault.
+    async fn query_ended(&self) {
+        while !self.query.is_finished() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Reads the configuration again; a bad one changes nothing.
+    async fn reload(&mut self) {
+        systemd::reloading();
+        let path = self.path.clone();
+        match task::blocking("reload", move || Config::load(&path)).await {
+            Ok(Ok(config)) => self.adopt(config).await,
+            Ok(Err(report)) => {
+                error!(
+                    config = %self.path.display(),
+                    "the new configuration is refused, the old one stays\n{}",
+                    report.render(false)
+                );
+            }
+            Err(end) => error!(error = %end, "cannot reload"),
+        }
+        systemd::ready(&summary(&self.config));
+    }
+
+    async fn adopt(&mut self, config: Config) {
+        let changes = Changes::between(&self.config, &config);
+        report(&self.path, &changes);
+        self.fleet.stop(&changes.directories.removed).await;
+        self.fleet.stop(&changes.directories.changed).await;
+        self.fleet.drop_unknown(&config).await;
+        let again = [changes.directories.added, changes.directories.changed].concat();
+        self.fleet.start(&config, again);
+        self.webhooks.stop(&changes.webhooks.removed, true).await;
+        self.webhooks.stop(&changes.webhooks.changed, false).await;
+        let again = [changes.webhooks.added, changes.webhooks.changed].concat();
+        self.webhooks.start(&config, again);
+        if changes.log {
+            self.log.change(&config.log);
+        }
+        self.config = config;
+    }
+
+    /// Drains: crawls are abandoned (they never happened), commits and
+    /// answers under way end.
+    async fn stop(self) -> Result<(), Fatal> {
+        info!("stopping");
+        systemd::stopping();
+        self.trigger.fire();
+        let Daemon { mut fleet, mut webhooks, query, .. } = self;
+        let drained = async {
+            fleet.stop_all().await;
+            webhooks.stop_all().await;
+            task::blocking("query", move || query.join()).await
+        };
+        match tokio::time::timeout(STOP_PATIENCE, drained).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => return Err(fatal("the query thread failed", error)),
+            Ok(Err(end)) => return Err(fatal("stopping failed", end)),
+            Err(_) => warn!("not everything ended in time, leaving all the same"),
+        }
+        info!("stopped");
+        Ok(())
+    }
+}
+
+/// Opens the store and loads it into the view; what cannot be read is set
+/// aside and read from the providers again.
+async fn open_ledger(config: &Config) -> Result<Ledger, Fatal> {
+    let folder = config.state_dir.clone();
+    let options = Options { cache_bytes: config.store.cache_bytes };
+    let opened = task::blocking("open the store", move || {
+        let (store, opening) =
+            Store::open(&folder, options).map_err(|error| fatal("cannot open the store", error))?;
+        tell(&folder, &opening);
+        match Ledger::open(store.clone()) {
+            Err(error) if error.is_damage() => {
+                let opening = store
+                    .set_aside(&error.to_string())
+                    .map_err(|error| fatal("cannot set the damaged store aside", error))?;
+                tell(&folder, &opening);
+                Ledger::open(store).map_err(|error| fatal("cannot load the store", error))
+            }
+            outcome => outcome.map_err(|error| fatal("cannot load the store", error)),
+        }
+    });
+    opened.await.map_err(|end| fatal("cannot open the store", end))?
+}
+
+fn tell(folder: &Path, opening: &Opening) {
+    match opening {
+        Opening::Existing => {}
+        Opening::New => info!(state_dir = %folder.display(), "made a new store"),
+        Opening::Rebuilt { aside, reason } => error!(
+            state_dir = %folder.display(),
+            aside = %aside.display(),
+            reason,
+            "the store was damaged and is set aside; reading all directories again"
+        ),
+    }
+}
+
+fn report(path: &Path, changes: &Changes) {
+    let (directories, webhooks) = (&changes.directories, &changes.webhooks);
+    info!(
+        config = %path.display(),
+        directories_added = ?directories.added,
+        directories_removed = ?directories.removed,
+        directories_changed = ?directories.changed,
+        webhooks_added = ?webhooks.added,
+        webhooks_removed = ?webhooks.removed,
+        webhooks_changed = ?webhooks.changed,
+        "reloaded"
+    );
+    let mut keys: Vec<&str> = changes.needs_restart.clone();
+    keys.extend(changes.query.then_some("query"));
+    keys.extend(changes.store.then_some("store"));
+    if !keys.is_empty() {
+        warn!(?keys, "these changes take effect at the next start");
+    }
+}
+
+fn summary(config: &Config) -> String {
+    match config.directories.len() {
+        1 => "serving 1 directory".to_owned(),
+        count => format!("serving {count} directories"),
+    }
+}
+
+fn fatal(what: impl Into<String>, reason: impl std::fmt::Display) -> Fatal {
+    Fatal { what: what.into(), reason: reason.to_string() }
+}

@@ -1,0 +1,100 @@
+//! Hands what operators ask on the socket to the pollers.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+
+use crate::query::{Backlog, HeldChanges, Operator, OperatorError, Plan};
+use crate::store::Store;
+use crate::sync::poller::{HoldError, Remote};
+use crate::sync::status::Statuses;
+use crate::webhook;
+
+/// The pollers by directory. A cheap handle.
+#[derive(Clone, Debug)]
+pub struct Remotes {
+    statuses: Statuses,
+    remotes: Arc<RwLock<BTreeMap<String, Remote>>>,
+}
+
+impl Remotes {
+    pub fn new(statuses: Statuses) -> Remotes {
+        Remotes { statuses, remotes: Arc::default() }
+    }
+
+    /// Adds or replaces a poller.
+    pub fn insert(&self, name: &str, remote: Remote) {
+        let mut remotes = self.remotes.write().unwrap_or_else(PoisonError::into_inner);
+        remotes.insert(name.to_owned(), remote);
+    }
+
+    /// Forgets a poller.
+    pub fn remove(&self, name: &str) {
+        self.remotes.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    fn get(&self, name: &str) -> Result<Remote, OperatorError> {
+        let remotes = self.remotes.read().unwrap_or_else(PoisonError::into_inner);
+        remotes.get(name).cloned().ok_or_else(|| OperatorError::UnknownDirectory(name.to_owned()))
+    }
+}
+
+#[async_trait]
+impl Operator for Remotes {
+    async fn sync(&self, directory: &str) -> Result<(), OperatorError> {
+        self.get(directory)?.nudge();
+        Ok(())
+    }
+
+    async fn plan(&self, directory: &str) -> Result<Plan, OperatorError> {
+        let preview = self.get(directory)?.plan().await.map_err(OperatorError::Failed)?;
+        Ok(Plan { counts: preview.counts, held: preview.held, examples: preview.sentences })
+    }
+
+    async fn hold(&self, directory: &str) -> Result<HeldChanges, OperatorError> {
+        let held = self.get(directory)?.held().await;
+        let preview = held.map_err(|error| refused(directory, error))?;
+        let summary = self.statuses.get(directory).and_then(|status| status.hold.clone());
+        let summary = summary.ok_or_else(|| OperatorError::NothingHeld(directory.to_owned()))?;
+        Ok(HeldChanges { summary, examples: preview.sentences })
+    }
+
+    async fn approve(&self, directory: &str, id: &str) -> Result<(), OperatorError> {
+        self.get(directory)?.approve(id).await.map_err(|error| refused(directory, error))
+    }
+
+    async fn reject(&self, directory: &str, id: &str) -> Result<(), OperatorError> {
+        self.get(directory)?.reject(id).await.map_err(|error| refused(directory, error))
+    }
+}
+
+fn refused(directory: &str, error: HoldError) -> OperatorError {
+    let directory = directory.to_owned();
+    match error {
+        HoldError::NothingHeld { .. } => OperatorError::NothingHeld(directory),
+        HoldError::Changed { asked, current } => {
+            OperatorError::OtherHold { directory, asked, held: current }
+        }
+        HoldError::Failed(reason) => OperatorError::Failed(reason),
+    }
+}
+
+/// How far the webhooks lag behind the journal.
+pub struct Lag {
+    endpoints: Arc<webhook::Statuses>,
+    store: Store,
+}
+
+impl Lag {
+    pub fn new(endpoints: Arc<webhook::Statuses>, store: Store) -> Lag {
+        Lag { endpoints, store }
+    }
+}
+
+impl Backlog for Lag {
+    fn events_by_endpoint(&self) -> Vec<(String, u64)> {
+        let endpoints = self.endpoints.snapshot(self.store.last_seq());
+        endpoints.into_iter().map(|endpoint| (endpoint.name, endpoint.backlog)).collect()
+    }
+}

@@ -1,0 +1,44 @@
+//! Lets the store forget what is past its retention, and shrink.
+
+use tracing::{info, warn};
+
+use crate::clock::{self, Duration};
+use crate::config::StoreConfig;
+use crate::store::{Retention, Store};
+use crate::task::{self, Task};
+
+/// How often there is a look.
+const EVERY: Duration = Duration::from_mins(10);
+
+/// Starts looking after `store`.
+pub fn start(store: Store, config: StoreConfig) -> Task {
+    task::spawn("upkeep", async move {
+        let retention =
+            Retention { journal: config.journal_retention, history: config.history_retention };
+        loop {
+            tokio::time::sleep(EVERY).await;
+            let store = store.clone();
+            let work = move || tend(&store, &retention);
+            if let Err(end) = task::blocking("upkeep", work).await {
+                warn!(error = %end, "looking after the store failed");
+            }
+        }
+    })
+}
+
+fn tend(store: &Store, retention: &Retention) {
+    match store.prune(clock::now(), retention) {
+        Ok(0) => {}
+        Ok(events) => info!(events, "forgot events past their retention"),
+        Err(error) => warn!(%error, "cannot forget old events"),
+    }
+    match store.rewrite_if_grown() {
+        Ok(None) => {}
+        Ok(Some(rewrite)) => info!(
+            before_bytes = rewrite.before_bytes,
+            after_bytes = rewrite.after_bytes,
+            "rewrote the store"
+        ),
+        Err(error) => warn!(%error, "cannot rewrite the store"),
+    }
+}
