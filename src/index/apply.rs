@@ -75,6 +75,12 @@ struct Deltas<'a> {
     new: BTreeMap<u32, Vec<(u32, bool)>>,
 }
 
+/// One group's share of [`Deltas`].
+struct OfGroup<'a> {
+    old: &'a [u32],
+    delta: &'a [(u32, bool)],
+}
+
 impl<'a> Draft<'a> {
     fn of(base: &'a DirectoryView, changes: &'a [Change]) -> Result<Draft<'a>, String> {
         let room = u32::try_from(changes.len()).unwrap_or(u32::MAX);
@@ -120,11 +126,15 @@ impl<'a> Draft<'a> {
     }
 
     fn finish(self) -> Result<DirectoryView, String> {
-        self.check_known()?;
         let mut next = self.base.clone();
         self.edit_objects(&mut next)?;
+        self.listed.check_known(&next.groups, &next.users)?;
+        self.declared.check_known(&next.groups, &next.users)?;
+        self.subgroups.check_known(&next.groups, &next.groups)?;
         self.edit_layers(&mut next);
-        self.check(&next)?;
+        self.check_deleted(&next)?;
+        self.users.check_ids(|id, slot| next.other_user(id, slot))?;
+        self.groups.check_ids(|id, slot| next.other_group(id, slot))?;
         Ok(next)
     }
 
@@ -139,9 +149,13 @@ impl<'a> Draft<'a> {
             keys.group(&next.hasher, *slot, old, *new).map_err(|e| format!("group {slot}: {e}"))?;
         }
         for (group, references) in &self.unresolved {
-            keys.waiting(&next.hasher, *group, self.base.unresolved(*group), references);
-            let list = (!references.is_empty()).then(|| Arc::from(*references));
-            if list.is_some() || !self.base.unresolved(*group).is_empty() {
+            let old = self.base.unresolved(*group);
+            if !references.is_empty() && !self.groups.present(*group) {
+                return Err(format!("unknown group {group} has unresolved references"));
+            }
+            if *references != old {
+                keys.waiting(&next.hasher, *group, old, references);
+                let list = (!references.is_empty()).then(|| Arc::from(*references));
                 next.unresolved.set(*group as usize, list);
             }
         }
@@ -159,6 +173,8 @@ impl<'a> Draft<'a> {
         let mut parents = self.subgroups.edits();
         parents.turn_round();
         next.parents.edit_by(parents);
+        let nested: Vec<u32> = self.subgroups.new.keys().copied().collect();
+        next.renew_closures(&nested);
     }
 
     /// What the layers' differences mean for "is a direct member", by user.
@@ -167,15 +183,15 @@ impl<'a> Draft<'a> {
         let groups: BTreeSet<u32> =
             self.listed.new.keys().chain(self.declared.new.keys()).copied().collect();
         for group in groups {
-            for (user, _) in self.listed.of_group(group) {
-                let (listed, declared) =
-                    (self.listed.state(group, *user), self.declared.state(group, *user));
-                edits.note(pair(*user, group), listed.0 || declared.0, listed.1 || declared.1);
+            let (listed, declared) = (self.listed.in_group(group), self.declared.in_group(group));
+            for (user, comes) in listed.delta {
+                let (before, after) = declared.state(*user);
+                edits.note(pair(*user, group), before || !comes, after || *comes);
             }
-            for (user, comes) in self.declared.of_group(group) {
-                let listed = self.listed.state(group, *user);
-                if listed.0 == listed.1 {
-                    edits.note(pair(*user, group), listed.0 || !comes, listed.1 || *comes);
+            for (user, comes) in declared.delta {
+                let (before, after) = listed.state(*user);
+                if before == after {
+                    edits.note(pair(*user, group), before || !comes, after || *comes);
                 }
             }
         }
@@ -183,21 +199,8 @@ impl<'a> Draft<'a> {
         edits
     }
 
-    /// Whatever gets members or references is there in the end, and so are they.
-    fn check_known(&self) -> Result<(), String> {
-        self.listed.check(&self.groups, &self.users)?;
-        self.declared.check(&self.groups, &self.users)?;
-        self.subgroups.check(&self.groups, &self.groups)?;
-        for (group, references) in &self.unresolved {
-            if !references.is_empty() && !self.groups.present(*group) {
-                return Err(format!("unknown group {group} has unresolved references"));
-            }
-        }
-        Ok(())
-    }
-
-    /// What can only be said once everything is in place.
-    fn check(&self, next: &DirectoryView) -> Result<(), String> {
+    /// What is deleted is in no list.
+    fn check_deleted(&self, next: &DirectoryView) -> Result<(), String> {
         for user in self.users.deleted() {
             if !next.groups_of_user(user).is_empty() {
                 return Err(format!("user {user} is deleted with memberships left"));
@@ -211,8 +214,7 @@ impl<'a> Draft<'a> {
                 return Err(format!("group {group} is deleted with memberships left"));
             }
         }
-        self.users.check_ids(|id, slot| next.other_user(id, slot))?;
-        self.groups.check_ids(|id, slot| next.other_group(id, slot))
+        Ok(())
     }
 }
 
@@ -278,20 +280,8 @@ impl<'a> Deltas<'a> {
         Deltas { old, new: BTreeMap::new() }
     }
 
-    fn of_group(&self, group: u32) -> &[(u32, bool)] {
-        self.new.get(&group).map_or(&[], Vec::as_slice)
-    }
-
-    /// Whether the member is in the list before and after.
-    fn state(&self, group: u32, member: u32) -> (bool, bool) {
-        let delta = self.of_group(group);
-        match delta.binary_search_by_key(&member, |(member, _)| *member) {
-            Ok(at) => delta.get(at).map_or((false, false), |(_, comes)| (!comes, *comes)),
-            Err(_) => {
-                let is = self.old.contains(group, member);
-                (is, is)
-            }
-        }
+    fn in_group(&self, group: u32) -> OfGroup<'_> {
+        OfGroup { old: self.old.get(group), delta: self.new.get(&group).map_or(&[], Vec::as_slice) }
     }
 
     fn note(&mut self, group: u32, added: bool, members: &[u32]) -> Result<(), String> {
@@ -329,17 +319,31 @@ impl<'a> Deltas<'a> {
         edits
     }
 
-    fn check(&self, groups: &Objects<'_>, members: &Objects<'_>) -> Result<(), String> {
+    /// Whatever gets members is there in the end, and so are they.
+    fn check_known(&self, groups: &Records, members: &Records) -> Result<(), String> {
         for (group, delta) in &self.new {
-            if delta.iter().any(|(_, comes)| *comes) && !groups.present(*group) {
+            let come = || delta.iter().filter(|(_, comes)| *comes).map(|(member, _)| *member);
+            if !groups.contains(*group) && come().next().is_some() {
                 return Err(format!("unknown group {group} has members"));
             }
-            let mut come = delta.iter().filter(|(_, comes)| *comes).map(|(member, _)| *member);
-            if let Some(member) = come.find(|member| !members.present(*member)) {
+            if let Some(member) = come().find(|member| !members.contains(*member)) {
                 return Err(format!("unknown member {member} of group {group}"));
             }
         }
         Ok(())
+    }
+}
+
+impl OfGroup<'_> {
+    /// Whether the member is in the list before and after.
+    fn state(&self, member: u32) -> (bool, bool) {
+        match self.delta.binary_search_by_key(&member, |(member, _)| *member) {
+            Ok(at) => self.delta.get(at).map_or((false, false), |(_, comes)| (!comes, *comes)),
+            Err(_) => {
+                let is = self.old.binary_search(&member).is_ok();
+                (is, is)
+            }
+        }
     }
 }
 

@@ -147,6 +147,9 @@ impl Builder {
         nested.iter_mut().for_each(|pair| *pair = pair.rotate_left(32));
         nested.sort_unstable();
         view.parents.edit(&[], &nested);
+        let nesting: Vec<u32> =
+            view.group_slots().filter(|group| !view.subgroups(*group).is_empty()).collect();
+        view.renew_closures(&nesting);
         let mut memberships = Vec::with_capacity(view.listed.total() + view.declared.total());
         for group in view.group_slots() {
             memberships.extend(view.direct_users(group).iter().map(|user| pair(*user, group)));

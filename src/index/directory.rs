@@ -4,13 +4,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::closure::Closures;
 use super::keyed::{Key, KeyTables};
 use super::keys::{KeyHasher, same_folded};
 use super::lists::Lists;
 use super::paged::Paged;
 use super::records::Records;
 use crate::model::{Layer, Reference};
-use crate::store::record::{self, GroupKeys, UserKeys};
+use crate::store::record::{self, GroupKeys};
 
 /// An immutable version of one directory, sharing with its neighbours in time
 /// all that is the same.
@@ -29,6 +30,7 @@ pub struct DirectoryView {
     pub(super) groups_of_users: Lists,
     /// By group: the groups that list it.
     pub(super) parents: Lists,
+    pub(super) closures: Closures,
     pub(super) unresolved: Paged<Option<Arc<[Reference]>>>,
 }
 
@@ -65,6 +67,7 @@ impl DirectoryView {
             subgroups: Lists::default(),
             groups_of_users: Lists::default(),
             parents: Lists::default(),
+            closures: Closures::default(),
             unresolved: Paged::default(),
         }
     }
@@ -185,8 +188,8 @@ impl DirectoryView {
     /// All users with this among their addresses, whatever its case.
     pub fn users_by_email<'a>(&'a self, email: &'a str) -> impl Iterator<Item = u32> + 'a {
         self.users_by(Key::UserEmail, email, |record, email| {
-            UserKeys::read(record)
-                .is_ok_and(|user| user.emails.iter().any(|have| same_folded(have, email)))
+            record::emails_of(record)
+                .is_ok_and(|mut emails| emails.any(|have| same_folded(have, email)))
         })
     }
 
@@ -215,12 +218,12 @@ impl DirectoryView {
     fn owners_of_alias<'a>(&'a self, alias: &'a str) -> impl Iterator<Item = Owner> + 'a {
         let hash = self.hasher.exact(alias);
         let users = self.keys.of(Key::UserAlias).candidates(hash).filter(move |slot| {
-            let keys = self.users.get(*slot).and_then(|record| UserKeys::read(record).ok());
-            keys.is_some_and(|user| user.aliases.contains(&alias))
+            let aliases = self.users.get(*slot).map(record::user_aliases_of);
+            aliases.is_some_and(|aliases| aliases.is_ok_and(|mut all| all.any(|a| a == alias)))
         });
         let groups = self.keys.of(Key::GroupAlias).candidates(hash).filter(move |slot| {
-            let keys = self.groups.get(*slot).and_then(|record| GroupKeys::read(record).ok());
-            keys.is_some_and(|group| group.aliases.contains(&alias))
+            let aliases = self.groups.get(*slot).map(record::group_aliases_of);
+            aliases.is_some_and(|aliases| aliases.is_ok_and(|mut all| all.any(|a| a == alias)))
         });
         users.map(Owner::User).chain(groups.map(Owner::Group))
     }
@@ -333,7 +336,7 @@ impl DirectoryView {
 
 #[inline]
 fn has_id(record: Option<&[u8]>, id: &str) -> bool {
-    record.is_some_and(|record| record::id_of(record) == Ok(id))
+    record.is_some_and(|record| record::has_id(record, id))
 }
 
 fn only(mut owners: impl Iterator<Item = Owner>) -> Owner {

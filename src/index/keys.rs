@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use super::lists::{pair, unpair};
+use super::lists::{least, pair, unpair};
 use super::paged::Paged;
 
 /// Entries to a shard after a rebuild; it is rebuilt when they are twice that.
@@ -55,8 +55,8 @@ impl KeyTable {
     pub fn edit(&mut self, removes: &[u64], adds: &[u64]) {
         self.make_room(adds.len());
         let (mut removes, mut adds) = (removes, adds);
-        while let Some(first) = removes.iter().chain(adds).min_by_key(|e| self.shard_of(**e)) {
-            let shard = self.shard_of(*first);
+        while let Some(first) = least(removes, adds) {
+            let shard = self.shard_of(first);
             let (gone, removes_left) = self.until_shard_end(removes, shard);
             let (come, adds_left) = self.until_shard_end(adds, shard);
             self.edit_shard(shard, gone, come);
@@ -136,7 +136,15 @@ impl KeyHasher {
     /// The same for texts that differ in case only.
     #[inline]
     pub fn folded(&self, text: &str) -> u32 {
-        self.exact(&fold(text))
+        let mut buffer = [0; 64];
+        match buffer.get_mut(..text.len()) {
+            Some(short) if text.is_ascii() => {
+                short.copy_from_slice(text.as_bytes());
+                short.make_ascii_lowercase();
+                self.exact(std::str::from_utf8(short).unwrap_or(text))
+            }
+            _ => self.exact(&fold(text)),
+        }
     }
 
     pub fn reference(&self, reference: &crate::model::Reference) -> u32 {

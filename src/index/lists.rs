@@ -50,10 +50,6 @@ impl Lists {
         self.leaves.get(leaf).map_or(&[], |leaf| leaf.get(at))
     }
 
-    pub fn contains(&self, list: u32, member: u32) -> bool {
-        self.get(list).binary_search(&member).is_ok()
-    }
-
     /// The length of all lists together.
     pub fn total(&self) -> usize {
         self.total
@@ -122,7 +118,8 @@ fn split(list: u32) -> (usize, usize) {
     (list as usize / LEAF, list as usize % LEAF)
 }
 
-fn least(a: &[u64], b: &[u64]) -> Option<u64> {
+/// The lower of the two first pairs.
+pub(super) fn least(a: &[u64], b: &[u64]) -> Option<u64> {
     match (a.first(), b.first()) {
         (Some(a), Some(b)) => Some(*a.min(b)),
         (a, b) => a.or(b).copied(),

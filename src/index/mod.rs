@@ -15,12 +15,13 @@
 //! |---|---|
 //! | `view`, `shared` | all directories at one seq; the newest of them |
 //! | `directory` | one directory: look-ups and reads |
-//! | `nesting` | questions that follow nested groups |
+//! | `nesting`, `closure` | questions that follow nested groups |
 //! | `apply`, `builder` | the next version from changes; the first from the store |
 //! | `records`, `lists`, `keys`, `paged` | the structures that versions share |
 
 mod apply;
 mod builder;
+mod closure;
 mod directory;
 mod keyed;
 mod keys;

@@ -5,10 +5,16 @@ use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
+use super::closure::{Bits, Nested};
 use super::directory::DirectoryView;
 
 /// How many steps [`DirectoryView::why`] takes at most for every path it may return.
 const STEPS_PER_PATH: usize = 256;
+/// How many steps go into finding what is nested in the groups that one commit
+/// touches: some for every group there is, and some in any case.
+/// (Tests run out of them.)
+const STEPS_PER_GROUP: usize = if cfg!(test) { 1 } else { 64 };
+const STEPS_LEAST: usize = if cfg!(test) { 4 } else { 1 << 16 };
 
 impl DirectoryView {
     /// Whether the user is in the group, directly or through nested groups.
@@ -18,27 +24,28 @@ impl DirectoryView {
         if direct.binary_search(&group).is_ok() {
             return true;
         }
-        if direct.is_empty() || self.subgroups(group).is_empty() {
-            return false;
+        match self.closures.get(group) {
+            Nested::None => false,
+            Nested::Known(nested) => nested.contains_any(direct),
+            Nested::TooMany => self.walk(direct, Self::parents_of_group).contains(&group),
         }
-        self.closure(direct, Self::parents_of_group).contains(&group)
     }
 
     /// All groups the user is in, directly or through nested groups. Sorted.
     pub fn ancestors_of_user(&self, user: u32) -> Vec<u32> {
-        self.closure(self.groups_of_user(user), Self::parents_of_group).into_iter().collect()
+        self.walk(self.groups_of_user(user), Self::parents_of_group).into_iter().collect()
     }
 
     /// All groups that contain the group, directly or through others, without
     /// itself. Sorted.
     pub fn ancestors_of_group(&self, group: u32) -> Vec<u32> {
-        let above = self.closure(self.parents_of_group(group), Self::parents_of_group);
+        let above = self.walk(self.parents_of_group(group), Self::parents_of_group);
         above.into_iter().filter(|other| *other != group).collect()
     }
 
     /// All groups in the group, directly or through others, without itself. Sorted.
     pub fn nested_groups(&self, group: u32) -> Vec<u32> {
-        let below = self.closure(self.subgroups(group), Self::subgroups);
+        let below = self.walk(self.subgroups(group), Self::subgroups);
         below.into_iter().filter(|other| *other != group).collect()
     }
 
@@ -80,18 +87,39 @@ impl DirectoryView {
         paths
     }
 
+    /// Finds anew what is nested in these groups and in all that contain them.
+    pub(super) fn renew_closures(&mut self, changed: &[u32]) {
+        let mut steps = STEPS_PER_GROUP.saturating_mul(self.group_count()) + STEPS_LEAST;
+        for group in self.walk(changed, Self::parents_of_group) {
+            let nested = self.walk_within(self.subgroups(group), Self::subgroups, &mut steps);
+            self.closures.set(group, nested);
+        }
+    }
+
     /// The groups that a walk from `start` along `next` comes to.
-    fn closure<'a>(
+    fn walk<'a>(
         &'a self,
-        start: &'a [u32],
+        start: &[u32],
         next: impl Fn(&'a Self, u32) -> &'a [u32],
     ) -> BTreeSet<u32> {
+        self.walk_within(start, next, &mut usize::MAX.clone()).unwrap_or_default()
+    }
+
+    /// The same, unless it takes more than these steps, which are used up.
+    fn walk_within<'a>(
+        &'a self,
+        start: &[u32],
+        next: impl Fn(&'a Self, u32) -> &'a [u32],
+        steps: &mut usize,
+    ) -> Option<BTreeSet<u32>> {
         let mut seen: BTreeSet<u32> = start.iter().copied().collect();
         let mut open: Vec<u32> = start.to_vec();
         while let Some(group) = open.pop() {
-            open.extend(next(self, group).iter().filter(|other| seen.insert(**other)));
+            let beyond = next(self, group);
+            *steps = steps.checked_sub(1 + beyond.len())?;
+            open.extend(beyond.iter().filter(|other| seen.insert(**other)));
         }
-        seen
+        Some(seen)
     }
 
     fn nested_user_bits(&self, group: u32) -> Bits {
@@ -169,36 +197,5 @@ impl Search {
         for group in inner.into_iter().filter(|group| !path.contains(group)) {
             self.step(group, Some(at));
         }
-    }
-}
-
-/// A set of slots.
-struct Bits(Vec<u64>);
-
-impl Bits {
-    fn up_to(end: u32) -> Bits {
-        Bits(vec![0; (end as usize).div_ceil(64)])
-    }
-
-    fn set(&mut self, slot: u32) {
-        if let Some(word) = self.0.get_mut(slot as usize / 64) {
-            *word |= 1 << (slot % 64);
-        }
-    }
-
-    fn count(&self) -> usize {
-        self.0.iter().map(|word| word.count_ones() as usize).sum()
-    }
-
-    fn slots(&self) -> Vec<u32> {
-        let mut slots = Vec::with_capacity(self.count());
-        for (at, word) in self.0.iter().enumerate() {
-            let mut word = *word;
-            while word != 0 {
-                slots.push((at * 64) as u32 + word.trailing_zeros());
-                word &= word - 1;
-            }
-        }
-        slots
     }
 }

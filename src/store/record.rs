@@ -152,9 +152,66 @@ pub fn id_of(bytes: &[u8]) -> Result<&str, RecordError> {
     decode(bytes, "user or group")
 }
 
+/// Whether a user's or group's record has this id: compares bytes, decodes nothing.
+#[inline]
+pub fn has_id(bytes: &[u8], id: &str) -> bool {
+    match bytes.split_first() {
+        Some((&VERSION, rest)) => postcard::take_from_bytes::<usize>(rest)
+            .is_ok_and(|(length, rest)| rest.get(..length) == Some(id.as_bytes())),
+        _ => false,
+    }
+}
+
 /// A user's id and username alone.
 pub fn id_and_username_of(bytes: &[u8]) -> Result<(&str, &str), RecordError> {
     decode(bytes, "user")
+}
+
+/// A user's addresses, read one by one.
+pub fn emails_of(bytes: &[u8]) -> Result<Texts<'_>, RecordError> {
+    let ((_id, _username, left), rest) = decode_head::<(&str, &str, usize)>(bytes, "user")?;
+    Ok(Texts { left, rest })
+}
+
+/// A user's aliases, read one by one.
+pub fn user_aliases_of(bytes: &[u8]) -> Result<Texts<'_>, RecordError> {
+    emails_of(bytes)?.skip_to_next().ok_or(RecordError { what: "user" })
+}
+
+/// A group's aliases, read one by one.
+pub fn group_aliases_of(bytes: &[u8]) -> Result<Texts<'_>, RecordError> {
+    type Head<'a> = (&'a str, &'a str, Option<&'a str>, usize);
+    let ((_id, _name, _email, left), rest) = decode_head::<Head<'_>>(bytes, "group")?;
+    Ok(Texts { left, rest })
+}
+
+/// A list of texts inside a record, borrowed without gathering it.
+#[derive(Clone, Debug)]
+pub struct Texts<'a> {
+    left: usize,
+    rest: &'a [u8],
+}
+
+impl<'a> Texts<'a> {
+    /// The list that follows this one.
+    fn skip_to_next(mut self) -> Option<Texts<'a>> {
+        while self.left > 0 {
+            self.next()?;
+        }
+        let (left, rest) = postcard::take_from_bytes(self.rest).ok()?;
+        Some(Texts { left, rest })
+    }
+}
+
+impl<'a> Iterator for Texts<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        self.left = self.left.checked_sub(1)?;
+        let (text, rest) = postcard::take_from_bytes(self.rest).ok()?;
+        self.rest = rest;
+        Some(text)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -245,11 +302,19 @@ fn encode<T: Serialize>(row: &T) -> Vec<u8> {
 }
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &'static str) -> Result<T, RecordError> {
+    decode_head(bytes, what).map(|(row, _)| row)
+}
+
+/// The leading fields, and the bytes behind them.
+fn decode_head<'a, T: Deserialize<'a>>(
+    bytes: &'a [u8],
+    what: &'static str,
+) -> Result<(T, &'a [u8]), RecordError> {
     let (version, rest) = bytes.split_first().ok_or(RecordError { what })?;
     if *version != VERSION {
         return Err(RecordError { what });
     }
-    postcard::take_from_bytes(rest).map(|(row, _)| row).map_err(|_| RecordError { what })
+    postcard::take_from_bytes(rest).map_err(|_| RecordError { what })
 }
 
 fn attributes(map: &Attributes) -> Vec<(&str, ValueRow<'_>)> {
@@ -322,10 +387,23 @@ mod tests {
         assert_eq!(back.aliases, ["uid:ada", "uid=ada"]);
         assert_eq!(back.groups, user().groups);
         assert_eq!(id_of(&bytes).unwrap(), "u1");
+        assert!(has_id(&bytes, "u1") && !has_id(&bytes, "u") && !has_id(&[], ""));
         assert_eq!(id_and_username_of(&bytes).unwrap(), ("u1", "ada"));
         let keys = UserKeys::read(&bytes).unwrap();
         assert_eq!(keys.emails, ["ada@example.org"]);
         assert_eq!(keys.groups().collect::<Vec<_>>(), user().groups);
+    }
+
+    #[test]
+    fn lists_of_texts_are_read_in_place() {
+        let bytes = encode_user(&user());
+        assert!(emails_of(&bytes).unwrap().eq(["ada@example.org"]));
+        assert!(user_aliases_of(&bytes).unwrap().eq(["uid:ada", "uid=ada"]));
+        let item = GroupItem { aliases: vec!["b".into(), "a".into()], ..GroupItem::default() };
+        assert!(group_aliases_of(&encode_group(&item)).unwrap().eq(["a", "b"]));
+        let cut = &bytes[..12];
+        assert!(emails_of(cut).is_ok_and(|texts| texts.count() == 0));
+        assert!(user_aliases_of(cut).is_err());
     }
 
     #[test]
