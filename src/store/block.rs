@@ -92,6 +92,11 @@ impl Block {
         })
     }
 
+    /// The seq after the last event in it.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.first_seq + self.entries.iter().map(Entry::events).sum::<u64>()
+    }
+
     /// Where the version row of an object lies that the entry at `seq` touches.
     pub(super) fn stamp(&self, touched: Touched, seq: u64) -> row::Stamp {
         stamp(touched.visible, seq, self.commit)

@@ -42,7 +42,7 @@ pub(super) fn plan(engine: &Engine, head: &Head, commit: &Commit) -> Result<Mark
         gone: plan.gone,
         ..old.clone()
     };
-    tell_time(&mut marker, commit.occurred_at.0);
+    tell_time(&mut marker, head.retained.floor, commit.occurred_at.0);
     let mut dir = plan.dir;
     if before.is_none_or(DirState::is_untouched) || !marker.gone.is_empty() {
         dir.first_seq = marker.last_seq;
@@ -102,7 +102,8 @@ pub(super) fn prepare_rebuild(home: &Home, head: &Head, marker: &Marker) -> Resu
 /// The journal's time never goes back by less than the slack: it stands still
 /// until the clock has caught up. After a clock that had jumped far ahead it
 /// follows the clock back, and the place is noted for look-ups by time.
-fn tell_time(marker: &mut Marker, now: u64) {
+fn tell_time(marker: &mut Marker, floor: u64, now: u64) {
+    marker.turns.retain(|turn| turn.seq > floor);
     let last = marker.occurred_at;
     if now.saturating_add(CLOCK_SLACK_MILLIS) < last {
         marker.turns.push(Turn { seq: marker.first_seq, time: now });

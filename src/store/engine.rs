@@ -73,6 +73,18 @@ impl Engine {
         }
     }
 
+    /// Opens another database while this one stays open.
+    pub(super) fn open_beside(&self, folder: &Path, cache_bytes: u64) -> Result<Engine, Trouble> {
+        let fresh = Engine::open(folder, cache_bytes)?;
+        #[cfg(test)]
+        let fresh = {
+            let mut fresh = fresh;
+            fresh.faults = self.faults.clone();
+            fresh
+        };
+        Ok(fresh)
+    }
+
     /// Whether an operation failed, so that sled refuses everything from now on.
     pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)

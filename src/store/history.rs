@@ -7,9 +7,11 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::engine::Engine;
-use super::error::Trouble;
-use super::row::{self, Side};
+use super::engine::{Engine, Row};
+use super::error::{StoreError, Trouble};
+use super::row::{self, Kind, Side};
+use super::{Store, events, record};
+use crate::provider::{GroupItem, UserItem};
 
 /// A group's direct members, slots ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,8 +20,98 @@ pub struct MembersAt {
     pub groups: Vec<u32>,
 }
 
+impl Store {
+    /// The groups that a user was a direct member of at a seq, given those of now.
+    pub fn groups_of_user_at(
+        &self,
+        directory: &str,
+        slot: u32,
+        current: &[u32],
+        seq: u64,
+    ) -> Result<Vec<u32>, StoreError> {
+        self.in_directory(directory, |engine, dir| {
+            groups_at(engine, dir, Side::GroupsOfUser, slot, current, seq)
+        })
+        .map(|past| past.unwrap_or_else(|| current.to_vec()))
+    }
+
+    /// The groups that a group was directly in at a seq, given those of now.
+    pub fn parents_of_group_at(
+        &self,
+        directory: &str,
+        slot: u32,
+        current: &[u32],
+        seq: u64,
+    ) -> Result<Vec<u32>, StoreError> {
+        self.in_directory(directory, |engine, dir| {
+            groups_at(engine, dir, Side::ParentsOfGroup, slot, current, seq)
+        })
+        .map(|past| past.unwrap_or_else(|| current.to_vec()))
+    }
+
+    /// The direct members that a group had at a seq, given those of now.
+    pub fn members_of_group_at(
+        &self,
+        directory: &str,
+        group: u32,
+        current_users: &[u32],
+        current_groups: &[u32],
+        seq: u64,
+    ) -> Result<MembersAt, StoreError> {
+        let current = (current_users, current_groups);
+        self.in_directory(directory, |engine, dir| members_at(engine, dir, group, current, seq))
+            .map(|past| {
+                past.unwrap_or_else(|| MembersAt {
+                    users: current.0.into(),
+                    groups: current.1.into(),
+                })
+            })
+    }
+
+    /// A user as it was at a seq; `None` when it did not exist then.
+    pub fn user_at(
+        &self,
+        directory: &str,
+        slot: u32,
+        seq: u64,
+    ) -> Result<Option<UserItem>, StoreError> {
+        let found = self.in_directory(directory, |engine, dir| {
+            let record = events::version_at(engine, dir, Kind::User, slot, seq)?;
+            record.as_deref().map(record::decode_user).transpose().map_err(Trouble::from)
+        })?;
+        Ok(found.flatten())
+    }
+
+    /// A group as it was at a seq; `None` when it did not exist then.
+    pub fn group_at(
+        &self,
+        directory: &str,
+        slot: u32,
+        seq: u64,
+    ) -> Result<Option<GroupItem>, StoreError> {
+        let found = self.in_directory(directory, |engine, dir| {
+            let record = events::version_at(engine, dir, Kind::Group, slot, seq)?;
+            record.as_deref().map(record::decode_group).transpose().map_err(Trouble::from)
+        })?;
+        Ok(found.flatten())
+    }
+
+    fn in_directory<T>(
+        &self,
+        directory: &str,
+        ask: impl FnOnce(&Engine, u32) -> Result<T, Trouble>,
+    ) -> Result<Option<T>, StoreError> {
+        self.mend()?;
+        let head = self.published();
+        match head.dirs.get(directory) {
+            Some(dir) => self.on_engine(|engine| ask(engine, dir.id)).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
 /// The groups that a user or group was a direct member of at `seq`.
-pub(super) fn groups_at(
+fn groups_at(
     engine: &Engine,
     dir: u32,
     side: Side,
@@ -36,7 +128,7 @@ pub(super) fn groups_at(
 }
 
 /// The direct members that a group had at `seq`.
-pub(super) fn members_at(
+fn members_at(
     engine: &Engine,
     dir: u32,
     group: u32,
@@ -64,7 +156,7 @@ fn since(
     side: Side,
     slot: u32,
     seq: u64,
-) -> Result<impl Iterator<Item = Result<super::engine::Row, Trouble>> + use<'_>, Trouble> {
+) -> Result<impl Iterator<Item = Result<Row, Trouble>> + use<'_>, Trouble> {
     let prefix = row::history_of(dir, side, slot);
     let mut from = row::history_at(dir, side, slot, seq + 1);
     if side == Side::MembersOfGroup {

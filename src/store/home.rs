@@ -141,6 +141,16 @@ impl Home {
         Ok(aside)
     }
 
+    /// Whether nothing was ever committed here, as far as files beside the
+    /// database tell.
+    pub(super) fn is_untouched(&self) -> bool {
+        let unmarked = match self.high_water() {
+            Some(mark) => mark.seq == 0 && mark.commit == 0,
+            None => self.high_water.metadata().is_ok_and(|metadata| metadata.len() == 0),
+        };
+        unmarked && !self.dir.join("directories").exists()
+    }
+
     /// The mark, if there is one to be believed.
     pub(super) fn high_water(&self) -> Option<HighWater> {
         [0, SLOT_BYTES as u64]

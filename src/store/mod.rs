@@ -65,6 +65,8 @@ mod home;
 mod load;
 mod opening;
 pub mod record;
+mod retention;
+mod rewrite;
 mod row;
 mod state;
 #[cfg(test)]
@@ -77,17 +79,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::model::{Commit, Event, Progress};
-use crate::provider::{GroupItem, UserItem};
 use engine::{Batch, Engine};
 use error::Trouble;
 use home::Home;
-use row::{Kind, Side};
 use state::{DirState, Head};
 
 pub use error::{EventsError, OpenError, StoreError};
 pub use history::MembersAt;
 pub use load::Rows;
 pub use opening::Opening;
+pub use retention::{Pruned, Retention};
+pub use rewrite::Rewritten;
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +161,15 @@ struct Writer {
     head: Head,
     /// Of the folder in use.
     number: u64,
+    /// Its size when it was last measured what of it lives.
+    measured_at: u64,
+}
+
+impl Writer {
+    fn new(opened: opening::Opened) -> (Writer, Engine) {
+        let writer = Writer { head: opened.head, number: opened.number, measured_at: 0 };
+        (writer, opened.engine)
+    }
 }
 
 impl Default for Options {
@@ -176,12 +187,13 @@ impl Store {
     pub fn open(dir: &Path, options: Options) -> Result<(Store, Opening), OpenError> {
         let home = Home::take(dir)?;
         let (opened, opening) = opening::open(&home, options.cache_bytes)?;
+        let (writer, engine) = Writer::new(opened);
         let inner = Inner {
             home,
             cache_bytes: options.cache_bytes,
-            published: RwLock::new(Arc::new(opened.head.clone())),
-            writer: Mutex::new(Writer { head: opened.head, number: opened.number }),
-            engine: RwLock::new(Some(opened.engine)),
+            published: RwLock::new(Arc::new(writer.head.clone())),
+            writer: Mutex::new(writer),
+            engine: RwLock::new(Some(engine)),
         };
         Ok((Store { inner: Arc::new(inner) }, opening))
     }
@@ -304,80 +316,6 @@ impl Store {
         Ok(None)
     }
 
-    /// The groups that a user was a direct member of at a seq, given those of now.
-    pub fn groups_of_user_at(
-        &self,
-        directory: &str,
-        slot: u32,
-        current: &[u32],
-        seq: u64,
-    ) -> Result<Vec<u32>, StoreError> {
-        self.in_directory(directory, |engine, dir| {
-            history::groups_at(engine, dir, Side::GroupsOfUser, slot, current, seq)
-        })
-        .map(|past| past.unwrap_or_else(|| current.to_vec()))
-    }
-
-    /// The groups that a group was directly in at a seq, given those of now.
-    pub fn parents_of_group_at(
-        &self,
-        directory: &str,
-        slot: u32,
-        current: &[u32],
-        seq: u64,
-    ) -> Result<Vec<u32>, StoreError> {
-        self.in_directory(directory, |engine, dir| {
-            history::groups_at(engine, dir, Side::ParentsOfGroup, slot, current, seq)
-        })
-        .map(|past| past.unwrap_or_else(|| current.to_vec()))
-    }
-
-    /// The direct members that a group had at a seq, given those of now.
-    pub fn members_of_group_at(
-        &self,
-        directory: &str,
-        group: u32,
-        current_users: &[u32],
-        current_groups: &[u32],
-        seq: u64,
-    ) -> Result<MembersAt, StoreError> {
-        let current = (current_users, current_groups);
-        self.in_directory(directory, |engine, dir| {
-            history::members_at(engine, dir, group, current, seq)
-        })
-        .map(|past| {
-            past.unwrap_or_else(|| MembersAt { users: current.0.into(), groups: current.1.into() })
-        })
-    }
-
-    /// A user as it was at a seq; `None` when it did not exist then.
-    pub fn user_at(
-        &self,
-        directory: &str,
-        slot: u32,
-        seq: u64,
-    ) -> Result<Option<UserItem>, StoreError> {
-        let found = self.in_directory(directory, |engine, dir| {
-            let record = events::version_at(engine, dir, Kind::User, slot, seq)?;
-            record.as_deref().map(record::decode_user).transpose().map_err(Trouble::from)
-        })?;
-        Ok(found.flatten())
-    }
-
-    /// A group as it was at a seq; `None` when it did not exist then.
-    pub fn group_at(
-        &self,
-        directory: &str,
-        slot: u32,
-        seq: u64,
-    ) -> Result<Option<GroupItem>, StoreError> {
-        let found = self.in_directory(directory, |engine, dir| {
-            let record = events::version_at(engine, dir, Kind::Group, slot, seq)?;
-            record.as_deref().map(record::decode_group).transpose().map_err(Trouble::from)
-        })?;
-        Ok(found.flatten())
-    }
-
     /// How far a webhook endpoint is; `None` when it never was anywhere.
     pub fn delivery(&self, endpoint: &str) -> Result<Option<DeliveryRow>, StoreError> {
         self.mend()?;
@@ -413,8 +351,9 @@ impl Store {
         let (opened, opening) =
             opening::rebuild(&self.inner.home, reason.to_owned(), self.inner.cache_bytes)
                 .map_err(|trouble| self.error(trouble))?;
-        *writer = Writer { head: opened.head, number: opened.number };
-        *slot = Some(opened.engine);
+        let (fresh, engine) = Writer::new(opened);
+        *writer = fresh;
+        *slot = Some(engine);
         drop(slot);
         self.publish(&writer.head);
         Ok(opening)
@@ -437,19 +376,6 @@ impl Store {
                 self.error(trouble)
             })?;
         Ok(marker)
-    }
-
-    fn in_directory<T>(
-        &self,
-        directory: &str,
-        ask: impl FnOnce(&Engine, u32) -> Result<T, Trouble>,
-    ) -> Result<Option<T>, StoreError> {
-        self.mend()?;
-        let head = self.published();
-        match head.dirs.get(directory) {
-            Some(dir) => self.on_engine(|engine| ask(engine, dir.id)).map(Some),
-            None => Ok(None),
-        }
     }
 
     fn on_engine<T>(

@@ -34,7 +34,7 @@ pub(super) struct Opened {
 /// Opens what is there, or makes a new store.
 pub(super) fn open(home: &Home, cache_bytes: u64) -> Result<(Opened, Opening), OpenError> {
     let outcome = match home.current() {
-        Ok(Current::Nothing) if home.high_water().is_none_or(|mark| mark.seq == 0) => {
+        Ok(Current::Nothing) if home.is_untouched() => {
             return create(home, 1, 0, Rebuilding::default(), cache_bytes)
                 .map(|opened| (opened, Opening::New))
                 .map_err(|trouble| unavailable(home, trouble));
@@ -59,16 +59,15 @@ pub(super) fn open(home: &Home, cache_bytes: u64) -> Result<(Opened, Opening), O
 pub(super) fn reopen(home: &Home, number: u64, cache_bytes: u64) -> Result<Opened, Trouble> {
     home.sweep(number)?;
     let engine = Engine::open(&home.folder(number), cache_bytes)?;
-    let mark = home.high_water();
     let Some(found) = engine.get(row::MARKER)? else {
-        if mark.is_some_and(|mark| mark.commit > 0 || mark.seq > 0) {
-            return Err(row::damaged(row::MARKER, "it is missing"));
+        if home.is_untouched() {
+            let head = initialise(&engine, home, 0, Rebuilding::default())?;
+            return Ok(Opened { engine, head, number });
         }
-        let head = initialise(&engine, home, 0, Rebuilding::default())?;
-        return Ok(Opened { engine, head, number });
+        return Err(row::damaged(row::MARKER, "it is missing"));
     };
     let marker: Marker = found.decode()?;
-    if let Some(mark) = mark
+    if let Some(mark) = home.high_water()
         && marker.commit < mark.commit
     {
         let reason = format!("it ends with commit {}, but {} was made", marker.commit, mark.commit);

@@ -54,6 +54,10 @@ pub(super) const DIRECTORIES: &[u8] = b"d";
 pub(super) const DELIVERIES: &[u8] = b"w";
 pub(super) const DEAD: &[u8] = b"x";
 
+/// The kinds of rows that a rewrite copies while deliveries go on.
+pub(super) const COPIED: [&[u8]; 10] =
+    [MARKER, APPLIED, RETAINED, BLOCKS, DIRECTORIES, DEAD, b"v", b"e", b"u", b"h"];
+
 pub(super) fn block(first_seq: u64, number: u64) -> Vec<u8> {
     [BLOCKS, &first_seq.to_be_bytes(), &number.to_be_bytes()].concat()
 }
@@ -70,9 +74,21 @@ pub(super) fn delivery(endpoint: &str) -> Vec<u8> {
     [DELIVERIES, endpoint.as_bytes()].concat()
 }
 
+/// The directory of a key that [`dead`] made.
+pub(super) fn read_dead(key: &[u8]) -> Result<u32, Trouble> {
+    Ok(number::<4>(key, 1)? as u32)
+}
+
+/// All versions of all objects of a directory.
+pub(super) fn all_versions(dir: u32) -> Vec<u8> {
+    [b"v".as_slice(), &dir.to_be_bytes()].concat()
+}
+
 /// All versions of all objects of one kind.
 pub(super) fn versions(dir: u32, kind: Kind) -> Vec<u8> {
-    [b"v".as_slice(), &dir.to_be_bytes(), &[kind as u8]].concat()
+    let mut key = all_versions(dir);
+    key.push(kind as u8);
+    key
 }
 
 /// All versions of one object.

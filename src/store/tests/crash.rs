@@ -7,34 +7,34 @@ use crate::model::{Commit, Event};
 use crate::store::{Store, StoreError};
 
 /// Two directories, their store, and what a reader of events has seen.
-struct Run {
-    dir: tempfile::TempDir,
+pub struct Run {
+    pub dir: tempfile::TempDir,
     store: Option<Store>,
-    worlds: [World; 2],
-    seen: Vec<Event>,
+    pub worlds: [World; 2],
+    pub seen: Vec<Event>,
     folded: [Folded; 2],
 }
 
-const NAMES: [&str; 2] = ["corp", "lab"];
+pub const NAMES: [&str; 2] = ["corp", "lab"];
 
 impl Run {
-    fn new() -> Run {
+    pub fn new() -> Run {
         let dir = tempfile::tempdir().unwrap();
         let store = Some(open(dir.path()));
         Run { dir, store, worlds: Default::default(), seen: Vec::new(), folded: Default::default() }
     }
 
-    fn store(&self) -> &Store {
+    pub fn store(&self) -> &Store {
         self.store.as_ref().unwrap()
     }
 
-    fn reopen(&mut self) {
+    pub fn reopen(&mut self) {
         self.store = None;
         self.store = Some(open(self.dir.path()));
     }
 
     /// One commit, failing from the given write on (never, for 0).
-    fn step(&mut self, which: usize, seed: u64, size: usize, fault: i64, reopen: bool) {
+    pub fn step(&mut self, which: usize, seed: u64, size: usize, fault: i64, reopen: bool) {
         let mut random = fastrand::Rng::with_seed(seed);
         let (after, commit) = self.worlds[which].step(&mut random, NAMES[which], size);
         if fault > 0 {
@@ -64,7 +64,7 @@ impl Run {
         }
     }
 
-    fn check(&mut self) {
+    pub fn check(&mut self) {
         for (name, world) in NAMES.iter().zip(&self.worlds) {
             assert_eq!(loaded(self.store(), name), *world);
         }
@@ -82,7 +82,7 @@ impl Run {
     }
 
     /// What was read once reads the same for ever.
-    fn finish(mut self) {
+    pub fn finish(mut self) {
         self.reopen();
         self.check();
         assert_eq!(self.store().events(0, usize::MAX).unwrap(), self.seen);
@@ -98,6 +98,35 @@ fn a_commit_that_fails_at_any_write_is_whole_or_not_there() {
             run.step(0, 100 + fault as u64, 10, fault, reopen);
         }
         run.finish();
+    }
+}
+
+#[test]
+fn what_a_killed_process_leaves_has_every_commit() {
+    let mut run = Run::new();
+    for seed in 0..12 {
+        run.step((seed % 2) as usize, seed, 9, 0, false);
+        let image = tempfile::tempdir().unwrap();
+        copy_all(run.dir.path(), image.path());
+        let store = open(image.path());
+        assert_eq!(store.events(0, usize::MAX).unwrap(), run.seen);
+        for (name, world) in NAMES.iter().zip(&run.worlds) {
+            assert_eq!(loaded(&store, name), *world);
+        }
+    }
+}
+
+/// Copies what another process would find on disk now.
+pub fn copy_all(from: &std::path::Path, to: &std::path::Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy_all(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 

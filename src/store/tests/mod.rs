@@ -3,4 +3,5 @@
 mod crash;
 mod damage;
 mod plain;
+mod upkeep;
 mod world;

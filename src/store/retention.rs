@@ -1,0 +1,193 @@
+//! Lets go of the journal's oldest blocks, and of what only they needed.
+//!
+//! The order makes a crash harmless: first it is written that the seqs are gone,
+//! then readers are told, then rows go, block by block.
+
+use std::time::Duration;
+
+use super::block::{Block, Entry, Told};
+use super::engine::{Batch, Engine, Row};
+use super::error::{StoreError, Trouble};
+use super::row::{self, Side, Stamp};
+use super::state::Retained;
+use super::{Store, Writer};
+use crate::clock::Timestamp;
+use crate::model::Layer;
+
+/// Rows that one call removes, about.
+const CALL_ROWS: u64 = 20_000;
+
+/// How long the past is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Events younger than this can be read.
+    pub journal: Duration,
+    /// Questions about the past reach back this far; at least as far as the journal.
+    pub history: Duration,
+}
+
+/// What one call of [`Store::prune`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Journal blocks that went.
+    pub blocks: u64,
+    /// Call again: there is more.
+    pub more: bool,
+}
+
+impl Store {
+    /// Lets go of what is older than the retention: a bounded piece of it.
+    pub fn prune(&self, now: Timestamp, retention: &Retention) -> Result<Pruned, StoreError> {
+        let mut writer = self.writer();
+        self.mend_writer(&mut writer)?;
+        let after = |age| self.seq_at(now.minus(age)).map(|seq| seq.map_or(0, |seq| seq + 1));
+        let kept = retention.history.max(retention.journal);
+        let (oldest, floor) = (after(retention.journal)?, after(kept)?);
+        let blocks = self.on_engine(|engine| expired(engine, floor))?;
+        let done = self.forget(&mut writer, oldest, &blocks)?;
+        let buried = self.on_engine(|engine| bury(engine, writer.head.retained.floor))?;
+        Ok(Pruned { blocks: done, more: blocks.more || !buried })
+    }
+
+    fn forget(
+        &self,
+        writer: &mut Writer,
+        oldest: u64,
+        expired: &Expired,
+    ) -> Result<u64, StoreError> {
+        let before = writer.head.retained;
+        let floor = expired.blocks.last().map_or(before.floor, |(_, block)| block.next_seq());
+        let floor = floor.max(before.floor);
+        let retained = Retained { oldest: oldest.max(before.oldest).max(floor), floor };
+        if retained != before {
+            self.on_engine(|engine| {
+                let mut batch = Batch::default();
+                batch.put_encoded(row::RETAINED.to_vec(), &retained)?;
+                engine.write(&mut batch)
+            })?;
+            writer.head.retained = retained;
+            self.publish(&writer.head);
+        }
+        for (row, block) in &expired.blocks {
+            self.on_engine(|engine| remove(engine, row, block))?;
+        }
+        Ok(expired.blocks.len() as u64)
+    }
+}
+
+/// The oldest blocks, as many as one call may remove.
+struct Expired {
+    blocks: Vec<(Row, Block)>,
+    more: bool,
+}
+
+/// The blocks all of whose events are below `floor`.
+fn expired(engine: &Engine, floor: u64) -> Result<Expired, Trouble> {
+    let mut blocks = Vec::new();
+    let mut rows = 0;
+    for found in engine.rows(row::BLOCKS)? {
+        let found = found?;
+        let block: Block = found.decode()?;
+        if block.next_seq() > floor {
+            break;
+        }
+        if rows >= CALL_ROWS {
+            return Ok(Expired { blocks, more: true });
+        }
+        rows += 1 + block.entries.iter().map(rows_of).sum::<u64>();
+        blocks.push((found, block));
+    }
+    Ok(Expired { blocks, more: false })
+}
+
+fn rows_of(entry: &Entry) -> u64 {
+    match entry {
+        Entry::Edges { count, .. } => u64::from(*count) + 1,
+        _ => 1,
+    }
+}
+
+/// Removes a block, the versions that were replaced in it, and its history.
+fn remove(engine: &Engine, row: &Row, block: &Block) -> Result<(), Trouble> {
+    let mut batch = Batch::default();
+    for (seq, entry) in block.numbered() {
+        remove_versions(engine, block, seq, entry, &mut batch)?;
+        if !block.baseline {
+            remove_history(block.dir, seq, entry, &mut batch)?;
+        }
+        engine.write_if_full(&mut batch)?;
+    }
+    batch.remove_row(row);
+    engine.write(&mut batch)
+}
+
+/// Versions before the one that the entry put: no later event shows them.
+fn remove_versions(
+    engine: &Engine,
+    block: &Block,
+    seq: u64,
+    entry: &Entry,
+    batch: &mut Batch,
+) -> Result<(), Trouble> {
+    let first_of_its_slot = match entry {
+        Entry::User { put, .. } | Entry::Group { put, .. } => {
+            *put == Told::Created || (block.baseline && *put == Told::Silent)
+        }
+        _ => false,
+    };
+    let Some(touched) = entry.touched().filter(|_| !first_of_its_slot) else { return Ok(()) };
+    let stamp = block.stamp(touched, seq);
+    let start = row::version(block.dir, touched.kind, touched.slot, Stamp { seq: 0, sub: 0 });
+    let prefix = row::versions_of(block.dir, touched.kind, touched.slot);
+    for found in engine.rows_from(&prefix, &start)? {
+        let found = found?;
+        let (_, at) = row::read_version(&found.key)?;
+        if at > stamp || (at == stamp && !touched.deleted) {
+            break;
+        }
+        batch.remove_row(&found);
+    }
+    Ok(())
+}
+
+fn remove_history(dir: u32, seq: u64, entry: &Entry, batch: &mut Batch) -> Result<(), Trouble> {
+    let Entry::Edges { group, layer, visible: true, packed, .. } = entry else { return Ok(()) };
+    let side = match row::layer_of(u64::from(*layer))? {
+        Layer::Subgroup => Side::ParentsOfGroup,
+        Layer::Listed | Layer::Declared => Side::GroupsOfUser,
+    };
+    for (at, member) in (seq..).zip(row::unpack(packed)) {
+        batch.remove(row::history_at(dir, side, member, at));
+    }
+    batch.remove(row::history_at(dir, Side::MembersOfGroup, *group, seq));
+    Ok(())
+}
+
+/// Removes rows of directories that were cleared: their memberships at once,
+/// their versions when no kept event shows them. Returns whether all is done.
+fn bury(engine: &Engine, floor: u64) -> Result<bool, Trouble> {
+    let mut batch = Batch::default();
+    let mut left = CALL_ROWS;
+    for found in engine.rows(row::DEAD)? {
+        let found = found?;
+        let (dir, until) = (row::read_dead(&found.key)?, found.decode::<u64>()?);
+        let versions = (until < floor).then(|| row::all_versions(dir));
+        let prefixes = [row::edges(dir), row::unresolved(dir), row::history(dir)];
+        for prefix in prefixes.into_iter().chain(versions.clone()) {
+            for found in engine.rows(&prefix)? {
+                if left == 0 {
+                    engine.write(&mut batch)?;
+                    return Ok(false);
+                }
+                left -= 1;
+                batch.remove_row(&found?);
+                engine.write_if_full(&mut batch)?;
+            }
+        }
+        if versions.is_some() {
+            batch.remove_row(&found);
+        }
+    }
+    engine.write(&mut batch)?;
+    Ok(true)
+}

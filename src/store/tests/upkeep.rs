@@ -1,0 +1,183 @@
+//! Retention and rewriting: less is kept, and what is kept stays as it was.
+
+use std::time::Duration;
+
+use super::crash::{NAMES, Run};
+use super::world::{World, loaded, open};
+use crate::clock::Timestamp;
+use crate::model::{Change, Event};
+use crate::store::{DeliveryRow, EventsError, Retention, Store};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A store with one commit a second, and the world after each.
+fn seconds(count: u64) -> (tempfile::TempDir, Store, Vec<(u64, World)>) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut random = fastrand::Rng::with_seed(23);
+    let mut world = World::default();
+    let mut past = Vec::new();
+    for second in 0..count {
+        let (mut after, mut commit) = world.step(&mut random, NAMES[0], 9);
+        while commit.changes.first() == Some(&Change::Cleared) {
+            (after, commit) = world.step(&mut random, NAMES[0], 9);
+        }
+        commit.occurred_at = Timestamp((second + 1) * 1000);
+        world = after;
+        past.push((store.commit(&commit).unwrap().last_seq, world.clone()));
+    }
+    (dir, store, past)
+}
+
+fn prune(store: &Store, now: u64, journal: u32, history: u32) {
+    let retention = Retention { journal: SECOND * journal, history: SECOND * history };
+    while store.prune(Timestamp(now * 1000), &retention).unwrap().more {}
+}
+
+#[test]
+fn what_is_kept_reads_as_before() {
+    let (_dir, store, past) = seconds(30);
+    let (_, world) = past.last().unwrap();
+    let all = store.events(0, usize::MAX).unwrap();
+    for (now, journal, history) in [(29, 25, 28), (29, 10, 20), (29, 3, 2), (40, 1, 1)] {
+        prune(&store, now, journal, history);
+        let (oldest, floor) = (store.oldest_seq(), store.oldest_history_seq());
+        assert!(floor <= oldest && oldest > 1);
+        let first_kept = |age: u32| -> u64 {
+            let kept = |event: &&Event| event.occurred_at.0 > (now - u64::from(age)) * 1000;
+            all.iter().find(kept).map_or(all.len() as u64 + 1, |event| event.seq)
+        };
+        assert_eq!((oldest, floor), (first_kept(journal), first_kept(journal.max(history))));
+        assert_eq!(store.events(oldest - 2, 9), Err(EventsError::Gone { oldest }));
+        assert_eq!(store.events(oldest - 1, usize::MAX).unwrap(), all[oldest as usize - 1..]);
+        assert_eq!(loaded(&store, NAMES[0]), *world);
+        for (seq, then) in past.iter().filter(|(seq, _)| *seq >= floor) {
+            is_as_it_was(&store, world, *seq, then);
+        }
+    }
+}
+
+fn is_as_it_was(store: &Store, world: &World, seq: u64, then: &World) {
+    for slot in 0..world.next_user {
+        let current = world.groups_of_user(slot);
+        let found = store.groups_of_user_at(NAMES[0], slot, &current, seq).unwrap();
+        assert_eq!(found, then.groups_of_user(slot));
+        let found = store.user_at(NAMES[0], slot, seq).unwrap();
+        assert_eq!(found.is_some(), then.users.contains_key(&slot));
+    }
+    for slot in 0..world.next_group {
+        let now = world.members_of_group(slot);
+        let found = store.members_of_group_at(NAMES[0], slot, &now.users, &now.groups, seq);
+        assert_eq!(found.unwrap(), then.members_of_group(slot));
+    }
+}
+
+#[test]
+fn retention_leaves_no_rows_that_nobody_needs() {
+    let (_dir, store, past) = seconds(20);
+    let (_, world) = past.last().unwrap();
+    prune(&store, 100, 1, 1);
+    let slot = store.slot();
+    let rows = |prefix: &[u8]| slot.as_ref().unwrap().rows(prefix).unwrap().count();
+    assert_eq!(rows(b"j"), 0);
+    assert_eq!(rows(b"h"), 0);
+    assert_eq!(rows(b"v"), world.users.len() + world.groups.len());
+}
+
+#[test]
+fn a_cleared_directory_is_buried_with_its_last_event() {
+    let (_dir, store, _) = seconds(10);
+    let world = World::default();
+    let mut random = fastrand::Rng::with_seed(1);
+    let (_, mut commit) = world.step(&mut random, NAMES[0], 0);
+    commit.occurred_at = Timestamp(10_000);
+    commit.changes = vec![Change::Cleared];
+    store.commit(&commit).unwrap();
+    let all = store.events(0, usize::MAX).unwrap();
+    let rows = |prefix: &[u8]| store.slot().as_ref().unwrap().rows(prefix).unwrap().count();
+    prune(&store, 10, 100, 100);
+    assert_eq!((rows(b"e"), rows(b"u"), rows(b"h")), (0, 0, 0));
+    assert_eq!(store.events(0, usize::MAX).unwrap(), all);
+    commit.changes = vec![super::world::notice(crate::model::EventKind::DirectoryRemoved)];
+    commit.occurred_at = Timestamp(50_000);
+    store.commit(&commit).unwrap();
+    prune(&store, 100, 60, 60);
+    assert_eq!((rows(b"v"), rows(b"x")), (0, 0));
+}
+
+#[test]
+fn retention_that_crashes_anywhere_is_finished_later() {
+    for fault in 1..25 {
+        let (dir, store, past) = seconds(6);
+        let (_, world) = past.last().unwrap();
+        let all = store.events(0, usize::MAX).unwrap();
+        store.slot().as_ref().unwrap().faults.fail_from(fault);
+        let retention = Retention { journal: SECOND * 2, history: SECOND * 3 };
+        let _ = store.prune(Timestamp(5_000), &retention);
+        drop(store);
+        let store = open(dir.path());
+        let oldest = store.oldest_seq();
+        assert_eq!(store.events(oldest - 1, usize::MAX).unwrap(), all[oldest as usize - 1..]);
+        assert_eq!(loaded(&store, NAMES[0]), *world);
+        prune(&store, 5, 2, 3);
+        let oldest = store.oldest_seq();
+        assert!(oldest > 1);
+        assert_eq!(store.events(oldest - 1, usize::MAX).unwrap(), all[oldest as usize - 1..]);
+    }
+}
+
+#[test]
+fn a_rewrite_changes_nothing_but_the_size() {
+    let mut run = Run::new();
+    for seed in 0..40 {
+        run.step((seed % 2) as usize, seed, 12, 0, false);
+    }
+    let delivery = DeliveryRow { seq: 3, ..DeliveryRow::default() };
+    run.store().set_delivery("audit", &delivery).unwrap();
+    run.store().rewrite(&mut run.store().writer()).unwrap();
+    assert_eq!(run.store().delivery("audit").unwrap(), Some(delivery));
+    run.step(0, 41, 12, 0, false);
+    assert_eq!(folders(&run), ["db-2"]);
+    run.finish();
+}
+
+#[test]
+fn a_rewrite_that_fails_anywhere_leaves_one_whole_store() {
+    let mut run = Run::new();
+    for seed in 0..6 {
+        run.step((seed % 2) as usize, seed, 12, 0, false);
+    }
+    let mut succeeded = false;
+    for fault in (1..15).chain((15..600).step_by(45)) {
+        run.store().slot().as_ref().unwrap().faults.fail_from(fault);
+        succeeded |= run.store().rewrite(&mut run.store().writer()).is_ok();
+        run.reopen();
+        run.check();
+        run.step(0, 100 + fault as u64, 3, 0, false);
+        assert_eq!(folders(&run).len(), 1);
+    }
+    assert!(succeeded);
+    run.finish();
+}
+
+#[test]
+fn readers_go_on_while_a_rewrite_runs() {
+    let (_dir, store, _) = seconds(20);
+    let all = store.events(0, usize::MAX).unwrap();
+    std::thread::scope(|scope| {
+        let rewriting = scope.spawn(|| store.rewrite(&mut store.writer()));
+        while !rewriting.is_finished() {
+            assert_eq!(store.events(0, usize::MAX).unwrap(), all);
+        }
+        rewriting.join().unwrap().unwrap();
+    });
+    assert_eq!(store.events(0, usize::MAX).unwrap(), all);
+}
+
+fn folders(run: &Run) -> Vec<String> {
+    std::fs::read_dir(run.dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("db-"))
+        .collect()
+}
