@@ -16,6 +16,7 @@ use super::list::{Entry, Place, Trouble};
 /// a column twice, when the text ends within a row, or when `each` refuses.
 pub(super) fn each(
     text: &str,
+    keep_raw: bool,
     each: &mut dyn FnMut(Entry) -> Result<(), Trouble>,
 ) -> Result<(), Trouble> {
     check_end(text)?;
@@ -36,8 +37,10 @@ pub(super) fn each(
             .filter(|(_, cell)| !cell.is_empty())
             .map(|(name, cell)| (name.clone(), Json::from(cell)))
             .collect();
-        let object: Map<String, Json> = fields.iter().cloned().collect();
-        let raw = Json::Object(object).to_string();
+        let raw = keep_raw.then(|| {
+            let object: Map<String, Json> = fields.iter().cloned().collect();
+            Json::Object(object).to_string()
+        });
         each(Entry { place: place(text, row.position()), fields, raw })?;
     }
     Ok(())
@@ -97,8 +100,8 @@ mod tests {
 
     fn rows(text: &str) -> Result<Vec<String>, String> {
         let mut list = Vec::new();
-        each(text, &mut |entry| {
-            list.push(format!("{} {}", entry.place, entry.raw));
+        each(text, true, &mut |entry| {
+            list.push(format!("{} {}", entry.place, entry.raw.unwrap_or_default()));
             Ok(())
         })
         .map_err(|trouble| format!("{}: {}", trouble.place, trouble.reason))?;

@@ -65,6 +65,7 @@ pub(super) fn check_array(text: &str, range: &Range<usize>) -> Result<(), Troubl
 pub(super) fn each(
     text: &str,
     range: Range<usize>,
+    keep_raw: bool,
     each: &mut dyn FnMut(Entry) -> Result<(), Trouble>,
 ) -> Result<(), Trouble> {
     let mut scan = Scan::new(text, range.start);
@@ -78,7 +79,7 @@ pub(super) fn each(
             serde_json::from_str(raw).map_err(|_| Trouble::new(place, "an object is expected"))?;
         let mut fields = Vec::new();
         flatten("", object, &mut fields);
-        each(Entry { place, fields, raw: raw.to_owned() })?;
+        each(Entry { place, fields, raw: keep_raw.then(|| raw.to_owned()) })?;
         scan.skip(b',');
     }
     Ok(())
@@ -183,7 +184,7 @@ mod tests {
     fn entries(text: &str) -> Result<Vec<(Place, String)>, Trouble> {
         check(text)?;
         let mut list = Vec::new();
-        each(text, 0..text.len(), &mut |entry| {
+        each(text, 0..text.len(), false, &mut |entry| {
             let names: Vec<_> =
                 entry.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
             list.push((entry.place, names.join(" ")));

@@ -32,8 +32,8 @@ pub(super) struct Entry {
     pub(super) place: Place,
     /// Fields by name; nested objects are flattened, with dots in the names.
     pub(super) fields: Vec<(String, Json)>,
-    /// The object as JSON text.
-    pub(super) raw: String,
+    /// The object as JSON text, when it is to be kept.
+    pub(super) raw: Option<String>,
 }
 
 /// A line and, within it, a column, both from 1. CSV entries have no column.
@@ -57,6 +57,7 @@ impl List {
     /// The first malformed entry, or the first that `each` refuses.
     pub(super) fn each(
         &self,
+        keep_raw: bool,
         mut each: impl FnMut(Entry) -> Result<(), String>,
     ) -> Result<(), PullError> {
         let mut each = |entry: Entry| {
@@ -64,8 +65,8 @@ impl List {
             each(entry).map_err(|reason| Trouble { place, reason })
         };
         match self.format {
-            Format::Json => json::each(&self.text, self.range.clone(), &mut each),
-            Format::Csv => csv::each(&self.text, &mut each),
+            Format::Json => json::each(&self.text, self.range.clone(), keep_raw, &mut each),
+            Format::Csv => csv::each(&self.text, keep_raw, &mut each),
         }
         .map_err(|trouble| trouble.in_file(&self.file))
     }

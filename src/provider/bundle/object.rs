@@ -9,7 +9,7 @@ use crate::model::{Attributes, Group, Reference, User, Value};
 ///
 /// # Errors
 /// When there is no id, or a field is not what it should be.
-pub(super) fn user(entry: Entry, keep_raw: bool) -> Result<User, String> {
+pub(super) fn user(entry: Entry) -> Result<User, String> {
     let mut user = User { active: true, ..User::default() };
     let mut id = None;
     let mut username = None;
@@ -42,7 +42,7 @@ pub(super) fn user(entry: Entry, keep_raw: bool) -> Result<User, String> {
     user.id = id.ok_or("a user without `id`")?;
     user.username =
         username.or_else(|| user.emails.first().cloned()).unwrap_or_else(|| user.id.clone());
-    user.raw = keep_raw.then_some(entry.raw);
+    user.raw = entry.raw;
     Ok(user)
 }
 
@@ -50,10 +50,7 @@ pub(super) fn user(entry: Entry, keep_raw: bool) -> Result<User, String> {
 ///
 /// # Errors
 /// When there is no id, or a field is not what it should be.
-pub(super) fn group(
-    entry: Entry,
-    keep_raw: bool,
-) -> Result<(Group, Option<Vec<Reference>>), String> {
+pub(super) fn group(entry: Entry) -> Result<(Group, Option<Vec<Reference>>), String> {
     let mut group = Group::default();
     let mut id = None;
     let mut name = None;
@@ -70,7 +67,7 @@ pub(super) fn group(
     }
     group.id = id.ok_or("a group without `id`")?;
     group.name = name.unwrap_or_else(|| group.id.clone());
-    group.raw = keep_raw.then_some(entry.raw);
+    group.raw = entry.raw;
     Ok((group, listed))
 }
 
@@ -248,7 +245,7 @@ mod tests {
     fn entry(text: &str) -> Entry {
         let mut found = None;
         let list = format!("[{text}]");
-        json::each(&list, 0..list.len(), &mut |entry| {
+        json::each(&list, 0..list.len(), false, &mut |entry| {
             found = Some(entry);
             Ok(())
         })
@@ -262,7 +259,7 @@ mod tests {
             "display_name": "Ada L", "given_name": "Ada", "family_name": "L", "active": false,
             "status": "on leave", "title": "Dr", "department": "R&D", "manager": "u9",
             "office": {"city": "London", "floor": 3}, "tags": ["x", {"y": 1}], "ratio": 1.5, "none": null}"#;
-        let user = user(entry(text), true).unwrap();
+        let user = user(Entry { raw: Some(text.into()), ..entry(text) }).unwrap();
         assert_eq!((user.id.as_str(), user.username.as_str()), ("7", "ada"));
         assert_eq!(user.emails, ["a@x", "b@x"]);
         assert!(!user.active);
@@ -284,7 +281,7 @@ mod tests {
     fn a_user_in_the_spelling_of_rfc_7643() {
         let text = r#"{"id": "u1", "userName": "ada", "displayName": "Ada", "name": {"givenName": "A", "familyName": "L"},
             "emails": [{"value": "w@x"}, {"value": "h@x", "primary": true}], "manager": {"value": "u2"}}"#;
-        let user = user(entry(text), false).unwrap();
+        let user = user(entry(text)).unwrap();
         assert_eq!(user.emails, ["h@x", "w@x"]);
         assert_eq!(user.given_name.as_deref(), Some("A"));
         assert_eq!(user.manager.as_deref(), Some("u2"));
@@ -293,18 +290,18 @@ mod tests {
 
     #[test]
     fn a_username_falls_back_and_an_id_does_not() {
-        assert_eq!(user(entry(r#"{"id": "u1", "email": "a@x"}"#), false).unwrap().username, "a@x");
-        assert_eq!(user(entry(r#"{"id": "u1"}"#), false).unwrap().username, "u1");
-        assert!(user(entry(r#"{"username": "ada"}"#), false).is_err());
-        assert!(user(entry(r#"{"id": ""}"#), false).is_err());
-        assert!(user(entry(r#"{"id": "u1", "active": "perhaps"}"#), false).is_err());
-        assert!(user(entry(r#"{"id": "u1", "userName": "a", "username": "b"}"#), false).is_err());
+        assert_eq!(user(entry(r#"{"id": "u1", "email": "a@x"}"#)).unwrap().username, "a@x");
+        assert_eq!(user(entry(r#"{"id": "u1"}"#)).unwrap().username, "u1");
+        assert!(user(entry(r#"{"username": "ada"}"#)).is_err());
+        assert!(user(entry(r#"{"id": ""}"#)).is_err());
+        assert!(user(entry(r#"{"id": "u1", "active": "perhaps"}"#)).is_err());
+        assert!(user(entry(r#"{"id": "u1", "userName": "a", "username": "b"}"#)).is_err());
     }
 
     #[test]
     fn members_come_in_several_spellings() {
         let text = r#"{"id": "g1", "members": ["u1", {"kind": "group", "id": "g2"}, {"type": "User", "value": "u2"}]}"#;
-        let (group, members) = group(entry(text), false).unwrap();
+        let (group, members) = group(entry(text)).unwrap();
         assert_eq!(group.name, "g1");
         let expected = [
             Reference::Id("u1".into()),

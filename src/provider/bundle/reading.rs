@@ -78,10 +78,10 @@ impl<'a> Reading<'a> {
 
     fn users(&mut self, parts: &Parts) -> Result<(), PullError> {
         let by_users = matches!(parts.memberships, Memberships::InUsers);
-        parts.users.each(|mut entry| {
+        parts.users.each(self.keep_raw, |mut entry| {
             let place = entry.place;
             let groups = if by_users { object::take_group_ids(&mut entry)? } else { Vec::new() };
-            let user = object::user(entry, self.keep_raw)?;
+            let user = object::user(entry)?;
             let index = self.users.add(&user.id, place, &parts.users.file)?;
             self.declared.extend(groups.into_iter().map(|group| (index, group)));
             self.counts.users += 1;
@@ -93,9 +93,9 @@ impl<'a> Reading<'a> {
         // Members of groups that come later in the list are resolved at the end.
         let mut listed: Vec<(u32, Vec<Reference>)> = Vec::new();
         let has_list = !matches!(parts.memberships, Memberships::InGroups);
-        parts.groups.each(|entry: Entry| {
+        parts.groups.each(self.keep_raw, |entry: Entry| {
             let place = entry.place;
-            let (group, members) = object::group(entry, self.keep_raw)?;
+            let (group, members) = object::group(entry)?;
             let index = self.groups.add(&group.id, place, &parts.groups.file)?;
             if has_list && members.is_some() {
                 return Err(twice_stated());
@@ -115,7 +115,7 @@ impl<'a> Reading<'a> {
     }
 
     fn memberships(&mut self, list: &List) -> Result<(), PullError> {
-        list.each(|entry| {
+        list.each(false, |entry| {
             let (group, members) = object::membership(entry)?;
             match self.groups.index(&group) {
                 Some(index) => self.join(index, members),
