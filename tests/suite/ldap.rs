@@ -45,7 +45,10 @@ async fn failure(directory: &mut dyn Directory) -> PullError {
 /// After whatever happened, the copy that followed is what reading anew gives.
 async fn assert_right(copy: &Copy, slapd: &Slapd) {
     let fresh = Copy::full(&mut *poller(slapd)).await;
-    assert_eq!(copy.picture(), fresh.picture());
+    let (left, right) = (copy.picture(), fresh.picture());
+    let differs = left.iter().filter(|line| !right.contains(line));
+    let differs: Vec<_> = differs.chain(right.iter().filter(|line| !left.contains(line))).collect();
+    assert!(differs.is_empty(), "{differs:#?}");
 }
 
 #[tokio::test]
@@ -160,9 +163,12 @@ async fn fact_3_an_ancient_cookie_expires_and_a_garbage_cookie_is_right_all_the_
     let copy = Copy::full(&mut *directory).await;
     let cursor = copy.cursor.clone().unwrap();
     let ancient = "rid=000,csn=20200101000000.000000Z#000000#001#000000";
-    for cookie in [ancient, "rid=000,csn=garbage", "nonsense"] {
+    let future = "rid=000,csn=20991231000000.000000Z#000000#001#000000";
+    let cookies = [ancient, future, "rid=000,csn=garbage", "nonsense", ""];
+    for (nth, cookie) in cookies.into_iter().enumerate() {
         let mut copy = copy.clone();
         copy.cursor = Some(with_cookie(&cursor, cookie));
+        slapd.delete(&slapd.user_dn(20 + nth));
         slapd.modify(&format!(
             "dn: {}\nchangetype: modify\nreplace: sn\nsn: {}\n",
             slapd.user_dn(1),
@@ -171,7 +177,7 @@ async fn fact_3_an_ancient_cookie_expires_and_a_garbage_cookie_is_right_all_the_
         copy.follow(&mut *directory).await;
         assert_right(&copy, &slapd).await;
         let idle = copy.follow(&mut *directory).await;
-        assert!(idle.is_changes() && idle.items.is_empty(), "{cookie}: {idle:?}");
+        assert!(idle.is_changes() && idle.items.is_empty(), "{cookie}: {:?}", idle.seal);
     }
 }
 
@@ -194,6 +200,7 @@ async fn fact_4_entries_loaded_under_another_server_id_are_right_all_the_same() 
     let mut directory = sync(&slapd);
     let mut copy = Copy::full(&mut *directory).await;
     slapd.modify(&format!("dn: {}\nchangetype: modify\nreplace: sn\nsn: New\n", slapd.user_dn(1)));
+    slapd.delete(&slapd.user_dn(2));
     copy.follow(&mut *directory).await;
     assert_eq!(copy.user("u000001").user.family_name.as_deref(), Some("New"));
     assert_right(&copy, &slapd).await;
@@ -329,6 +336,19 @@ async fn a_renamed_container_takes_everything_below_it_along() {
     assert!(followed.anew.is_some_and(|reason| reason.contains("container")));
     assert_eq!(copy.members("g00001"), BTreeSet::from(["u000003".to_owned()]));
     assert_right(&copy, &slapd).await;
+}
+
+#[tokio::test]
+async fn a_new_or_empty_container_changes_nothing() {
+    let slapd = Slapd::start(Options { shape: SMALL, ..Options::default() });
+    let mut directory = poller(&slapd);
+    let mut copy = Copy::full(&mut *directory).await;
+    slapd.modify("dn: ou=new,dc=example,dc=org\nobjectClass: organizationalUnit\nou: new\n");
+    assert!(copy.follow(&mut *directory).await.is_changes());
+    slapd.modify(
+        "dn: ou=new,dc=example,dc=org\nchangetype: modrdn\nnewrdn: ou=other\ndeleteoldrdn: 1\n",
+    );
+    assert!(copy.follow(&mut *directory).await.is_changes());
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! containers. The last is there because renaming a container renames
 //! everything below it without touching it; then everything is read anew.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use ldap3::Scope;
 use ldap3::controls::RawControl;
@@ -22,6 +22,7 @@ use super::config::Incremental;
 use super::crawl::{Outcome, Reading, expired, group_items, user_item};
 use super::entry::Entry;
 use super::ids;
+use super::root::Flavour;
 use super::session::{Message, Request};
 use crate::model::Reference;
 use crate::provider::{Extent, Item, PullError, Sink};
@@ -45,25 +46,29 @@ const CONTAINERS: &str = "(|(objectClass=organizationalUnit)(objectClass=organiz
 /// When the server does not answer, or was told to offer this and does not.
 pub async fn begin(reading: &mut Reading<'_>) -> Result<Option<Place>, PullError> {
     if !reading.root.supports(SYNC_REQUEST) {
-        return match reading.mapper.config.incremental {
-            Incremental::Syncrepl => Err(PullError::Misconfigured {
-                what: reading.session.url().to_owned(),
-                reason: "the server does not offer content synchronisation (RFC 4533)".to_owned(),
-                hint: "load the `syncprov` overlay there, or leave `incremental` out".to_owned(),
-            }),
-            _ => Ok(None),
-        };
+        return not_offered(reading);
     }
     let config = reading.mapper.config;
     let mut cookies = Vec::new();
     for base in [&config.users.base, &config.groups.base, &config.base] {
         match cookie_for(reading, base).await? {
             Some(cookie) => cookies.push(cookie),
-            None => return Ok(None),
+            None => return not_offered(reading),
         }
     }
     let [users, groups, containers] = <[Vec<u8>; 3]>::try_from(cookies).unwrap_or_default();
     Ok(Some(Place::Syncrepl { users, groups, containers }))
+}
+
+fn not_offered(reading: &Reading<'_>) -> Result<Option<Place>, PullError> {
+    if reading.mapper.config.incremental != Incremental::Syncrepl {
+        return Ok(None);
+    }
+    Err(PullError::Misconfigured {
+        what: reading.session.url().to_owned(),
+        reason: "the server does not offer content synchronisation (RFC 4533)".to_owned(),
+        hint: "load the `syncprov` overlay there, or leave `incremental` out".to_owned(),
+    })
 }
 
 /// `None` when the server announces the control and yet refuses it there
@@ -99,7 +104,7 @@ pub async fn changes(
     let config = reading.mapper.config;
     let [user_cookie, group_cookie, container_cookie] = cookies;
 
-    let wanted = ["createTimestamp", "modifyTimestamp"].map(str::to_owned);
+    let wanted = ["hasSubordinates".to_owned()];
     let search = Search {
         label: "sync containers",
         base: &config.base,
@@ -107,7 +112,7 @@ pub async fn changes(
         wanted: &wanted,
     };
     let containers = sweep(reading, &search, container_cookie).await?;
-    if containers.changed.iter().any(|(_, entry)| !is_new(entry)) {
+    if containers.changed.iter().any(|(_, entry)| !is_empty(entry)) {
         return Err(expired("a container was renamed or changed"));
     }
     sink.page(Vec::new());
@@ -180,6 +185,10 @@ struct Sweep {
 }
 
 impl Sweep {
+    fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.present.is_empty() && self.deleted.is_empty()
+    }
+
     /// What is to be said of objects that did not come with the answer. An
     /// object that came is there, whatever else was said of it.
     fn others(
@@ -247,6 +256,9 @@ async fn sweep(
         attributes: search.wanted,
         controls: vec![sync_request(Some(&cookie))],
     };
+    if reading.root.flavour == Flavour::OpenLdap && origins(&cookie).is_empty() {
+        return Err(expired("it says nothing that this server understands"));
+    }
     let what = reading.session.url().to_owned();
     let mut swept = Sweep { cookie, ..Sweep::default() };
     let mut take = |message| {
@@ -278,9 +290,29 @@ async fn sweep(
         reading.session.incomplete("the synchronisation ended without its end mark")
     })?;
     swept.names_all = !end.deletes_named;
-    // A server that has nothing new need not send its cookie again.
-    swept.cookie = end.cookie.unwrap_or(swept.cookie);
+    swept.cookie = match end.cookie {
+        Some(cookie) if origins(&cookie) != origins(&swept.cookie) => {
+            return Err(expired("it does not know of all servers that made changes"));
+        }
+        Some(cookie) => cookie,
+        // A server that has nothing new need not send its cookie again.
+        None if swept.is_empty() => swept.cookie,
+        None => return Err(expired("the server takes it for none")),
+    };
     Ok(swept)
+}
+
+/// The ids of the servers whose changes a cookie of OpenLDAP covers:
+/// `rid=000,csn=TIME#COUNT#SERVER#MOD;…`.
+///
+/// To a cookie that does not cover all of them (or that it cannot read at
+/// all) OpenLDAP sends everything as changed and then says that it named the
+/// deletions, which it did not.
+fn origins(cookie: &[u8]) -> BTreeSet<&[u8]> {
+    let fields = cookie.split(|byte| *byte == b',');
+    let stamps = fields.filter_map(|field| field.strip_prefix(b"csn="));
+    let stamps = stamps.flat_map(|stamps| stamps.split(|byte| *byte == b';'));
+    stamps.filter_map(|stamp| stamp.split(|byte| *byte == b'#').nth(2)).collect()
 }
 
 /// `syncDoneValue`, RFC 4533 section 2.4.
@@ -319,10 +351,9 @@ fn is_true(value: Option<&[u8]>) -> bool {
     value.is_some_and(|value| value.first().is_some_and(|byte| *byte != 0))
 }
 
-/// A container that was only just made had nothing below it to rename.
-fn is_new(entry: &Entry) -> bool {
-    let made = entry.text("createTimestamp");
-    made.is_some() && made == entry.text("modifyTimestamp")
+/// Renaming an empty container renames nothing else.
+fn is_empty(entry: &Entry) -> bool {
+    entry.text("hasSubordinates").is_some_and(|text| text.eq_ignore_ascii_case("false"))
 }
 
 fn unreadable(reading: &Reading<'_>, error: Malformed) -> PullError {
@@ -353,6 +384,14 @@ mod tests {
         assert!(
             sweep.take_info(&write(0xa3, &write(SET, &write(OCTET_STRING, b"short")))).is_err()
         );
+    }
+
+    #[test]
+    fn a_cookie_names_the_servers_it_covers() {
+        let cookie = b"rid=000,sid=001,csn=20261121022322.037595Z#000000#001#000000;20260101000000.000000Z#000000#002#000000";
+        assert_eq!(origins(cookie), BTreeSet::from([&b"001"[..], b"002"]));
+        assert_eq!(origins(b"nonsense"), BTreeSet::new());
+        assert_eq!(origins(b"rid=000,csn=garbage"), BTreeSet::new());
     }
 
     #[test]
