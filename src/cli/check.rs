@@ -29,6 +29,14 @@ fn valid(context: &mut Context, config: &Config) -> Result<Exit, Failure> {
         table.row([directory.name.as_str(), provider.kind(), &provider.origin()]);
     }
     output.table(&table)?;
+    if !config.webhooks.is_empty() {
+        let mut table = Table::new(["WEBHOOK", "URL"]);
+        for (name, webhook) in &config.webhooks {
+            table.row([name.as_str(), &webhook.shown_url()]);
+        }
+        output.line("")?;
+        output.table(&table)?;
+    }
     Ok(Exit::Yes)
 }
 

@@ -31,6 +31,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::provider::registry;
+use crate::webhook::WebhookConfig;
 
 /// Where the configuration is when the command line does not say.
 pub const DEFAULT_PATH: &str = "/etc/rosterd/rosterd.toml";
@@ -47,6 +48,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// By name; at least one.
     pub directories: BTreeMap<String, DirectoryConfig>,
+    /// By name.
+    pub webhooks: BTreeMap<String, WebhookConfig>,
     webhook_fingerprints: BTreeMap<String, Fingerprint>,
 }
 
@@ -73,14 +76,15 @@ impl Config {
             None => Some(StoreConfig::default()),
         };
         let directories = read_directories(root, kinds);
-        let webhook_fingerprints = BTreeMap::new();
+        let webhooks = read_webhooks(root, &directories.names);
         Some(Config {
             state_dir,
             query: query?,
             log: log.unwrap_or_default(),
             store: store?,
-            directories: directories?,
-            webhook_fingerprints,
+            directories: directories.whole?,
+            webhooks: webhooks.configs,
+            webhook_fingerprints: webhooks.fingerprints,
         })
     }
 }
@@ -100,24 +104,65 @@ pub fn socket_of(path: &Path) -> Result<PathBuf, String> {
     Ok(socket.map_or(DEFAULT_SOCKET.into(), |socket| Surroundings::of_file(path).path(socket)))
 }
 
-fn read_directories(
-    root: &mut Section<'_>,
-    kinds: Kinds<'_>,
-) -> Option<BTreeMap<String, DirectoryConfig>> {
-    let mut directories = BTreeMap::new();
-    let mut is_whole = true;
+/// What the `directory` blocks say.
+struct Directories {
+    /// Also of those with mistakes.
+    names: Vec<String>,
+    /// `None` when any has a mistake.
+    whole: Option<BTreeMap<String, DirectoryConfig>>,
+}
+
+fn read_directories(root: &mut Section<'_>, kinds: Kinds<'_>) -> Directories {
     let sections = root.sections("directory");
     if sections.is_empty() {
         root.missing("directory", Some("add a block [directory.NAME]".to_owned()));
     }
+    let mut names = Vec::new();
+    let mut directories = BTreeMap::new();
     for (name, mut section) in sections {
         check_name(&mut section);
-        match DirectoryConfig::read(&mut section, kinds) {
-            Some(directory) => drop(directories.insert(name, directory)),
-            None => is_whole = false,
+        names.push(name.clone());
+        if let Some(directory) = DirectoryConfig::read(&mut section, kinds) {
+            directories.insert(name, directory);
         }
     }
-    (is_whole && !directories.is_empty()).then_some(directories)
+    let is_whole = !names.is_empty() && directories.len() == names.len();
+    Directories { names, whole: is_whole.then_some(directories) }
+}
+
+/// What the `webhook` blocks say.
+#[derive(Default)]
+struct Webhooks {
+    configs: BTreeMap<String, WebhookConfig>,
+    fingerprints: BTreeMap<String, Fingerprint>,
+}
+
+/// One with a mistake is left out; the mistake is noted.
+fn read_webhooks(root: &mut Section<'_>, directories: &[String]) -> Webhooks {
+    let mut webhooks = Webhooks::default();
+    for (name, mut section) in root.sections("webhook") {
+        check_name(&mut section);
+        let config = WebhookConfig::read(&mut section);
+        check_directories(&mut section, directories);
+        webhooks.fingerprints.insert(name.clone(), section.fingerprint());
+        webhooks.configs.extend(config.map(|config| (name, config)));
+    }
+    webhooks
+}
+
+fn check_directories(section: &mut Section<'_>, known: &[String]) {
+    for name in section.texts("directories").unwrap_or_default() {
+        if known.contains(&name) {
+            continue;
+        }
+        let known = known.iter().map(String::as_str);
+        let hint = match nearest::nearest(&name, known.clone()) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => format!("known are {}", section::quoted(known)),
+        };
+        let message = format!("there is no directory `{}`", name.escape_debug());
+        section.error("directories", message, Some(hint));
+    }
 }
 
 fn check_name(section: &mut Section<'_>) {

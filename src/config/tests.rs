@@ -40,7 +40,11 @@ fn rawless(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
 const KINDS: Kinds<'static> = &[("fake", fake), ("other", rawless)];
 
 fn read(text: &str) -> Result<Config, Report> {
-    let variable = |name: &str| (name == "TOKEN").then(|| "t0ken".into());
+    let variable = |name: &str| match name {
+        "TOKEN" => Some("t0ken".into()),
+        "WEBHOOK" => Some("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()),
+        _ => None,
+    };
     let surroundings = Surroundings::new("/base".into(), &variable);
     section::read("rosterd.toml", text, &surroundings, |root| Config::read(root, KINDS))
 }
@@ -258,6 +262,41 @@ fn raw_objects_cannot_be_kept_where_there_are_none() {
 2 | keep_raw = true
   |            ^^^^"#,
     );
+}
+
+#[test]
+fn a_webhook_names_directories_that_exist() {
+    check(
+        "[directory.corp.provider.fake]\nhost = \"h\"\n[webhook.a]\nurl = \"https://example.org\"\n\
+         secret.env = \"WEBHOOK\"\ndirectories = [\"crop\", \"corp\", \"other\"]\n",
+        r#"error: there is no directory `crop`
+ --> rosterd.toml:6:15
+  |
+6 | directories = ["crop", "corp", "other"]
+  |               ^^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = hint: did you mean "corp"?
+
+error: there is no directory `other`
+ --> rosterd.toml:6:15
+  |
+6 | directories = ["crop", "corp", "other"]
+  |               ^^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = hint: known are "corp""#,
+    );
+}
+
+#[test]
+fn a_reload_sees_a_changed_webhook() {
+    let read = |url: &str| {
+        read(&format!("{MINIMAL}[webhook.a]\nurl = \"{url}\"\nsecret.env = \"WEBHOOK\"\n"))
+            .unwrap_or_else(|report| panic!("{report}"))
+    };
+    let (old, new) = (read("https://a.example.org"), read("https://b.example.org"));
+    assert_eq!(Changes::between(&old, &new).webhooks.changed, ["a"]);
+    assert!(Changes::between(&old, &old).webhooks.is_empty());
+    assert_eq!(new.webhooks["a"].url.as_str(), "https://b.example.org/");
 }
 
 #[test]
