@@ -22,13 +22,16 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod index;
 pub mod log;
 pub mod model;
 pub mod printable;
 pub mod provider;
+pub mod query;
 pub mod secret;
 pub mod store;
 pub mod sync;

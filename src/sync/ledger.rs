@@ -2,6 +2,7 @@
 //! show the new view, then wake the readers.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{error, info};
@@ -20,6 +21,8 @@ pub struct Ledger {
     view: Arc<SharedView>,
     /// Directories whose view lags behind the store after an error.
     unwell: Arc<Mutex<BTreeSet<String>>>,
+    /// Counts how often the store was set aside under our feet.
+    generation: Arc<AtomicU64>,
 }
 
 /// Why a commit is not (surely) done.
@@ -33,6 +36,16 @@ pub enum LedgerError {
     Task(#[from] TaskEnd),
 }
 
+impl LedgerError {
+    /// Whether stored bytes are damaged, so that only a new store helps.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            LedgerError::View { .. } | LedgerError::Store(StoreError::Corrupt { .. })
+        )
+    }
+}
+
 impl Ledger {
     /// Loads every stored directory into the view. Blocking.
     ///
@@ -43,7 +56,7 @@ impl Ledger {
         let directories: Result<Vec<DirectoryView>, LedgerError> =
             rows.iter().map(|row| load(&store, &row.name, &row.tenant, &row.product)).collect();
         let view = Arc::new(SharedView::new(View::new(directories?, store.last_seq())));
-        Ok(Ledger { store, view, unwell: Arc::default() })
+        Ok(Ledger { store, view, unwell: Arc::default(), generation: Arc::default() })
     }
 
     /// The store, for readers of the journal.
@@ -65,10 +78,21 @@ impl Ledger {
         }
     }
 
+    /// The names of all directories that were ever committed and not dropped.
+    pub fn names(&self) -> Vec<String> {
+        self.view.load().directories().map(|directory| directory.name().to_owned()).collect()
+    }
+
     /// What is remembered of a directory beside its records.
     pub fn progress(&self, name: &str) -> Progress {
         let rows = self.store.directories().unwrap_or_default();
         rows.into_iter().find(|row| row.name == name).map(|row| row.progress).unwrap_or_default()
+    }
+
+    /// Changes when all that was committed is gone, and with it what pollers
+    /// remember of it.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
     }
 
     /// Whether the directory's next commit refills a store that was set aside.
@@ -116,8 +140,10 @@ impl Ledger {
 
     fn commit_blocking(&self, commit: &Commit) -> Result<(), LedgerError> {
         self.view.change(|view| {
-            let committed = self.store.commit(commit).inspect_err(|_| {
-                self.unwell().insert(commit.directory.clone());
+            let committed = self.store.commit(commit).inspect_err(|error| {
+                if matches!(error, StoreError::Uncertain { .. } | StoreError::Corrupt { .. }) {
+                    self.unwell().insert(commit.directory.clone());
+                }
             })?;
             self.next_view(view, commit, &committed)
         })
@@ -150,10 +176,22 @@ impl Ledger {
     }
 
     fn reload(&self, name: &str) -> Result<(), LedgerError> {
-        self.view.change(|view| self.reloaded(view, name))?;
+        self.view.change(|view| match self.reloaded(view, name) {
+            Err(error) if error.is_damage() => self.set_aside(&error),
+            outcome => outcome,
+        })?;
         self.unwell().remove(name);
         info!(directory = name, "loaded from the store again");
         Ok(())
+    }
+
+    /// Goes on with an empty store. What was served was good, but new commits
+    /// have nothing to build on, so every directory is read again.
+    fn set_aside(&self, error: &LedgerError) -> Result<View, LedgerError> {
+        self.store.set_aside(&error.to_string())?;
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        error!(%error, "the store is damaged and set aside; reading all directories again");
+        Ok(View::new([], self.store.last_seq()))
     }
 
     fn reloaded(&self, view: &View, name: &str) -> Result<View, LedgerError> {

@@ -189,6 +189,8 @@ struct Actor {
     held: Option<Held>,
     syncs: Vec<oneshot::Sender<Result<(), String>>>,
     failures: u32,
+    /// Which store the progress is of.
+    generation: u64,
 }
 
 /// A set that waits for a person, with all that applying it takes.
@@ -244,6 +246,7 @@ impl Actor {
         statuses.insert(status);
         Actor {
             schedule: Schedule::new(terms.delays),
+            generation: ledger.generation(),
             next: clock::instant() + delay,
             terms,
             ledger,
@@ -321,7 +324,7 @@ impl Actor {
     }
 
     async fn crawl_and_commit(&mut self, shutdown: &Shutdown) -> Result<(), PullError> {
-        self.ledger.heal(&self.terms.name).await.map_err(|e| self.broken_store(&e))?;
+        self.heal().await?;
         self.statuses.update(&self.terms.name, |status| {
             status.crawling = true;
             status.last_attempt = Some(clock::now());
@@ -336,6 +339,27 @@ impl Actor {
             self.fail(error).await;
         }
         outcome
+    }
+
+    /// Makes sure that the committed picture is what the store holds.
+    async fn heal(&mut self) -> Result<(), PullError> {
+        let healed = self.ledger.heal(&self.terms.name).await;
+        if let Err(error) = healed {
+            let error = self.broken_store(&error);
+            self.fail(&error).await;
+            return Err(error);
+        }
+        let generation = self.ledger.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.progress = self.ledger.progress(&self.terms.name);
+            self.held = None;
+            self.statuses.update(&self.terms.name, |status| {
+                status.as_of = None;
+                status.hold = None;
+            });
+        }
+        Ok(())
     }
 
     /// Crawls; when the cursor turns out to be of no use, once more in full.
