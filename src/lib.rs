@@ -29,6 +29,7 @@ pub mod log;
 pub mod model;
 pub mod printable;
 pub mod provider;
+pub mod query;
 pub mod secret;
 pub mod store;
 pub mod sync;
