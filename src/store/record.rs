@@ -211,6 +211,71 @@ impl<'a> Iterator for Texts<'a> {
         let (text, rest) = postcard::take_from_bytes(self.rest).ok()?;
         self.rest = rest;
         Some(text)
+
+/// What a short answer shows of a user, borrowed from its record; read without
+/// allocating.
+#[derive(Debug)]
+pub struct UserSummary<'a> {
+    pub id: &'a str,
+    pub username: &'a str,
+    pub active: bool,
+}
+
+impl<'a> UserSummary<'a> {
+    /// Reads these fields and passes over the others.
+    ///
+    /// # Errors
+    /// When the bytes are not a user record.
+    pub fn read(bytes: &'a [u8]) -> Result<UserSummary<'a>, RecordError> {
+        let row: UserSummaryRow<'a> = decode(bytes, "user")?;
+        Ok(UserSummary { id: row.id, username: row.username, active: row.active })
+    }
+}
+
+/// A group's id and name alone.
+pub fn id_and_name_of(bytes: &[u8]) -> Result<(&str, &str), RecordError> {
+    decode(bytes, "group")
+}
+
+/// The fields of [`UserRow`] up to `active`.
+#[derive(Deserialize)]
+struct UserSummaryRow<'a> {
+    id: &'a str,
+    username: &'a str,
+    #[serde(rename = "emails", borrow)]
+    _emails: Passed<&'a str>,
+    #[serde(rename = "aliases")]
+    _aliases: Passed<&'a str>,
+    #[serde(rename = "groups")]
+    _groups: Passed<ReferenceRow<'a>>,
+    #[serde(rename = "display_name")]
+    _display_name: Option<&'a str>,
+    #[serde(rename = "given_name")]
+    _given_name: Option<&'a str>,
+    #[serde(rename = "family_name")]
+    _family_name: Option<&'a str>,
+    active: bool,
+}
+
+/// A list that is read over.
+struct Passed<T>(std::marker::PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Passed<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Passed<T>, D::Error> {
+        from.deserialize_seq(Passed(std::marker::PhantomData))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Passed<T> {
+    type Value = Passed<T>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Passed<T>, A::Error> {
+        while list.next_element::<T>()?.is_some() {}
+        Ok(self)
     }
 }
 
@@ -392,6 +457,8 @@ mod tests {
         let keys = UserKeys::read(&bytes).unwrap();
         assert_eq!(keys.emails, ["ada@example.org"]);
         assert_eq!(keys.groups().collect::<Vec<_>>(), user().groups);
+        let summary = UserSummary::read(&bytes).unwrap();
+        assert_eq!((summary.id, summary.username, summary.active), ("u1", "ada", true));
     }
 
     #[test]

@@ -1,0 +1,139 @@
+//! All open connections: who must go when there are too many, and who has
+//! tried our patience.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::metrics::Metrics;
+use super::server::Limits;
+use super::watched::{Activity, Phase, Ticks};
+use crate::task::Task;
+
+/// The open connections. A cheap handle.
+#[derive(Clone)]
+pub struct Connections {
+    open: Arc<Mutex<Open>>,
+    pub ticks: Arc<Ticks>,
+    limits: Limits,
+    metrics: Metrics,
+    emptied: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    entries: BTreeMap<u64, Entry>,
+}
+
+struct Entry {
+    activity: Arc<Activity>,
+    /// Dropping it closes the connection.
+    task: Task,
+}
+
+impl Connections {
+    /// None yet.
+    pub fn new(limits: Limits, metrics: Metrics, ticks: Arc<Ticks>) -> Connections {
+        let (open, emptied) = (Arc::default(), Arc::default());
+        Connections { open, ticks, limits, metrics, emptied }
+    }
+
+    /// Takes in a connection, if need be in place of the one that waited longest.
+    ///
+    /// `start` is given its number, for [`Connections::ended`].
+    pub fn add(&self, activity: Arc<Activity>, start: impl FnOnce(u64) -> Task) {
+        let mut open = self.lock();
+        if open.entries.len() >= self.limits.connections_max {
+            self.close_longest_waiting(&mut open);
+        }
+        let number = open.next;
+        open.next += 1;
+        open.entries.insert(number, Entry { activity, task: start(number) });
+        self.metrics.connections_accepted.inc();
+        self.count(&open);
+    }
+
+    /// Forgets a connection that ended by itself.
+    pub fn ended(&self, number: u64) {
+        let mut open = self.lock();
+        open.entries.remove(&number);
+        self.count(&open);
+    }
+
+    /// Makes room when the system has no more descriptors.
+    pub fn make_room(&self) {
+        let mut open = self.lock();
+        self.close_longest_waiting(&mut open);
+        self.count(&open);
+    }
+
+    /// One tick: closes those that keep us waiting for too long.
+    pub fn tick(&self) {
+        self.ticks.advance();
+        let mut open = self.lock();
+        let metrics = &self.metrics;
+        open.entries.retain(|_, entry| {
+            let reason = overdue(&entry.activity, &self.limits);
+            if let Some(reason) = reason {
+                metrics.closed(reason);
+            }
+            reason.is_none() && !entry.task.is_finished()
+        });
+        self.count(&open);
+    }
+
+    /// Returns when none is open.
+    pub async fn all_ended(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.lock().entries.is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Closes all.
+    pub fn close_all(&self) {
+        let mut open = self.lock();
+        open.entries.clear();
+        self.count(&open);
+    }
+
+    fn close_longest_waiting(&self, open: &mut Open) {
+        // Whoever waits for us goes last: that one is being served.
+        let rank = |entry: &Entry| {
+            let (phase, _, turn) = entry.activity.phase();
+            (phase == Phase::Answer, turn)
+        };
+        let longest = open.entries.iter().min_by_key(|(_, entry)| rank(entry));
+        if let Some(number) = longest.map(|(number, _)| *number) {
+            open.entries.remove(&number);
+            self.metrics.closed("full");
+        }
+    }
+
+    fn count(&self, open: &Open) {
+        self.metrics.connections_open.set(i64::try_from(open.entries.len()).unwrap_or(i64::MAX));
+        if open.entries.is_empty() {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn overdue(activity: &Activity, limits: &Limits) -> Option<&'static str> {
+    let (phase, ticks, _) = activity.phase();
+    let (limit, reason) = match phase {
+        Phase::Idle => (limits.idle, "idle"),
+        Phase::Head => (limits.head, "slow request"),
+        Phase::Blocked => (limits.stall, "does not read"),
+        Phase::Answer => return None,
+    };
+    (limits.tick * ticks > limit).then_some(reason)
+}

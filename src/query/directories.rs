@@ -1,0 +1,246 @@
+//! `/v1/directories`: how each directory fares, and what operators ask of it.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::freshness::{Freshness, moment, moment_or_null};
+use super::objects::unknown_directory;
+use super::parameters::Parameters;
+use super::problem::Problem;
+use super::sources::{HeldChanges, OperatorError, Sources};
+use crate::clock::{self, Timestamp};
+use crate::index::View;
+use crate::provider::Extent;
+use crate::sync::status::{Counts, CrawlSummary, DirectoryStatus, HoldSummary};
+
+/// One directory, as operators see it.
+#[derive(Serialize)]
+struct Body<'a> {
+    name: &'a str,
+    tenant: &'a str,
+    product: &'a str,
+    provider: &'a str,
+    origin: &'a str,
+    /// `new`, `healthy`, `failing` or `held`.
+    state: &'static str,
+    #[serde(flatten)]
+    freshness: Freshness,
+    users: usize,
+    groups: usize,
+    memberships: usize,
+    /// References of groups to nobody known.
+    unresolved: u64,
+    crawling: bool,
+    #[serde(serialize_with = "moment_or_null")]
+    last_attempt: Option<Timestamp>,
+    #[serde(serialize_with = "moment_or_null")]
+    last_success: Option<Timestamp>,
+    #[serde(serialize_with = "moment_or_null")]
+    next_poll_at: Option<Timestamp>,
+    consecutive_failures: u32,
+    last_error: Option<&'a str>,
+    crawls_sealed: u64,
+    crawls_failed: u64,
+    last_crawl: Option<CrawlBody<'a>>,
+    hold: Option<HoldBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct CrawlBody<'a> {
+    /// `full` or `incremental`.
+    kind: &'static str,
+    duration_ms: u64,
+    pages: u64,
+    counts: Value,
+    requests: &'a std::collections::BTreeMap<String, u64>,
+    proof: &'a str,
+}
+
+#[derive(Serialize)]
+struct HoldBody<'a> {
+    id: &'a str,
+    #[serde(serialize_with = "moment")]
+    since: Timestamp,
+    reason: &'a str,
+    counts: Value,
+    rejected: bool,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    examples: &'a [String],
+}
+
+/// Answers `/v1/directories`.
+///
+/// # Errors
+/// When a parameter is given: it takes none.
+pub fn list(sources: &Sources, query: Option<&str>) -> Result<Response, Problem> {
+    Parameters::parse(query, &[])?;
+    let view = sources.view.load();
+    let (all, now) = (sources.statuses.all(), clock::now());
+    let bodies: Vec<Body<'_>> = all.iter().map(|status| body(&view, status, now)).collect();
+    json_response(
+        StatusCode::OK,
+        &json!({ "directories": bodies, "total": all.len(), "seq": view.seq }),
+    )
+}
+
+/// Answers `/v1/directories/NAME`.
+///
+/// # Errors
+/// When there is none of that name.
+pub fn one(sources: &Sources, name: &str, query: Option<&str>) -> Result<Response, Problem> {
+    Parameters::parse(query, &[])?;
+    let status = sources.statuses.get(name).ok_or_else(|| unknown_directory(name))?;
+    let view = sources.view.load();
+    let mut directory =
+        serde_json::to_value(body(&view, &status, clock::now())).map_err(Problem::internal)?;
+    directory["seq"] = view.seq.into();
+    json_response(StatusCode::OK, &directory)
+}
+
+/// Answers `POST /v1/directories/NAME/sync`: the poll is on its way.
+///
+/// # Errors
+/// When there is no such directory.
+pub async fn sync(sources: &Sources, name: &str) -> Result<Response, Problem> {
+    sources.operator.sync(name).await?;
+    let seq = sources.view.load().seq;
+    json_response(
+        StatusCode::ACCEPTED,
+        &json!({ "directory": name, "requested": true, "seq": seq }),
+    )
+}
+
+/// Answers `GET /v1/directories/NAME/hold`.
+///
+/// # Errors
+/// When there is no such directory, or nothing is held.
+pub async fn hold(sources: &Sources, name: &str) -> Result<Response, Problem> {
+    let HeldChanges { summary, examples } = sources.operator.hold(name).await?;
+    let freshness = Freshness::of(&sources.statuses, name, clock::now());
+    let body = json!({
+        "directory": name,
+        "hold": hold_body(&summary, &examples),
+        "seq": sources.view.load().seq,
+        "as_of": freshness.as_of.map(|at| at.to_string()),
+        "age_seconds": freshness.age_seconds,
+    });
+    json_response(StatusCode::OK, &body)
+}
+
+/// Answers `POST /v1/directories/NAME/hold/ID/approve` and `…/reject`.
+///
+/// # Errors
+/// When that very set is not held.
+pub async fn decide(
+    sources: &Sources,
+    name: &str,
+    id: &str,
+    approve: bool,
+) -> Result<Response, Problem> {
+    let decision = if approve {
+        sources.operator.approve(name, id).await?;
+        "approved"
+    } else {
+        sources.operator.reject(name, id).await?;
+        "rejected"
+    };
+    let seq = sources.view.load().seq;
+    json_response(
+        StatusCode::OK,
+        &json!({ "directory": name, "id": id, "decision": decision, "seq": seq }),
+    )
+}
+
+impl From<OperatorError> for Problem {
+    fn from(error: OperatorError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            OperatorError::UnknownDirectory(name) => unknown_directory(&name),
+            OperatorError::NothingHeld(_) => {
+                Problem::new(StatusCode::NOT_FOUND, "nothing-held", detail)
+            }
+            OperatorError::OtherHold { held, .. } => {
+                Problem::new(StatusCode::CONFLICT, "other-hold", detail)
+                    .hint("look at what is held now before deciding about it")
+                    .member("held", held)
+            }
+            OperatorError::Failed(reason) => Problem::internal(reason),
+        }
+    }
+}
+
+fn body<'a>(view: &View, status: &'a DirectoryStatus, now: Timestamp) -> Body<'a> {
+    let directory = view.directory(&status.name);
+    Body {
+        name: &status.name,
+        tenant: &status.tenant,
+        product: &status.product,
+        provider: status.provider,
+        origin: &status.origin,
+        state: state(status),
+        freshness: Freshness {
+            as_of: status.as_of,
+            age_seconds: status.as_of.map(|as_of| as_of.seconds_until(now)),
+        },
+        users: directory.map_or(0, |directory| directory.user_count()),
+        groups: directory.map_or(0, |directory| directory.group_count()),
+        memberships: directory.map_or(0, |directory| directory.membership_count()),
+        unresolved: status.unresolved,
+        crawling: status.crawling,
+        last_attempt: status.last_attempt,
+        last_success: status.last_success,
+        next_poll_at: status.next_poll_at,
+        consecutive_failures: status.consecutive_failures,
+        last_error: status.last_error.as_deref(),
+        crawls_sealed: status.crawls_sealed,
+        crawls_failed: status.crawls_failed,
+        last_crawl: status.last_crawl.as_ref().map(crawl_body),
+        hold: status.hold.as_ref().map(|hold| hold_body(hold, &[])),
+    }
+}
+
+fn state(status: &DirectoryStatus) -> &'static str {
+    match status {
+        DirectoryStatus { consecutive_failures: 1.., .. } => "failing",
+        DirectoryStatus { hold: Some(_), .. } => "held",
+        DirectoryStatus { as_of: None, .. } => "new",
+        _ => "healthy",
+    }
+}
+
+fn crawl_body(crawl: &CrawlSummary) -> CrawlBody<'_> {
+    CrawlBody {
+        kind: match crawl.extent {
+            Extent::Whole => "full",
+            Extent::Changes => "incremental",
+        },
+        duration_ms: u64::try_from(crawl.duration.as_millis()).unwrap_or(u64::MAX),
+        pages: crawl.pages,
+        counts: counts(&crawl.counts),
+        requests: &crawl.requests,
+        proof: &crawl.proof,
+    }
+}
+
+fn hold_body<'a>(hold: &'a HoldSummary, examples: &'a [String]) -> HoldBody<'a> {
+    HoldBody {
+        id: &hold.id,
+        since: hold.since,
+        reason: &hold.reason,
+        counts: counts(&hold.counts),
+        rejected: hold.rejected,
+        examples,
+    }
+}
+
+fn counts(counts: &Counts) -> Value {
+    let named = counts.named().into_iter();
+    named.map(|(name, count)| (name.to_owned(), Value::from(count))).collect()
+}
+
+fn json_response(status: StatusCode, body: &Value) -> Result<Response, Problem> {
+    Ok((status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response())
+}

@@ -1,0 +1,205 @@
+//! `/metrics`: what Prometheus sees.
+
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
+
+use super::problem::Problem;
+use super::sources::Sources;
+use crate::clock;
+
+/// Counts requests and connections; everything else is read when asked for.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    requests: Family<RequestLabels, Counter>,
+    /// The hot path's own, looked up once.
+    pub checks_answered: Counter,
+    pub connections_open: Gauge,
+    pub connections_accepted: Counter,
+    closed: Family<ClosedLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClosedLabels {
+    reason: String,
+}
+
+impl Metrics {
+    /// All zero.
+    pub fn new(sources: &Sources) -> Metrics {
+        let mut registry = Registry::with_prefix("rosterd");
+        let requests = Family::<RequestLabels, Counter>::default();
+        let checks_answered = requests.get_or_create_owned(&request_labels("/v1/check", 200));
+        let connections_open = Gauge::default();
+        let connections_accepted = Counter::default();
+        let closed = Family::<ClosedLabels, Counter>::default();
+        registry.register("requests", "Requests answered", requests.clone());
+        registry.register(
+            "connections_open",
+            "Connections to the query socket",
+            connections_open.clone(),
+        );
+        registry.register("connections", "Connections accepted", connections_accepted.clone());
+        registry.register(
+            "connections_closed_by_us",
+            "Connections closed for a reason of ours",
+            closed.clone(),
+        );
+        registry.register_collector(Box::new(Readings(sources.clone())));
+        let registry = Arc::new(registry);
+        Metrics {
+            registry,
+            requests,
+            checks_answered,
+            connections_open,
+            connections_accepted,
+            closed,
+        }
+    }
+
+    /// Counts one answer.
+    pub fn answered(&self, route: &str, code: u16) {
+        self.requests.get_or_create(&request_labels(route, code)).inc();
+    }
+
+    /// Counts a connection that we closed.
+    pub fn closed(&self, reason: &'static str) {
+        self.closed.get_or_create(&ClosedLabels { reason: reason.to_owned() }).inc();
+    }
+
+    /// The exposition text.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn text(&self) -> Result<String, Problem> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .map_err(Problem::internal)?;
+        Ok(text)
+    }
+}
+
+fn request_labels(route: &str, code: u16) -> RequestLabels {
+    RequestLabels { route: route.to_owned(), code }
+}
+
+/// Reads the directories, the journal and the webhooks at the time of asking.
+struct Readings(Sources);
+
+impl std::fmt::Debug for Readings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Readings")
+    }
+}
+
+/// A label and its value.
+type Sample = (String, i64);
+
+impl Collector for Readings {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Readings(sources) = self;
+        let view = sources.view.load();
+        let seq = [ConstGauge::new(number(view.seq))];
+        for gauge in &seq {
+            let metric =
+                encoder.encode_descriptor("seq", "The last event", None, gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        self.gauges(&mut encoder, "users", "Users", |status| {
+            view.directory(&status.name).map(|directory| directory.user_count() as i64)
+        })?;
+        self.gauges(&mut encoder, "groups", "Groups", |status| {
+            view.directory(&status.name).map(|directory| directory.group_count() as i64)
+        })?;
+        self.gauges(&mut encoder, "memberships", "Direct memberships", |status| {
+            view.directory(&status.name).map(|directory| directory.membership_count() as i64)
+        })?;
+        let now = clock::now();
+        self.gauges(
+            &mut encoder,
+            "directory_age_seconds",
+            "Time since the directory was last confirmed",
+            |status| status.as_of.map(|as_of| number(as_of.seconds_until(now))),
+        )?;
+        self.gauges(
+            &mut encoder,
+            "directory_failures_in_a_row",
+            "Polls that failed since the last success",
+            |status| Some(i64::from(status.consecutive_failures)),
+        )?;
+        self.gauges(
+            &mut encoder,
+            "directory_held",
+            "Whether changes wait for a person",
+            |status| Some(i64::from(status.hold.is_some())),
+        )?;
+        self.crawls(&mut encoder)?;
+        let backlog = sources.backlog.events_by_endpoint();
+        let samples = backlog.into_iter().map(|(name, events)| (name, number(events))).collect();
+        gauges(
+            &mut encoder,
+            ("webhook_backlog_events", "Events not yet delivered"),
+            "endpoint",
+            samples,
+        )
+    }
+}
+
+impl Readings {
+    fn gauges(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        read: impl Fn(&crate::sync::status::DirectoryStatus) -> Option<i64>,
+    ) -> std::fmt::Result {
+        let all = self.0.statuses.all();
+        let samples =
+            all.iter().filter_map(|status| Some((status.name.clone(), read(status)?))).collect();
+        gauges(encoder, (name, help), "directory", samples)
+    }
+
+    fn crawls(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let shape = ConstCounter::new(0_u64).metric_type();
+        let mut metric = encoder.encode_descriptor("crawls", "Crawls ended", None, shape)?;
+        for status in self.0.statuses.all() {
+            let ends = [("sealed", status.crawls_sealed), ("failed", status.crawls_failed)];
+            for (end, count) in ends {
+                let labels = [("directory", status.name.as_str()), ("end", end)];
+                ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gauges(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    label: &str,
+    samples: Vec<Sample>,
+) -> std::fmt::Result {
+    let shape = ConstGauge::new(0_i64).metric_type();
+    let mut metric = encoder.encode_descriptor(name, help, None, shape)?;
+    for (value, sample) in samples {
+        let labels = [(label, value.as_str())];
+        ConstGauge::new(sample).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,47 @@
+//! HTTP over the unix socket, and over loopback TCP where that is configured.
+//!
+//! All of it runs on one thread with a runtime of its own, away from pollers.
+//! `GET /v1/check` is answered on that thread without a router; what may take
+//! longer is done aside, so that nothing holds up a check.
+//!
+//! | File | What it holds |
+//! |---|---|
+//! | `config` | the `[query]` table |
+//! | `listener` | taking the socket, and only the socket |
+//! | `server`, `connections`, `watched` | accepting, limits of patience, draining |
+//! | `service` | one request: the short way for checks, the router for the rest |
+//! | `router` | which request goes where |
+//! | `check`, `objects`, `events`, `snapshot`, `directories`, `metrics` | the answers |
+//! | `parameters`, `resolve`, `page`, `past`, `freshness`, `listing`, `problem` | what answers are made of |
+//! | `sources`, `journal` | what they are made from |
+
+mod check;
+mod config;
+mod connections;
+mod directories;
+mod events;
+mod freshness;
+mod journal;
+mod listener;
+mod listing;
+mod metrics;
+mod objects;
+mod page;
+mod parameters;
+mod past;
+mod problem;
+mod resolve;
+mod router;
+mod server;
+mod service;
+mod snapshot;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod watched;
+
+pub use config::QueryConfig;
+pub use journal::{Journal, JournalError};
+pub use listener::{ListenError, Listeners};
+pub use server::{Limits, Running, run, start};
+pub use sources::{Backlog, HeldChanges, Operator, OperatorError, Sources};

@@ -1,0 +1,287 @@
+//! `/v1/users` and `/v1/groups`: lists, single objects, the groups of a user,
+//! the members of a group, and why one is in the other.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::freshness::{self, Freshness};
+use super::listing::{About, List, Object, ObjectBody, Row, Rows};
+use super::page::Page;
+use super::parameters::Parameters;
+use super::past::Past;
+use super::problem::Problem;
+use super::resolve::{Candidate, Kind, Search};
+use super::sources::Sources;
+use crate::clock::{self, Timestamp};
+use crate::index::{DirectoryView, View};
+use crate::store::record;
+
+/// How many paths `why` returns at most.
+const PATHS_MAX: usize = 1_000;
+
+/// Answers `/v1/users` and `/v1/groups`.
+///
+/// # Errors
+/// When a parameter is wrong, or the directory it names is unknown.
+pub fn list(sources: &Sources, kind: Kind, query: Option<&str>) -> Result<Vec<u8>, Problem> {
+    let parameters = Parameters::parse(query, &["directory", "limit", "cursor"])?;
+    let name = plural(kind);
+    let page = Page::read(&parameters, name)?;
+    let only = parameters.text("directory");
+    let view = sources.view.load();
+    if let Some(only) = only.filter(|only| sources.statuses.get(only).is_none()) {
+        return Err(unknown_directory(only));
+    }
+    let chosen = || view.directories().filter(|one| only.is_none_or(|name| name == one.name()));
+    let rows = Rows::take(chosen().flat_map(|directory| rows_from(directory, kind, &page)), &page);
+    let count = |directory: &Arc<DirectoryView>| match kind {
+        Kind::User => directory.user_count(),
+        Kind::Group => directory.group_count(),
+    };
+    to_json(&List {
+        name,
+        objects: rows.objects()?,
+        total: chosen().map(count).sum(),
+        next_cursor: rows.next.map(|next| next.encode(name)),
+        seq: view.seq,
+        about: About::Directories(freshness::of_all(&sources.statuses, only, clock::now())),
+    })
+}
+
+/// Answers `/v1/users/REF` and `/v1/groups/REF`.
+///
+/// # Errors
+/// When the REF is unknown, ambiguous, or its directory stale.
+pub fn one(
+    sources: &Sources,
+    kind: Kind,
+    text: &str,
+    query: Option<&str>,
+) -> Result<Vec<u8>, Problem> {
+    let parameters = Parameters::parse(query, &["max_age"])?;
+    let view = sources.view.load();
+    let search = search(sources, &view, &parameters)?;
+    let Candidate { directory, slot } = search.one(kind, text)?;
+    let object = Object::read(&Row { directory, kind, slot })?;
+    let counts = match kind {
+        Kind::User => json!({
+            "groups": directory.groups_of_user(slot).len(),
+            "nested_groups": directory.ancestors_of_user(slot).len(),
+        }),
+        Kind::Group => json!({
+            "users": directory.direct_users(slot).len(),
+            "groups": directory.subgroups(slot).len(),
+            "nested_users": directory.nested_user_count(slot),
+            "unresolved": directory.unresolved(slot).len(),
+        }),
+    };
+    let freshness = Freshness::of(&sources.statuses, directory.name(), search.now);
+    let mut body = json!({
+        "seq": view.seq,
+        "directory": directory.name(),
+        "as_of": freshness.as_of.map(|at| at.to_string()),
+        "age_seconds": freshness.age_seconds,
+        "counts": counts,
+    });
+    body[kind.word()] = serde_json::to_value(object.body()).map_err(Problem::internal)?;
+    to_json(&body)
+}
+
+/// Answers `/v1/users/REF/groups` (`kind` is a user) and `/v1/groups/REF/members`.
+///
+/// # Errors
+/// When the REF is unknown, ambiguous, or its directory stale; when the past
+/// that is asked for is not kept.
+pub fn related(
+    sources: &Sources,
+    kind: Kind,
+    text: &str,
+    query: Option<&str>,
+) -> Result<Vec<u8>, Problem> {
+    let known = ["nested", "at", "limit", "cursor", "max_age"];
+    let parameters = Parameters::parse(query, &known)?;
+    let name = if kind == Kind::User { "groups" } else { "members" };
+    let list = if kind == Kind::User { "groups-of-user" } else { "members" };
+    let page = Page::read(&parameters, list)?;
+    let nested = parameters.flag("nested")?;
+    let view = sources.view.load();
+    let search = search(sources, &view, &parameters)?;
+    let Candidate { directory, slot } = search.one(kind, text)?;
+    let past = parameters.moment("at")?.map(|at| past(sources, directory, at)).transpose()?;
+    let (users, groups) = match &past {
+        Some((_, past)) => past_slots(past, kind, slot, nested)?,
+        None => slots(directory, kind, slot, nested),
+    };
+    let total = users.len() + groups.len();
+    let rows = Rows::take(slot_rows(directory, users, groups, &page), &page);
+    let objects = match &past {
+        Some((_, past)) => rows.objects_at(past)?,
+        None => rows.objects()?,
+    };
+    to_json(&List {
+        name,
+        objects,
+        total,
+        next_cursor: rows.next.map(|next| next.encode(list)),
+        seq: view.seq,
+        about: About::Directory {
+            name: directory.name(),
+            freshness: Freshness::of(&sources.statuses, directory.name(), search.now),
+            past: past.as_ref().map(|(at, past)| (*at, past.seq)),
+        },
+    })
+}
+
+#[derive(Serialize)]
+struct WhyBody<'a> {
+    member: bool,
+    seq: u64,
+    directory: &'a str,
+    #[serde(flatten)]
+    freshness: Freshness,
+    user: ObjectBody<'a>,
+    group: ObjectBody<'a>,
+    /// Each from a group the user is directly in to the group that was asked for.
+    paths: Vec<Vec<Step<'a>>>,
+    /// There may be more paths than these.
+    truncated: bool,
+}
+
+#[derive(Serialize)]
+struct Step<'a> {
+    id: &'a str,
+    name: &'a str,
+}
+
+/// Answers `/v1/why`.
+///
+/// # Errors
+/// As for a check.
+pub fn why(sources: &Sources, query: Option<&str>) -> Result<Vec<u8>, Problem> {
+    let parameters = Parameters::parse(query, &["user", "group", "max_age", "limit"])?;
+    let limit = parameters.limit(PATHS_MAX)?;
+    let view = sources.view.load();
+    let search = search(sources, &view, &parameters)?;
+    let (pair, freshness) =
+        search.pair(parameters.required("user")?, parameters.required("group")?)?;
+    let directory = pair.directory;
+    let mut paths = directory.why(pair.user, pair.group, limit + 1);
+    let truncated = paths.len() > limit;
+    paths.truncate(limit);
+    let steps = |path: &Vec<u32>| path.iter().map(|group| step(directory, *group)).collect();
+    let user = Object::read(&Row { directory, kind: Kind::User, slot: pair.user })?;
+    let group = Object::read(&Row { directory, kind: Kind::Group, slot: pair.group })?;
+    to_json(&WhyBody {
+        member: directory.is_member(pair.user, pair.group),
+        seq: view.seq,
+        directory: directory.name(),
+        freshness,
+        user: user.body(),
+        group: group.body(),
+        paths: paths.iter().map(steps).collect::<Result<_, Problem>>()?,
+        truncated,
+    })
+}
+
+/// 404 for a directory that is not configured.
+pub fn unknown_directory(name: &str) -> Problem {
+    Problem::unknown(format!("there is no directory `{}`", name.escape_debug()))
+        .member("unknown", "directory")
+        .hint("/v1/directories lists them")
+}
+
+fn search<'v>(
+    sources: &'v Sources,
+    view: &'v View,
+    parameters: &Parameters<'_>,
+) -> Result<Search<'v>, Problem> {
+    let max_age = parameters.duration("max_age")?;
+    Ok(Search { view, statuses: &sources.statuses, max_age, now: clock::now() })
+}
+
+fn step(directory: &DirectoryView, group: u32) -> Result<Step<'_>, Problem> {
+    let record = directory.group_record(group).unwrap_or_default();
+    let (id, name) = record::id_and_name_of(record).map_err(Problem::internal)?;
+    Ok(Step { id, name })
+}
+
+fn rows_from<'v>(
+    directory: &'v Arc<DirectoryView>,
+    kind: Kind,
+    page: &Page,
+) -> Box<dyn Iterator<Item = Row<'v>> + 'v> {
+    let start = match &page.from {
+        Some(from) if directory.name() < from.directory.as_str() => {
+            return Box::new(std::iter::empty());
+        }
+        Some(from) if directory.name() == from.directory => from.slot,
+        _ => 0,
+    };
+    let row = move |slot| Row { directory, kind, slot };
+    match kind {
+        Kind::User => Box::new(directory.user_slots_from(start).map(row)),
+        Kind::Group => Box::new(directory.group_slots_from(start).map(row)),
+    }
+}
+
+fn slot_rows<'v>(
+    directory: &'v Arc<DirectoryView>,
+    users: Vec<u32>,
+    groups: Vec<u32>,
+    page: &Page,
+) -> impl Iterator<Item = Row<'v>> + 'v {
+    let (user_from, group_from) = match &page.from {
+        Some(from) if from.kind == Kind::Group => (u32::MAX, from.slot),
+        Some(from) => (from.slot, 0),
+        None => (0, 0),
+    };
+    let users = users.into_iter().filter(move |slot| *slot >= user_from);
+    let groups = groups.into_iter().filter(move |slot| *slot >= group_from);
+    let user = move |slot| Row { directory, kind: Kind::User, slot };
+    let group = move |slot| Row { directory, kind: Kind::Group, slot };
+    users.map(user).chain(groups.map(group))
+}
+
+fn slots(directory: &DirectoryView, kind: Kind, slot: u32, nested: bool) -> (Vec<u32>, Vec<u32>) {
+    match (kind, nested) {
+        (Kind::User, false) => (Vec::new(), directory.groups_of_user(slot).to_vec()),
+        (Kind::User, true) => (Vec::new(), directory.ancestors_of_user(slot)),
+        (Kind::Group, false) => {
+            (directory.direct_users(slot).into_owned(), directory.subgroups(slot).to_vec())
+        }
+        (Kind::Group, true) => (directory.nested_users(slot), directory.nested_groups(slot)),
+    }
+}
+
+fn past<'v>(
+    sources: &'v Sources,
+    directory: &'v DirectoryView,
+    at: Timestamp,
+) -> Result<(Timestamp, Past<'v>), Problem> {
+    Ok((at, Past::at(sources.journal.as_ref(), directory, at, clock::now())?))
+}
+
+fn past_slots(
+    past: &Past<'_>,
+    kind: Kind,
+    slot: u32,
+    nested: bool,
+) -> Result<(Vec<u32>, Vec<u32>), Problem> {
+    match kind {
+        Kind::User => Ok((Vec::new(), past.groups(slot, nested)?)),
+        Kind::Group => Ok(past.members(slot, nested)?),
+    }
+}
+
+fn plural(kind: Kind) -> &'static str {
+    match kind {
+        Kind::User => "users",
+        Kind::Group => "groups",
+    }
+}
+
+fn to_json(body: &impl Serialize) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(body).map_err(Problem::internal)
+}

@@ -1,0 +1,251 @@
+//! Whom a REF means: a provider id, a username, a name or an email, in any
+//! directory or, as `directory/REF`, in one.
+//!
+//! Within a directory an id wins: ids are given by the provider and never
+//! change hands. Everything else that fits is a candidate, and two candidates
+//! are an error rather than a guess: a user who takes another's address for a
+//! name must not be taken for that other.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::freshness::{self, Freshness};
+use super::problem::Problem;
+use crate::clock::{Duration, Timestamp};
+use crate::index::{DirectoryView, View};
+use crate::store::record::{GroupKeys, UserKeys};
+use crate::sync::status::Statuses;
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    User,
+    Group,
+}
+
+/// An object that a REF may mean.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'v> {
+    pub directory: &'v Arc<DirectoryView>,
+    pub slot: u32,
+}
+
+/// A user and a group of the same directory.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'v> {
+    pub directory: &'v Arc<DirectoryView>,
+    pub user: u32,
+    pub group: u32,
+}
+
+/// Where and by what rules to look.
+#[derive(Clone, Copy, Debug)]
+pub struct Search<'v> {
+    pub view: &'v View,
+    pub statuses: &'v Statuses,
+    pub max_age: Option<Duration>,
+    pub now: Timestamp,
+}
+
+impl<'v> Search<'v> {
+    /// The one object that `text` means.
+    ///
+    /// # Errors
+    /// 404 unknown, 409 ambiguous, or 503 when where it is, or may be, is stale.
+    pub fn one(&self, kind: Kind, text: &str) -> Result<Candidate<'v>, Problem> {
+        match self.candidates(kind, text).as_slice() {
+            [] => Err(self.unknown(kind, text)),
+            [only] => {
+                self.freshness(only.directory)?;
+                Ok(*only)
+            }
+            several => Err(ambiguous(kind, text, several)),
+        }
+    }
+
+    /// The user and the group that two REFs mean together: the directory of
+    /// one narrows the other.
+    ///
+    /// # Errors
+    /// As [`Search::one`]; 404 also when no directory has both.
+    pub fn pair(&self, user: &str, group: &str) -> Result<(Pair<'v>, Freshness), Problem> {
+        let users = self.candidates(Kind::User, user);
+        let groups = self.candidates(Kind::Group, group);
+        let pair = match (users.as_slice(), groups.as_slice()) {
+            ([], _) => return Err(self.unknown(Kind::User, user)),
+            (_, []) => return Err(self.unknown(Kind::Group, group)),
+            ([one], [other]) if same(one, other) => pair_of(one, other),
+            (users, groups) => self.only_pair((user, users), (group, groups))?,
+        };
+        Ok((pair, self.freshness(pair.directory)?))
+    }
+
+    fn only_pair(
+        &self,
+        (user, users): (&str, &[Candidate<'v>]),
+        (group, groups): (&str, &[Candidate<'v>]),
+    ) -> Result<Pair<'v>, Problem> {
+        let together = |one: &Candidate<'v>| {
+            let one = *one;
+            groups
+                .iter()
+                .filter(move |other| same(&one, other))
+                .map(move |other| pair_of(&one, other))
+        };
+        let pairs: Vec<Pair<'v>> = users.iter().flat_map(together).collect();
+        match pairs.as_slice() {
+            [] => {
+                freshness::require_all(self.statuses, None, self.max_age, self.now)?;
+                Err(apart((user, users), (group, groups)))
+            }
+            [only] => Ok(*only),
+            [first, others @ ..]
+                if others.iter().all(|other| {
+                    other.user == first.user && Arc::ptr_eq(other.directory, first.directory)
+                }) =>
+            {
+                Err(ambiguous(Kind::Group, group, groups))
+            }
+            _ => Err(ambiguous(Kind::User, user, users)),
+        }
+    }
+
+    fn candidates(&self, kind: Kind, text: &str) -> Vec<Candidate<'v>> {
+        let mut found = Vec::new();
+        for directory in self.view.directories() {
+            add(&mut found, kind, directory, text);
+        }
+        if let Some((directory, rest)) = self.narrowed(text) {
+            add(&mut found, kind, directory, rest);
+        }
+        found
+    }
+
+    fn narrowed<'t>(&self, text: &'t str) -> Option<(&'v Arc<DirectoryView>, &'t str)> {
+        let (name, rest) = text.split_once('/')?;
+        Some((self.view.directory(name)?, rest))
+    }
+
+    fn freshness(&self, directory: &DirectoryView) -> Result<Freshness, Problem> {
+        let freshness = Freshness::of(self.statuses, directory.name(), self.now);
+        freshness.require(directory.name(), self.max_age)?;
+        Ok(freshness)
+    }
+
+    fn unknown(&self, kind: Kind, text: &str) -> Problem {
+        let only = text.split_once('/').map(|(name, _)| name);
+        let only = only.filter(|name| self.statuses.get(name).is_some());
+        if let Err(stale) = freshness::require_all(self.statuses, only, self.max_age, self.now) {
+            return stale;
+        }
+        let place =
+            only.map_or("no directory has".to_owned(), |name| format!("{name} does not have"));
+        let word = kind.word();
+        Problem::unknown(format!("{place} a {word} `{}`", text.escape_debug()))
+            .member("unknown", word)
+            .hint(kind.hint())
+    }
+}
+
+impl Kind {
+    /// `user` or `group`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::User => "user",
+            Kind::Group => "group",
+        }
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            Kind::User => "a user is named by id, username or email, or as directory/REF",
+            Kind::Group => "a group is named by id, name or email, or as directory/REF",
+        }
+    }
+}
+
+fn add<'v>(
+    found: &mut Vec<Candidate<'v>>,
+    kind: Kind,
+    directory: &'v Arc<DirectoryView>,
+    text: &str,
+) {
+    let by_id = match kind {
+        Kind::User => directory.user_by_id(text),
+        Kind::Group => directory.group_by_id(text),
+    };
+    let mut push = |slot: u32| {
+        let known =
+            |other: &Candidate<'_>| other.slot == slot && Arc::ptr_eq(other.directory, directory);
+        if !found.iter().any(known) {
+            found.push(Candidate { directory, slot });
+        }
+    };
+    match (by_id, kind) {
+        (Some(slot), _) => push(slot),
+        (None, Kind::User) => {
+            directory.users_by_username(text).for_each(&mut push);
+            directory.users_by_email(text).for_each(&mut push);
+        }
+        (None, Kind::Group) => {
+            directory.groups_by_name(text).for_each(&mut push);
+            directory.groups_by_email(text).for_each(&mut push);
+        }
+    }
+}
+
+fn same(user: &Candidate<'_>, group: &Candidate<'_>) -> bool {
+    Arc::ptr_eq(user.directory, group.directory)
+}
+
+fn pair_of<'v>(user: &Candidate<'v>, group: &Candidate<'v>) -> Pair<'v> {
+    Pair { directory: user.directory, user: user.slot, group: group.slot }
+}
+
+fn ambiguous(kind: Kind, text: &str, candidates: &[Candidate<'_>]) -> Problem {
+    let shown: Vec<Value> =
+        candidates.iter().take(20).map(|candidate| describe(kind, candidate)).collect();
+    let detail =
+        format!("`{}` may mean {} {}s", text.escape_debug(), candidates.len(), kind.word());
+    Problem::new(http::StatusCode::CONFLICT, "ambiguous", detail)
+        .hint("name the one that is meant by its id, or as directory/REF")
+        .member("ambiguous", kind.word())
+        .member("candidates", shown)
+}
+
+fn describe(kind: Kind, candidate: &Candidate<'_>) -> Value {
+    let directory = candidate.directory;
+    let described = match kind {
+        Kind::User => directory.user_record(candidate.slot).and_then(|record| {
+            let keys = UserKeys::read(record).ok()?;
+            Some(json!({ "id": keys.id, "username": keys.username, "email": keys.emails.first() }))
+        }),
+        Kind::Group => directory.group_record(candidate.slot).and_then(|record| {
+            let keys = GroupKeys::read(record).ok()?;
+            Some(json!({ "id": keys.id, "name": keys.name, "email": keys.email }))
+        }),
+    };
+    let mut described = described.unwrap_or_else(|| json!({}));
+    described["directory"] = directory.name().into();
+    described
+}
+
+fn apart(
+    (user, users): (&str, &[Candidate<'_>]),
+    (group, groups): (&str, &[Candidate<'_>]),
+) -> Problem {
+    let names = |candidates: &[Candidate<'_>]| {
+        let names: Vec<&str> =
+            candidates.iter().map(|candidate| candidate.directory.name()).collect();
+        names.join(", ")
+    };
+    let detail = format!(
+        "no directory has both: the user `{}` is in {}, the group `{}` in {}",
+        user.escape_debug(),
+        names(users),
+        group.escape_debug(),
+        names(groups)
+    );
+    Problem::unknown(detail).member("unknown", "pair")
+}

@@ -1,0 +1,255 @@
+//! Accepts connections on a thread of its own and serves them until shutdown.
+//!
+//! A client costs at most one connection, the head of one request, its body
+//! (1 MiB) and one chunk of an answer; a client that keeps us waiting is closed.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use super::connections::Connections;
+use super::listener::Listeners;
+use super::service::{Desk, Guard, Service};
+use super::sources::Sources;
+use super::watched::{Activity, Ticks, Watched};
+use crate::task::{self, Shutdown, panic_message};
+
+/// What a request's head may take: the buffer of a connection.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+/// Descriptors that are left to everyone else.
+const DESCRIPTORS_SPARED: u64 = 256;
+
+/// Limits of patience with clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Above this the connection that waited longest is closed for a new one.
+    pub connections_max: usize,
+    /// For the head of a request, from its first byte.
+    pub head: Duration,
+    /// Between requests.
+    pub idle: Duration,
+    /// For a client that does not read what it asked for.
+    pub stall: Duration,
+    /// For answers under way at shutdown.
+    pub drain: Duration,
+    /// How exactly these are kept.
+    pub tick: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections_max: 4096,
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(120),
+            stall: Duration::from_secs(10),
+            drain: Duration::from_secs(2),
+            tick: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The running server.
+#[derive(Debug)]
+pub struct Running {
+    thread: std::thread::JoinHandle<io::Result<()>>,
+    ticks: Arc<Ticks>,
+}
+
+impl Running {
+    /// Waits for its end. Blocks.
+    ///
+    /// # Errors
+    /// When it could not go on, or panicked.
+    pub fn join(self) -> io::Result<()> {
+        self.thread.join().unwrap_or_else(|panic| {
+            let message = panic_message(panic.as_ref());
+            Err(io::Error::other(format!("the query thread panicked: {message}")))
+        })
+    }
+
+    /// Whether it has ended, however.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Grows every second for as long as requests are being served.
+    pub fn beats(&self) -> u32 {
+        self.ticks.now()
+    }
+}
+
+/// Serves on a thread of its own, named `query`, until shutdown.
+///
+/// # Errors
+/// When the thread or its runtime cannot be made.
+pub fn start(
+    listeners: Listeners,
+    sources: Sources,
+    limits: Limits,
+    shutdown: Shutdown,
+) -> io::Result<Running> {
+    let ticks = Arc::new(Ticks::default());
+    let beats = Arc::clone(&ticks);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("query-aside")
+        .max_blocking_threads(8)
+        .build()?;
+    let serve = move || runtime.block_on(run(listeners, sources, limits, ticks, shutdown));
+    let thread = std::thread::Builder::new().name("query".to_owned()).spawn(serve)?;
+    Ok(Running { thread, ticks: beats })
+}
+
+/// Serves until shutdown, then lets answers under way end.
+///
+/// # Errors
+/// When the listeners cannot be used.
+pub async fn run(
+    listeners: Listeners,
+    sources: Sources,
+    mut limits: Limits,
+    ticks: Arc<Ticks>,
+    shutdown: Shutdown,
+) -> io::Result<()> {
+    limits.connections_max = limits.connections_max.min(descriptors());
+    let (unix, tcp, token) = listeners.listen()?;
+    let guard = token.map(|token| Arc::new(Guard { token }));
+    let desk = Arc::new(Desk::new(sources));
+    let connections = Connections::new(limits, desk.metrics.clone(), ticks);
+    let server = Server { desk, connections: connections.clone(), shutdown: shutdown.clone() };
+    tokio::select! {
+        () = server.accept(&unix, tcp.as_ref(), guard) => {}
+        () = watch_over(&connections, limits.tick) => {}
+        () = shutdown.requested() => {}
+    }
+    drop((unix, tcp));
+    if tokio::time::timeout(limits.drain, connections.all_ended()).await.is_err() {
+        connections.close_all();
+    }
+    drop(listeners);
+    Ok(())
+}
+
+async fn watch_over(connections: &Connections, tick: Duration) {
+    let mut ticks = tokio::time::interval(tick);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        connections.tick();
+    }
+}
+
+struct Server {
+    desk: Arc<Desk>,
+    connections: Connections,
+    shutdown: Shutdown,
+}
+
+enum Peer {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Server {
+    async fn accept(
+        &self,
+        unix: &UnixListener,
+        tcp: Option<&TcpListener>,
+        guard: Option<Arc<Guard>>,
+    ) {
+        let mut backoff = Duration::ZERO;
+        loop {
+            match next(unix, tcp).await {
+                Ok(Peer::Unix(stream)) => {
+                    backoff = Duration::ZERO;
+                    self.serve(stream, None);
+                }
+                Ok(Peer::Tcp(stream)) => {
+                    backoff = Duration::ZERO;
+                    // An answer is one write: waiting for more to send only delays it.
+                    let _ = stream.set_nodelay(true);
+                    self.serve(stream, guard.clone());
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    backoff = (backoff * 2).clamp(Duration::from_millis(5), Duration::from_secs(1));
+                    tracing::warn!(
+                        "cannot accept a connection: {error}; trying again in {backoff:?}"
+                    );
+                    self.connections.make_room();
+                    tokio::time::sleep(backoff).await;
+                }
+            }
+        }
+    }
+
+    fn serve<S>(&self, stream: S, guard: Option<Arc<Guard>>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let activity = Arc::new(Activity::new(Arc::clone(&self.connections.ticks)));
+        let service =
+            Service { desk: Arc::clone(&self.desk), guard, activity: Arc::clone(&activity) };
+        let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+        let (connections, shutdown) = (self.connections.clone(), self.shutdown.clone());
+        self.connections.add(activity, |number| {
+            task::spawn("query connection", async move {
+                converse(io, service, &shutdown).await;
+                connections.ended(number);
+            })
+        });
+    }
+}
+
+/// The next client. Dropping it loses none.
+async fn next(unix: &UnixListener, tcp: Option<&TcpListener>) -> io::Result<Peer> {
+    let Some(tcp) = tcp else {
+        return unix.accept().await.map(|(stream, _)| Peer::Unix(stream));
+    };
+    tokio::select! {
+        unix = unix.accept() => unix.map(|(stream, _)| Peer::Unix(stream)),
+        tcp = tcp.accept() => tcp.map(|(stream, _)| Peer::Tcp(stream)),
+    }
+}
+
+/// Serves one connection; at shutdown only what is under way.
+async fn converse<S>(io: TokioIo<Watched<S>>, service: Service, shutdown: &Shutdown)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(HEAD_BYTES_MAX).pipeline_flush(true);
+    let mut connection = pin!(builder.serve_connection(io, service));
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => Some(ended),
+        () = shutdown.requested() => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!("a connection to the query socket broke off: {error}");
+    }
+}
+
+/// Asks for as many descriptors as we may have; returns how many connections fit.
+fn descriptors() -> usize {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Refused: what is allowed now has to do.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(allowed.saturating_sub(DESCRIPTORS_SPARED).max(64)).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,78 @@
+//! What answers are made from, and whom operators' requests go to.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::journal::Journal;
+use crate::index::SharedView;
+use crate::sync::status::{HoldSummary, Statuses};
+use crate::task::Shutdown;
+
+/// Everything a handler may read or ask. A cheap handle.
+#[derive(Clone)]
+pub struct Sources {
+    pub view: Arc<SharedView>,
+    pub statuses: Statuses,
+    pub journal: Arc<dyn Journal>,
+    pub operator: Arc<dyn Operator>,
+    pub backlog: Arc<dyn Backlog>,
+    /// Ends streams and waits when the daemon stops.
+    pub shutdown: Shutdown,
+}
+
+/// Does what operators ask for. The daemon implements it.
+#[async_trait]
+pub trait Operator: Send + Sync {
+    /// Asks for a poll now; returns when it is on its way, not when it is done.
+    ///
+    /// # Errors
+    /// When there is no such directory.
+    async fn sync(&self, directory: &str) -> Result<(), OperatorError>;
+
+    /// What is held, with examples.
+    ///
+    /// # Errors
+    /// When there is no such directory, or it holds nothing.
+    async fn hold(&self, directory: &str) -> Result<HeldChanges, OperatorError>;
+
+    /// Lets exactly the set that `id` names through.
+    ///
+    /// # Errors
+    /// When that set is not held (any more).
+    async fn approve(&self, directory: &str, id: &str) -> Result<(), OperatorError>;
+
+    /// Keeps the set held without asking again.
+    ///
+    /// # Errors
+    /// When that set is not held (any more).
+    async fn reject(&self, directory: &str, id: &str) -> Result<(), OperatorError>;
+}
+
+/// A hold and what it would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldChanges {
+    pub summary: HoldSummary,
+    /// The first changes, in words: `removes user ada (u1)`.
+    pub examples: Vec<String>,
+}
+
+/// Why an operator's request was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OperatorError {
+    #[error("there is no directory {0}")]
+    UnknownDirectory(String),
+    #[error("the directory {0} holds nothing")]
+    NothingHeld(String),
+    /// Another set than the one named is held: the directory changed since.
+    #[error("the directory {directory} now holds {held}, not {asked}")]
+    OtherHold { directory: String, asked: String, held: String },
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// How far webhooks lag behind, for `/metrics`.
+pub trait Backlog: Send + Sync {
+    /// Each endpoint with the number of events it has not been told.
+    fn events_by_endpoint(&self) -> Vec<(String, u64)>;
+}

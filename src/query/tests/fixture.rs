@@ -1,0 +1,285 @@
+//! A small world: two directories, a journal in memory, an operator who notes
+//! what is asked.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::clock::{self, Timestamp};
+use crate::index::{DirectoryView, SharedView, View};
+use crate::model::{Change, Event, EventKind, Group, Layer, Payload, Put, User};
+use crate::provider::{GroupItem, UserItem};
+use crate::query::journal::{Journal, JournalError};
+use crate::query::metrics::Metrics;
+use crate::query::router::router;
+use crate::query::sources::{Backlog, HeldChanges, Operator, OperatorError, Sources};
+use crate::store::record::{encode_group, encode_user};
+use crate::sync::status::{Counts, DirectoryStatus, HoldSummary, Statuses};
+use crate::task::{self, Trigger};
+
+pub struct World {
+    pub sources: Sources,
+    pub journal: Arc<MemoryJournal>,
+    pub operator: Arc<NotingOperator>,
+    pub trigger: Trigger,
+}
+
+/// `corp`: ada (u1) and bob (u2); eng ⊃ core ⊃ eng (a circle), ada in core, bob
+/// in eng; `partner`: another ada (p1) in its own eng. Seq 10.
+pub fn world() -> World {
+    let corp = corp();
+    let mut changes = vec![user(0, "p1", "ada", "ada@partner.example"), group(0, "pg1", "eng")];
+    changes.push(edges(0, Layer::Listed, &[0]));
+    let partner = DirectoryView::empty("partner", "acme", "vpn").apply(&changes, 8).unwrap();
+    let world = world_of(View::new([corp, partner], 10));
+    world.confirm("corp", 5);
+    world.confirm("partner", 5);
+    world
+}
+
+pub fn world_of(view: View) -> World {
+    let journal = Arc::new(MemoryJournal::default());
+    let operator = Arc::new(NotingOperator::default());
+    let (trigger, shutdown) = task::shutdown();
+    let sources = Sources {
+        view: Arc::new(SharedView::new(view)),
+        statuses: Statuses::default(),
+        journal: Arc::clone(&journal) as Arc<dyn Journal>,
+        operator: Arc::clone(&operator) as Arc<dyn Operator>,
+        backlog: Arc::new(OneEndpoint),
+        shutdown,
+    };
+    World { sources, journal, operator, trigger }
+}
+
+fn corp() -> DirectoryView {
+    let changes = [
+        user(0, "u1", "ada", "ada@example.org"),
+        user(1, "u2", "bob", "bob@example.org"),
+        user(2, "cn=Eve/x,dc=example", "eve", "bob@example.org"),
+        group(0, "g1", "eng"),
+        group(1, "g2", "core"),
+        group(2, "g3", "empty"),
+        edges(0, Layer::Listed, &[1]),
+        edges(0, Layer::Subgroup, &[1]),
+        edges(1, Layer::Subgroup, &[0]),
+        edges(1, Layer::Listed, &[0]),
+    ];
+    DirectoryView::empty("corp", "acme", "vpn").apply(&changes, 1).unwrap()
+}
+
+pub fn user(slot: u32, id: &str, username: &str, email: &str) -> Change {
+    let user = User {
+        id: id.into(),
+        username: username.into(),
+        emails: vec![email.into()],
+        active: true,
+        ..User::default()
+    };
+    let record = encode_user(&UserItem { user, ..UserItem::default() });
+    Change::User { slot, record, put: Put::Created }
+}
+
+pub fn group(slot: u32, id: &str, name: &str) -> Change {
+    let group = Group { id: id.into(), name: name.into(), ..Group::default() };
+    let record = encode_group(&GroupItem { group, ..GroupItem::default() });
+    Change::Group { slot, record, put: Put::Created }
+}
+
+pub fn edges(group: u32, layer: Layer, members: &[u32]) -> Change {
+    Change::Edges { group, layer, added: true, visible: true, members: members.to_vec() }
+}
+
+impl World {
+    /// The directory was confirmed so many seconds ago.
+    pub fn confirm(&self, directory: &str, seconds_ago: u64) {
+        let mut status = DirectoryStatus::new(directory, "acme", "vpn");
+        status.as_of = Some(clock::now().minus(clock::Duration::from_secs(seconds_ago)));
+        status.provider = "bundle";
+        self.sources.statuses.insert(status);
+    }
+
+    pub fn router(&self) -> Router {
+        router(self.sources.clone(), Metrics::new(&self.sources))
+    }
+
+    /// A new event: journaled, then visible.
+    pub fn tell(&self, seq: u64) {
+        self.journal.events.lock().unwrap().push(event(seq));
+        self.show(seq);
+    }
+
+    /// The view moves on to a seq.
+    pub fn show(&self, seq: u64) {
+        let mut view = View::clone(&self.sources.view.load());
+        view.seq = seq;
+        self.sources.view.publish(view);
+    }
+
+    pub async fn get(&self, uri: &str) -> (StatusCode, Value) {
+        let (status, _, body) = self.send(Request::get(uri), "").await;
+        (status, body)
+    }
+
+    /// Sends a request; an answer that is not JSON comes as text.
+    pub async fn send(
+        &self,
+        request: http::request::Builder,
+        body: &str,
+    ) -> (StatusCode, HeaderMap, Value) {
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let response = self.router().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
+        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| text());
+        (parts.status, parts.headers, body)
+    }
+}
+
+pub fn event(seq: u64) -> Event {
+    let user = User { id: format!("u{seq}"), username: "x".into(), ..User::default() };
+    Event {
+        id: format!("evt_{seq}"),
+        seq,
+        kind: EventKind::UserCreated,
+        occurred_at: Timestamp(1_000 * seq),
+        tenant: "acme".into(),
+        product: "vpn".into(),
+        directory: "corp".into(),
+        payload: Payload::User { user, previous: None },
+    }
+}
+
+/// Its history: ada was in the group `empty` (2) and in nothing else at seq 3,
+/// which began at 3 s.
+#[derive(Default)]
+pub struct MemoryJournal {
+    pub events: Mutex<Vec<Event>>,
+    pub oldest: Mutex<u64>,
+}
+
+impl Journal for MemoryJournal {
+    fn oldest_seq(&self) -> u64 {
+        (*self.oldest.lock().unwrap()).max(1)
+    }
+
+    fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, JournalError> {
+        let oldest = self.oldest_seq();
+        if after + 1 < oldest {
+            return Err(JournalError::Gone { oldest });
+        }
+        let events = self.events.lock().unwrap();
+        Ok(events.iter().filter(|event| event.seq > after).take(limit).cloned().collect())
+    }
+
+    fn history_start(&self, _: &str) -> Result<Option<u64>, JournalError> {
+        Ok(Some(2))
+    }
+
+    fn seq_at(&self, at: Timestamp) -> Result<Option<u64>, JournalError> {
+        Ok(Some(at.0 / 1000).filter(|seq| *seq > 0).map(|seq| seq.min(10)))
+    }
+
+    fn groups_of_user_at(
+        &self,
+        _: &str,
+        user: u32,
+        current: &[u32],
+        seq: u64,
+    ) -> Result<Vec<u32>, JournalError> {
+        Ok(if (user, seq) == (0, 3) { vec![2] } else { current.to_vec() })
+    }
+
+    fn parents_of_group_at(
+        &self,
+        _: &str,
+        _: u32,
+        current: &[u32],
+        _: u64,
+    ) -> Result<Vec<u32>, JournalError> {
+        Ok(current.to_vec())
+    }
+
+    fn members_of_group_at(
+        &self,
+        _: &str,
+        group: u32,
+        (users, groups): (&[u32], &[u32]),
+        seq: u64,
+    ) -> Result<(Vec<u32>, Vec<u32>), JournalError> {
+        Ok(match (group, seq) {
+            (2, 3) => (vec![0], vec![]),
+            (1, 3) => (vec![], vec![0]),
+            _ => (users.to_vec(), groups.to_vec()),
+        })
+    }
+
+    fn user_at(&self, _: &str, user: u32, _: u64) -> Result<Option<User>, JournalError> {
+        Ok(Some(User { id: format!("old{user}"), ..User::default() }))
+    }
+
+    fn group_at(&self, _: &str, group: u32, _: u64) -> Result<Option<Group>, JournalError> {
+        Ok(Some(Group { id: format!("old{group}"), ..Group::default() }))
+    }
+}
+
+#[derive(Default)]
+pub struct NotingOperator(pub Mutex<Vec<String>>);
+
+impl NotingOperator {
+    fn note(&self, what: String) -> Result<(), OperatorError> {
+        self.0.lock().unwrap().push(what);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Operator for NotingOperator {
+    async fn sync(&self, directory: &str) -> Result<(), OperatorError> {
+        if directory != "corp" {
+            return Err(OperatorError::UnknownDirectory(directory.into()));
+        }
+        self.note(format!("sync {directory}"))
+    }
+
+    async fn hold(&self, directory: &str) -> Result<HeldChanges, OperatorError> {
+        if directory != "corp" {
+            return Err(OperatorError::NothingHeld(directory.into()));
+        }
+        let summary = HoldSummary {
+            id: "h1".into(),
+            since: Timestamp(0),
+            reason: "too many".into(),
+            counts: Counts { users_deleted: 7, ..Counts::default() },
+            rejected: false,
+        };
+        Ok(HeldChanges { summary, examples: vec!["removes user ada (u1)".into()] })
+    }
+
+    async fn approve(&self, directory: &str, id: &str) -> Result<(), OperatorError> {
+        if id != "h1" {
+            let (directory, asked) = (directory.into(), id.into());
+            return Err(OperatorError::OtherHold { directory, asked, held: "h1".into() });
+        }
+        self.note(format!("approve {directory} {id}"))
+    }
+
+    async fn reject(&self, directory: &str, id: &str) -> Result<(), OperatorError> {
+        self.note(format!("reject {directory} {id}"))
+    }
+}
+
+struct OneEndpoint;
+
+impl Backlog for OneEndpoint {
+    fn events_by_endpoint(&self) -> Vec<(String, u64)> {
+        vec![("audit".into(), 3)]
+    }
+}

@@ -1,0 +1,8 @@
+//! The query room as a whole: every route over a small view, and real sockets
+//! with clients that mean harm.
+
+mod clients;
+mod fixture;
+mod routes;
+mod sockets;
+mod watching;
