@@ -16,8 +16,7 @@ use serde_json::Value;
 use crate::task::{self, Task};
 
 /// What stays as it is in a path or a query (RFC 3986, "unreserved").
-const KEPT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Where the daemon listens.
 #[derive(Clone, Debug)]
@@ -78,8 +77,9 @@ impl Client {
     ) -> Result<(Response<Incoming>, Task), ClientError> {
         let stream = tokio::net::UnixStream::connect(&self.socket).await;
         let stream = stream.map_err(|error| self.unreachable(&error))?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(unreadable)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(unreadable)?;
         let connection = task::spawn("connection", async move {
             // How the connection ends shows in the answer.
             let _ = connection.await;
@@ -112,7 +112,6 @@ impl Client {
 pub fn encoded(text: &str) -> String {
     utf8_percent_encode(text, KEPT).to_string()
 }
-
 
 fn refusal(status: StatusCode, body: &[u8]) -> ClientError {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();

@@ -32,28 +32,21 @@ impl Daemon {
     }
 
     /// All pages of a list, as one: at most `limit` rows of the array `name`.
-    pub(super) fn list(
-        &self,
-        path: &str,
-        name: &str,
-        limit: usize,
-    ) -> Result<Value, ClientError> {
+    pub(super) fn list(&self, path: &str, name: &str, limit: usize) -> Result<Value, ClientError> {
         const PAGE: usize = 1_000;
-        let mut whole = Value::Null;
         let mut rows = Vec::new();
         let mut cursor = None;
-        loop {
+        let mut whole = loop {
             let wanted = PAGE.min(limit.saturating_sub(rows.len()));
             let mut page = self.get(&page_path(path, wanted, cursor.as_deref()))?;
             if let Some(Value::Array(more)) = page.get_mut(name).map(Value::take) {
                 rows.extend(more);
             }
             cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
-            whole = page;
             if cursor.is_none() || rows.len() >= limit {
-                break;
+                break page;
             }
-        }
+        };
         if let Some(object) = whole.as_object_mut() {
             object.insert(name.to_owned(), Value::Array(rows));
             object.remove("next_cursor");

@@ -65,12 +65,7 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     Ok(Exit::Yes)
 }
 
-fn read(
-    daemon: &Daemon,
-    after: Option<u64>,
-    limit: u64,
-    wait: bool,
-) -> Result<Value, ClientError> {
+fn read(daemon: &Daemon, after: Option<u64>, limit: u64, wait: bool) -> Result<Value, ClientError> {
     let after = after.unwrap_or(0);
     let wait = if wait { format!("&wait={WAIT}") } else { String::new() };
     daemon.get(&format!("/v1/events?after={after}&limit={limit}{wait}"))

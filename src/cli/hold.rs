@@ -55,8 +55,11 @@ fn decide(decision: &Decision, verb: &str, context: &mut Context) -> Result<Exit
     let Some((directory, _)) = all.iter().find(|(_, id)| *id == decision.id) else {
         let ids: Vec<&str> = all.iter().map(|(_, id)| id.as_str()).collect();
         let held = if ids.is_empty() { "nothing".to_owned() } else { ids.join(", ") };
-        return Err(Failure::new(format!("no set with the id {} is held", printable(&decision.id)))
-            .hint(format!("held now: {held}; look at it with `rosterd hold` before deciding")));
+        return Err(Failure::new(format!(
+            "no set with the id {} is held",
+            printable(&decision.id)
+        ))
+        .hint(format!("held now: {held}; look at it with `rosterd hold` before deciding")));
     };
     let path =
         format!("/v1/directories/{}/hold/{}/{verb}", encoded(directory), encoded(&decision.id));

@@ -21,11 +21,8 @@ pub struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
-    let mut path = format!(
-        "/v1/check?user={}&group={}",
-        encoded(&arguments.user),
-        encoded(&arguments.group)
-    );
+    let mut path =
+        format!("/v1/check?user={}&group={}", encoded(&arguments.user), encoded(&arguments.group));
     for (name, value) in [("max_age", &arguments.max_age), ("at", &arguments.at)] {
         if let Some(value) = value {
             path.push_str(&format!("&{name}={}", encoded(value)));

@@ -37,6 +37,7 @@ pub use failure::Failure;
 pub use output::{Output, Paint, Table};
 
 use crate::config;
+use crate::query::DEFAULT_SOCKET;
 
 /// Keeps a faithful, local, queryable copy of the users, groups and
 /// memberships of identity providers, and tells others what changed.
@@ -154,7 +155,7 @@ impl Context {
                     .hint("name the socket with --socket")
             }),
             (None, None) => Ok(config::socket_of(self.config().as_path())
-                .unwrap_or_else(|_| config::DEFAULT_SOCKET.into())),
+                .unwrap_or_else(|_| DEFAULT_SOCKET.into())),
         }
     }
 }

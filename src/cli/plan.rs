@@ -51,11 +51,7 @@ fn show(context: &mut Context, plan: &Value, limit: usize) -> Result<(), Failure
 }
 
 /// The first changes in words, one a line.
-pub(super) fn examples(
-    context: &mut Context,
-    answer: &Value,
-    limit: usize,
-) -> Result<(), Failure> {
+pub(super) fn examples(context: &mut Context, answer: &Value, limit: usize) -> Result<(), Failure> {
     let examples = rows(answer, "examples");
     for example in examples.iter().take(limit).filter_map(Value::as_str) {
         context.output.line(&format!("  {}", printable(example)))?;

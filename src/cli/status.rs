@@ -12,7 +12,14 @@ pub(super) fn run(context: &mut Context) -> Result<Exit, Failure> {
         return Ok(Exit::Yes);
     }
     let mut table = Table::new([
-        "DIRECTORY", "PROVIDER", "STATE", "AGE", "USERS", "GROUPS", "MEMBERSHIPS", "NEXT POLL",
+        "DIRECTORY",
+        "PROVIDER",
+        "STATE",
+        "AGE",
+        "USERS",
+        "GROUPS",
+        "MEMBERSHIPS",
+        "NEXT POLL",
     ]);
     let mut remarks = Vec::new();
     for directory in rows(&answer, "directories") {

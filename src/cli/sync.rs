@@ -16,7 +16,9 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     if context.output.is_json() {
         context.output.json(&answer)?;
     } else {
-        context.output.line(&format!("{name} is being polled; `rosterd status` shows the outcome"))?;
+        context
+            .output
+            .line(&format!("{name} is being polled; `rosterd status` shows the outcome"))?;
     }
     Ok(Exit::Yes)
 }

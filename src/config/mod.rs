@@ -11,7 +11,6 @@ mod fingerprint;
 mod log;
 mod mask;
 mod nearest;
-mod query;
 mod report;
 pub mod section;
 mod source;
@@ -21,7 +20,6 @@ pub use changes::{Changes, NameChanges};
 pub use directory::{DirectoryConfig, Kinds, PollConfig};
 pub use fingerprint::Fingerprint;
 pub use log::{LogConfig, LogFormat};
-pub use query::{DEFAULT_SOCKET, Listen, QueryConfig};
 pub use report::{Mistake, Place, Report};
 pub use section::Section;
 pub use source::{File, Surroundings, variable};
@@ -31,6 +29,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::provider::registry;
+use crate::query::{DEFAULT_SOCKET, QueryConfig};
 use crate::webhook::WebhookConfig;
 
 /// Where the configuration is when the command line does not say.

@@ -97,26 +97,16 @@ impl Daemon {
         fleet.start(&config, config.directories.keys().cloned().collect());
         let query = query::start(listeners, sources, config.query.limits(), shutdown)
             .map_err(|error| fatal("cannot start the query thread", error))?;
-        let mut webhooks =
-            Webhooks::new(ledger.clone(), endpoints);
+        let mut webhooks = Webhooks::new(ledger.clone(), endpoints);
         webhooks.start(&config, config.webhooks.keys().cloned().collect());
         let mut helpers = vec![
             narrator::start(ledger.clone()),
             upkeep::start(ledger.store().clone(), config.store.clone()),
         ];
-        helpers.extend(systemd::feed_watchdog(query.beats_handle()));
+        helpers.extend(systemd::feed_watchdog(query.pulse()));
         info!(socket = %socket.display(), directories = config.directories.len(), "ready");
         systemd::ready(&summary(&config));
-        Ok(Daemon {
-            path,
-            config,
-            log,
-            fleet,
-            webhooks,
-            query,
-            trigger,
-            _helpers: helpers,
-        })
+        Ok(Daemon { path, config, log, fleet, webhooks, query, trigger, _helpers: helpers })
     }
 
     async fn obey(mut self, mut requests: Requests) -> Result<(), Fatal> {
@@ -174,7 +164,7 @@ impl Daemon {
         let again = [changes.webhooks.added, changes.webhooks.changed].concat();
         self.webhooks.start(&config, again);
         if changes.log {
-            self.log.change(&config.log);
+            self.log.apply(&config.log);
         }
         self.config = config;
     }

@@ -27,16 +27,27 @@ pub fn start(store: Store, config: StoreConfig) -> Task {
 }
 
 fn tend(store: &Store, retention: &Retention) {
-    match store.prune(clock::now(), retention) {
-        Ok(0) => {}
-        Ok(events) => info!(events, "forgot events past their retention"),
-        Err(error) => warn!(%error, "cannot forget old events"),
+    loop {
+        match store.prune(clock::now(), retention) {
+            Ok(pruned) => {
+                if pruned.blocks > 0 {
+                    info!(blocks = pruned.blocks, "forgot what is past its retention");
+                }
+                if !pruned.more {
+                    break;
+                }
+            }
+            Err(error) => {
+                warn!(%error, "cannot forget old events");
+                break;
+            }
+        }
     }
     match store.rewrite_if_grown() {
         Ok(None) => {}
-        Ok(Some(rewrite)) => info!(
-            before_bytes = rewrite.before_bytes,
-            after_bytes = rewrite.after_bytes,
+        Ok(Some(rewritten)) => info!(
+            bytes_before = rewritten.bytes_before,
+            bytes_after = rewritten.bytes_after,
             "rewrote the store"
         ),
         Err(error) => warn!(%error, "cannot rewrite the store"),

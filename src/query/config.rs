@@ -7,6 +7,12 @@ use super::server::Limits;
 use crate::config::Section;
 use crate::secret::Secret;
 
+/// Where the socket is when the configuration does not say.
+pub const DEFAULT_SOCKET: &str = "/run/rosterd/query.sock";
+
+/// A unix socket's path ends with a zero byte in `sun_path[108]` (unix(7)).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 /// Where queries are answered and who may ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryConfig {
@@ -25,7 +31,7 @@ pub struct QueryConfig {
 impl QueryConfig {
     /// Reads `socket`, `mode`, `group`, `listen`, `token` and `connections_max`.
     pub fn read(section: &mut Section<'_>) -> Option<QueryConfig> {
-        let socket = section.path("socket");
+        let socket = read_socket(section);
         let mode = section.text("mode");
         let mode = mode.map_or(Some(0o660), |text| read_mode(section, &text));
         let group = section.text("group");
@@ -33,7 +39,7 @@ impl QueryConfig {
         let listen = read_listen(section);
         let connections_max = section.integer("connections_max", 16..=1_000_000);
         Some(QueryConfig {
-            socket: socket.unwrap_or_else(|| PathBuf::from("/run/rosterd/query.sock")),
+            socket: socket?,
             mode: mode?,
             group: group?,
             listen: listen?,
@@ -47,6 +53,31 @@ impl QueryConfig {
     pub fn limits(&self) -> Limits {
         Limits { connections_max: self.connections_max, ..Limits::default() }
     }
+}
+
+impl Default for QueryConfig {
+    fn default() -> QueryConfig {
+        QueryConfig {
+            socket: DEFAULT_SOCKET.into(),
+            mode: 0o660,
+            group: None,
+            listen: None,
+            connections_max: Limits::default().connections_max,
+        }
+    }
+}
+
+fn read_socket(section: &mut Section<'_>) -> Option<PathBuf> {
+    if !section.has("socket") {
+        return Some(DEFAULT_SOCKET.into());
+    }
+    let socket = section.path("socket")?;
+    if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+        let message = format!("the path of `socket` is longer than {SOCKET_PATH_BYTES_MAX} bytes");
+        section.error("socket", message, Some("unix sockets have short names".to_owned()));
+        return None;
+    }
+    Some(socket)
 }
 
 fn read_mode(section: &mut Section<'_>, text: &str) -> Option<u32> {

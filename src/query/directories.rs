@@ -10,7 +10,7 @@ use super::freshness::{Freshness, moment, moment_or_null};
 use super::objects::unknown_directory;
 use super::parameters::Parameters;
 use super::problem::Problem;
-use super::sources::{HeldChanges, OperatorError, Sources};
+use super::sources::{HeldChanges, OperatorError, Plan, Sources};
 use crate::clock::{self, Timestamp};
 use crate::index::View;
 use crate::provider::Extent;
@@ -111,6 +111,22 @@ pub async fn sync(sources: &Sources, name: &str) -> Result<Response, Problem> {
         StatusCode::ACCEPTED,
         &json!({ "directory": name, "requested": true, "seq": seq }),
     )
+}
+
+/// Answers `POST /v1/directories/NAME/plan`: what a poll would change.
+///
+/// # Errors
+/// When there is no such directory, or it cannot be read.
+pub async fn plan(sources: &Sources, name: &str) -> Result<Response, Problem> {
+    let Plan { counts: counted, held, examples } = sources.operator.plan(name).await?;
+    let body = json!({
+        "directory": name,
+        "counts": counts(&counted),
+        "held": held,
+        "examples": examples,
+        "seq": sources.view.load().seq,
+    });
+    json_response(StatusCode::OK, &body)
 }
 
 /// Answers `GET /v1/directories/NAME/hold`.

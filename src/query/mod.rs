@@ -36,12 +36,13 @@ mod server;
 mod service;
 mod snapshot;
 mod sources;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod watched;
 
-pub use config::QueryConfig;
+pub use config::{DEFAULT_SOCKET, QueryConfig};
 pub use journal::{Journal, JournalError};
 pub use listener::{ListenError, Listeners};
 pub use server::{Limits, Running, run, start};
-pub use sources::{Backlog, HeldChanges, Operator, OperatorError, Sources};
+pub use sources::{Backlog, HeldChanges, Operator, OperatorError, Plan, Sources};

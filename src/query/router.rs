@@ -54,6 +54,7 @@ pub fn router(sources: Sources, metrics: Metrics) -> Router {
         .route("/v1/directories", get(get_directories))
         .route("/v1/directories/{name}", get(get_directory))
         .route("/v1/directories/{name}/sync", post(post_sync))
+        .route("/v1/directories/{name}/plan", post(post_plan))
         .route("/v1/directories/{name}/hold", get(get_hold))
         .route("/v1/directories/{name}/hold/{id}/approve", post(post_approve))
         .route("/v1/directories/{name}/hold/{id}/reject", post(post_reject))
@@ -142,6 +143,10 @@ async fn get_directory(State(desk): State<Desk>, name: Ref, RawQuery(query): Raw
 
 async fn post_sync(State(desk): State<Desk>, name: Ref) -> Answer {
     directories::sync(&desk.sources, &reference(name)?).await
+}
+
+async fn post_plan(State(desk): State<Desk>, name: Ref) -> Answer {
+    directories::plan(&desk.sources, &reference(name)?).await
 }
 
 async fn get_hold(State(desk): State<Desk>, name: Ref) -> Answer {

@@ -80,9 +80,11 @@ impl Running {
         self.thread.is_finished()
     }
 
-    /// Grows every second for as long as requests are being served.
-    pub fn beats(&self) -> u32 {
-        self.ticks.now()
+    /// Reads a number that grows every second for as long as requests are
+    /// being served.
+    pub fn pulse(&self) -> impl Fn() -> u32 + Send + 'static {
+        let ticks = Arc::clone(&self.ticks);
+        move || ticks.now()
     }
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::journal::Journal;
 use crate::index::SharedView;
-use crate::sync::status::{HoldSummary, Statuses};
+use crate::sync::status::{Counts, HoldSummary, Statuses};
 use crate::task::Shutdown;
 
 /// Everything a handler may read or ask. A cheap handle.
@@ -30,6 +30,13 @@ pub trait Operator: Send + Sync {
     /// When there is no such directory.
     async fn sync(&self, directory: &str) -> Result<(), OperatorError>;
 
+    /// Reads the directory in full and says what a poll would change, changing
+    /// nothing.
+    ///
+    /// # Errors
+    /// When there is no such directory, or it cannot be read.
+    async fn plan(&self, directory: &str) -> Result<Plan, OperatorError>;
+
     /// What is held, with examples.
     ///
     /// # Errors
@@ -47,6 +54,16 @@ pub trait Operator: Send + Sync {
     /// # Errors
     /// When that set is not held (any more).
     async fn reject(&self, directory: &str, id: &str) -> Result<(), OperatorError>;
+}
+
+/// What a poll would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub counts: Counts,
+    /// Why it would be held.
+    pub held: Option<String>,
+    /// The first changes, in words.
+    pub examples: Vec<String>,
 }
 
 /// A hold and what it would do.

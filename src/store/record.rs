@@ -211,6 +211,8 @@ impl<'a> Iterator for Texts<'a> {
         let (text, rest) = postcard::take_from_bytes(self.rest).ok()?;
         self.rest = rest;
         Some(text)
+    }
+}
 
 /// What a short answer shows of a user, borrowed from its record; read without
 /// allocating.

@@ -39,10 +39,7 @@ pub enum LedgerError {
 impl LedgerError {
     /// Whether stored bytes are damaged, so that only a new store helps.
     pub fn is_damage(&self) -> bool {
-        matches!(
-            self,
-            LedgerError::View { .. } | LedgerError::Store(StoreError::Corrupt { .. })
-        )
+        matches!(self, LedgerError::View { .. } | LedgerError::Store(StoreError::Corrupt { .. }))
     }
 }
 

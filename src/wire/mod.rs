@@ -6,8 +6,8 @@
 //! `active` are always there.
 
 mod event;
-pub mod words;
 mod object;
+pub mod words;
 
 pub use event::{DataBody, EventBody, PreviousBody};
 pub use object::{AttributesBody, GroupBody, MemberBody, UserBody, ValueBody};

@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn notices_carry_their_details() {
-        let event = json!({ "type": "directory.synced", "data": { "reason": "first", "users": 3 } });
+        let event =
+            json!({ "type": "directory.synced", "data": { "reason": "first", "users": 3 } });
         check(&event, "directory synced: reason first, users 3");
         check(&json!({ "type": "new.kind" }), "new.kind: ?");
     }

@@ -249,6 +249,12 @@ impl Operator for NotingOperator {
         self.note(format!("sync {directory}"))
     }
 
+    async fn plan(&self, directory: &str) -> Result<Plan, OperatorError> {
+        self.note(format!("plan {directory}"))?;
+        let counts = Counts { users_deleted: 2, ..Counts::default() };
+        Ok(Plan { counts, held: None, examples: vec!["deletes user ada (u1)".into()] })
+    }
+
     async fn hold(&self, directory: &str) -> Result<HeldChanges, OperatorError> {
         if directory != "corp" {
             return Err(OperatorError::NothingHeld(directory.into()));

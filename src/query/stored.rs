@@ -1,0 +1,79 @@
+//! The store as the journal that the socket asks.
+
+use super::journal::{Journal, JournalError};
+use crate::clock::Timestamp;
+use crate::model::{Event, Group, User};
+use crate::store::{EventsError, Store, StoreError};
+
+impl Journal for Store {
+    fn oldest_seq(&self) -> u64 {
+        Store::oldest_seq(self)
+    }
+
+    fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, JournalError> {
+        Store::events(self, after, limit).map_err(|error| match error {
+            EventsError::Gone { oldest } => JournalError::Gone { oldest },
+            EventsError::Store(error) => failed(error),
+        })
+    }
+
+    fn history_start(&self, directory: &str) -> Result<Option<u64>, JournalError> {
+        let rows = self.directories().map_err(failed)?;
+        let row = rows.into_iter().find(|row| row.name == directory);
+        Ok(row.map(|row| row.first_seq.max(self.oldest_history_seq())))
+    }
+
+    fn seq_at(&self, at: Timestamp) -> Result<Option<u64>, JournalError> {
+        Store::seq_at(self, at).map_err(failed)
+    }
+
+    fn groups_of_user_at(
+        &self,
+        directory: &str,
+        user: u32,
+        current: &[u32],
+        seq: u64,
+    ) -> Result<Vec<u32>, JournalError> {
+        Store::groups_of_user_at(self, directory, user, current, seq).map_err(failed)
+    }
+
+    fn parents_of_group_at(
+        &self,
+        directory: &str,
+        group: u32,
+        current: &[u32],
+        seq: u64,
+    ) -> Result<Vec<u32>, JournalError> {
+        Store::parents_of_group_at(self, directory, group, current, seq).map_err(failed)
+    }
+
+    fn members_of_group_at(
+        &self,
+        directory: &str,
+        group: u32,
+        (users, groups): (&[u32], &[u32]),
+        seq: u64,
+    ) -> Result<(Vec<u32>, Vec<u32>), JournalError> {
+        let members = Store::members_of_group_at(self, directory, group, users, groups, seq);
+        members.map(|members| (members.users, members.groups)).map_err(failed)
+    }
+
+    fn user_at(&self, directory: &str, user: u32, seq: u64) -> Result<Option<User>, JournalError> {
+        let item = Store::user_at(self, directory, user, seq).map_err(failed)?;
+        Ok(item.map(|item| item.user))
+    }
+
+    fn group_at(
+        &self,
+        directory: &str,
+        group: u32,
+        seq: u64,
+    ) -> Result<Option<Group>, JournalError> {
+        let item = Store::group_at(self, directory, group, seq).map_err(failed)?;
+        Ok(item.map(|item| item.group))
+    }
+}
+
+fn failed(error: StoreError) -> JournalError {
+    JournalError::Failed(error.to_string())
+}
