@@ -83,7 +83,6 @@ impl Daemon {
         let endpoints = Arc::new(webhook::Statuses::default());
         let listeners = query::Listeners::take(&config.query)
             .map_err(|error| fatal("cannot take the query socket", error))?;
-        let socket = listeners.path().unwrap_or_else(|| config.query.socket.clone());
         let sources = query::Sources {
             view: Arc::clone(ledger.view()),
             statuses: statuses.clone(),
@@ -104,7 +103,7 @@ impl Daemon {
             upkeep::start(ledger.store().clone(), config.store.clone()),
         ];
         helpers.extend(systemd::feed_watchdog(query.pulse()));
-        info!(socket = %socket.display(), directories = config.directories.len(), "ready");
+        info!(socket = %config.query.socket.display(), directories = config.directories.len(), "ready");
         systemd::ready(&summary(&config));
         Ok(Daemon { path, config, log, fleet, webhooks, query, trigger, _helpers: helpers })
     }

@@ -5,13 +5,12 @@
 
 use tracing::{info, warn};
 
-use crate::cli::printable;
 use crate::sync::ledger::Ledger;
 use crate::task::{self, Task};
 use crate::wire::{EventBody, words};
 
 /// How many events of one commit are logged one by one.
-const SHOWN_MAX: u64 = 100;
+const SHOWN_MAX: u64 = 50;
 
 /// Starts following the journal from where it is now.
 pub fn start(ledger: Ledger) -> Task {
@@ -44,6 +43,6 @@ fn narrate(ledger: &Ledger, after: u64, last: u64) {
         let body = serde_json::to_value(EventBody::from(event)).unwrap_or_default();
         let what = words::sentence(&body);
         let (directory, kind) = (event.directory.as_str(), event.kind.as_str());
-        info!(seq = event.seq, directory, kind, "{}", printable(&what));
+        info!(seq = event.seq, directory, kind, "{what}");
     }
 }

@@ -196,14 +196,19 @@ struct SocketFile {
 
 impl SocketFile {
     fn of(path: &Path) -> io::Result<SocketFile> {
-        let found = std::fs::symlink_metadata(path)?;
-        Ok(SocketFile { path: path.to_owned(), identity: (found.dev(), found.ino()) })
+        Ok(SocketFile { path: path.to_owned(), identity: identity(path)? })
     }
+}
+
+/// Device and inode.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if SocketFile::of(&self.path).is_ok_and(|now| now.identity == self.identity) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
             // Left behind it does no harm: the next start takes it over.
             let _ = remove_socket(&self.path);
         }
