@@ -14,7 +14,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
 
-use super::config::QueryConfig;
+use super::config::{Listen, QueryConfig};
 use crate::secret::Secret;
 
 /// Clients that may wait to be accepted.
@@ -27,6 +27,10 @@ pub enum ListenError {
     InUse(PathBuf),
     #[error("{} is there and is not a socket\nhint: move it away, or set `query.socket` to another path", .0.display())]
     NotASocket(PathBuf),
+    #[error(
+        "there is no group {0}\nhint: `query.group` takes a name of /etc/group, or the number of another"
+    )]
+    UnknownGroup(String),
     #[error("cannot listen on {what}: {reason}\nhint: {hint}")]
     Refused { what: String, reason: io::Error, hint: &'static str },
 }
@@ -48,7 +52,7 @@ impl Listeners {
     pub fn take(config: &QueryConfig) -> Result<Listeners, ListenError> {
         let (inherited_unix, inherited_tcp) = inherited();
         let tcp = match &config.listen {
-            Some((address, token)) => {
+            Some(Listen { address, token }) => {
                 let listener = inherited_tcp.map_or_else(|| listen_tcp(*address), Ok)?;
                 Some((listener, token.clone()))
             }
@@ -57,7 +61,8 @@ impl Listeners {
         if let Some(unix) = inherited_unix {
             return Ok(Listeners { unix, tcp, _file: None });
         }
-        let (unix, file) = listen_unix(&config.socket, config.mode, config.group)?;
+        let group = config.group.as_deref().map(group_id).transpose()?;
+        let (unix, file) = listen_unix(&config.socket, config.mode, group)?;
         Ok(Listeners { unix, tcp, _file: Some(file) })
     }
 
@@ -142,6 +147,20 @@ fn listen_unix(
     Ok((listener, file))
 }
 
+/// A group by number, or by its name in /etc/group (group(5)).
+fn group_id(name: &str) -> Result<u32, ListenError> {
+    let look_up = || id_in(&std::fs::read_to_string("/etc/group").ok()?, name);
+    let id = name.parse().ok().or_else(look_up);
+    id.ok_or_else(|| ListenError::UnknownGroup(name.to_owned()))
+}
+
+fn id_in(file: &str, name: &str) -> Option<u32> {
+    let mut lines = file.lines().map(|line| line.split(':'));
+    lines.find_map(|mut fields| {
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    })
+}
+
 fn make(path: &Path, mode: u32, group: Option<u32>) -> io::Result<UnixListener> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -207,5 +226,19 @@ impl Drop for SocketFile {
             // Left behind it does no harm: the next start takes it over.
             let _ = remove_socket(&self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_found_by_name_and_number() {
+        let file = "root:x:0:\nroster:x:990:ada,bob\n";
+        assert_eq!(id_in(file, "roster"), Some(990));
+        assert_eq!(id_in(file, "ros"), None);
+        assert_eq!(group_id("4711").unwrap(), 4711);
+        assert!(group_id("no such group").unwrap_err().to_string().contains("hint:"));
     }
 }
