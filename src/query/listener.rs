@@ -41,7 +41,7 @@ pub struct Listeners {
     unix: UnixListener,
     tcp: Option<(std::net::TcpListener, Secret)>,
     /// Removed when dropped; `None` when the socket was handed over.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 impl Listeners {
@@ -59,16 +59,18 @@ impl Listeners {
             None => None,
         };
         if let Some(unix) = inherited_unix {
-            return Ok(Listeners { unix, tcp, _file: None });
+            return Ok(Listeners { unix, tcp, file: None });
         }
         let group = config.group.as_deref().map(group_id).transpose()?;
         let (unix, file) = listen_unix(&config.socket, config.mode, group)?;
-        Ok(Listeners { unix, tcp, _file: Some(file) })
+        Ok(Listeners { unix, tcp, file: Some(file) })
     }
 
     /// Where the unix socket is.
     pub fn path(&self) -> Option<PathBuf> {
-        self.unix.local_addr().ok()?.as_pathname().map(Path::to_owned)
+        // Our own still tells the name that it was made under.
+        let ours = self.file.as_ref().map(|file| file.path.clone());
+        ours.or_else(|| self.unix.local_addr().ok()?.as_pathname().map(Path::to_owned))
     }
 
     /// Hands them to the current runtime, with the token for TCP.
@@ -200,7 +202,7 @@ fn is_dead(error: &io::Error) -> bool {
 
 fn remove_socket(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
+        Ok(found) if found.file_type().is_socket() => std::fs::removefile(path),
         _ => Ok(()),
     }
 }

@@ -243,6 +243,7 @@ impl NotingOperator {
 #[async_trait]
 impl Operator for NotingOperator {
     async fn sync(&self, directory: &str) -> Result<(), OperatorError> {
+        assert_ne!(directory, "panic");
         if directory != "corp" {
             return Err(OperatorError::UnknownDirectory(directory.into()));
         }
