@@ -67,8 +67,6 @@ struct HoldBody<'a> {
     reason: &'a str,
     counts: Value,
     rejected: bool,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    examples: &'a [String],
 }
 
 /// Answers `/v1/directories`.
@@ -118,10 +116,10 @@ pub async fn sync(sources: &Sources, name: &str) -> Result<Response, Problem> {
 /// # Errors
 /// When there is no such directory, or it cannot be read.
 pub async fn plan(sources: &Sources, name: &str) -> Result<Response, Problem> {
-    let Plan { counts: counted, held, examples } = sources.operator.plan(name).await?;
+    let Plan { counts: planned, held, examples } = sources.operator.plan(name).await?;
     let body = json!({
         "directory": name,
-        "counts": counts(&counted),
+        "counts": counts(&planned),
         "held": held,
         "examples": examples,
         "seq": sources.view.load().seq,
@@ -138,7 +136,8 @@ pub async fn hold(sources: &Sources, name: &str) -> Result<Response, Problem> {
     let freshness = Freshness::of(&sources.statuses, name, clock::now());
     let body = json!({
         "directory": name,
-        "hold": hold_body(&summary, &examples),
+        "hold": hold_body(&summary),
+        "examples": examples,
         "seq": sources.view.load().seq,
         "as_of": freshness.as_of.map(|at| at.to_string()),
         "age_seconds": freshness.age_seconds,
@@ -183,7 +182,8 @@ impl From<OperatorError> for Problem {
                     .hint("look at what is held now before deciding about it")
                     .member("held", held)
             }
-            OperatorError::Failed(reason) => Problem::internal(reason),
+            OperatorError::Failed(_) => Problem::new(StatusCode::BAD_GATEWAY, "failed", detail)
+                .hint("`rosterd doctor` shows what is missing"),
         }
     }
 }
@@ -214,7 +214,7 @@ fn body<'a>(view: &View, status: &'a DirectoryStatus, now: Timestamp) -> Body<'a
         crawls_sealed: status.crawls_sealed,
         crawls_failed: status.crawls_failed,
         last_crawl: status.last_crawl.as_ref().map(crawl_body),
-        hold: status.hold.as_ref().map(|hold| hold_body(hold, &[])),
+        hold: status.hold.as_ref().map(hold_body),
     }
 }
 
@@ -241,14 +241,13 @@ fn crawl_body(crawl: &CrawlSummary) -> CrawlBody<'_> {
     }
 }
 
-fn hold_body<'a>(hold: &'a HoldSummary, examples: &'a [String]) -> HoldBody<'a> {
+fn hold_body(hold: &HoldSummary) -> HoldBody<'_> {
     HoldBody {
         id: &hold.id,
         since: hold.since,
         reason: &hold.reason,
         counts: counts(&hold.counts),
         rejected: hold.rejected,
-        examples,
     }
 }
 

@@ -14,7 +14,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
 
-use super::config::QueryConfig;
+use super::config::{Listen, QueryConfig};
 use crate::secret::Secret;
 
 /// Clients that may wait to be accepted.
@@ -27,6 +27,10 @@ pub enum ListenError {
     InUse(PathBuf),
     #[error("{} is there and is not a socket\nhint: move it away, or set `query.socket` to another path", .0.display())]
     NotASocket(PathBuf),
+    #[error(
+        "there is no group {0}\nhint: `query.group` takes a name of /etc/group, or the number of another"
+    )]
+    UnknownGroup(String),
     #[error("cannot listen on {what}: {reason}\nhint: {hint}")]
     Refused { what: String, reason: io::Error, hint: &'static str },
 }
@@ -37,7 +41,7 @@ pub struct Listeners {
     unix: UnixListener,
     tcp: Option<(std::net::TcpListener, Secret)>,
     /// Removed when dropped; `None` when the socket was handed over.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 impl Listeners {
@@ -48,22 +52,25 @@ impl Listeners {
     pub fn take(config: &QueryConfig) -> Result<Listeners, ListenError> {
         let (inherited_unix, inherited_tcp) = inherited();
         let tcp = match &config.listen {
-            Some((address, token)) => {
+            Some(Listen { address, token }) => {
                 let listener = inherited_tcp.map_or_else(|| listen_tcp(*address), Ok)?;
                 Some((listener, token.clone()))
             }
             None => None,
         };
         if let Some(unix) = inherited_unix {
-            return Ok(Listeners { unix, tcp, _file: None });
+            return Ok(Listeners { unix, tcp, file: None });
         }
-        let (unix, file) = listen_unix(&config.socket, config.mode, config.group)?;
-        Ok(Listeners { unix, tcp, _file: Some(file) })
+        let group = config.group.as_deref().map(group_id).transpose()?;
+        let (unix, file) = listen_unix(&config.socket, config.mode, group)?;
+        Ok(Listeners { unix, tcp, file: Some(file) })
     }
 
     /// Where the unix socket is.
     pub fn path(&self) -> Option<PathBuf> {
-        self.unix.local_addr().ok()?.as_pathname().map(Path::to_owned)
+        // Our own still tells the name that it was made under.
+        let ours = self.file.as_ref().map(|file| file.path.clone());
+        ours.or_else(|| self.unix.local_addr().ok()?.as_pathname().map(Path::to_owned))
     }
 
     /// Hands them to the current runtime, with the token for TCP.
@@ -142,6 +149,20 @@ fn listen_unix(
     Ok((listener, file))
 }
 
+/// A group by number, or by its name in /etc/group (group(5)).
+fn group_id(name: &str) -> Result<u32, ListenError> {
+    let look_up = || id_in(&std::fs::read_to_string("/etc/group").ok()?, name);
+    let id = name.parse().ok().or_else(look_up);
+    id.ok_or_else(|| ListenError::UnknownGroup(name.to_owned()))
+}
+
+fn id_in(file: &str, name: &str) -> Option<u32> {
+    let mut lines = file.lines().map(|line| line.split(':'));
+    lines.find_map(|mut fields| {
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    })
+}
+
 fn make(path: &Path, mode: u32, group: Option<u32>) -> io::Result<UnixListener> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -181,7 +202,7 @@ fn is_dead(error: &io::Error) -> bool {
 
 fn remove_socket(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
+        Ok(found) if found.file_type().is_socket() => std::fs::removefile(path),
         _ => Ok(()),
     }
 }
@@ -212,5 +233,19 @@ impl Drop for SocketFile {
             // Left behind it does no harm: the next start takes it over.
             let _ = remove_socket(&self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_found_by_name_and_number() {
+        let file = "root:x:0:\nroster:x:990:ada,bob\n";
+        assert_eq!(id_in(file, "roster"), Some(990));
+        assert_eq!(id_in(file, "ros"), None);
+        assert_eq!(group_id("4711").unwrap(), 4711);
+        assert!(group_id("no such group").unwrap_err().to_string().contains("hint:"));
     }
 }

@@ -13,7 +13,7 @@
 //! | `router` | which request goes where |
 //! | `check`, `objects`, `events`, `snapshot`, `directories`, `metrics` | the answers |
 //! | `parameters`, `resolve`, `page`, `past`, `freshness`, `listing`, `problem` | what answers are made of |
-//! | `sources`, `journal` | what they are made from |
+//! | `sources`, `journal`, `stored` | what they are made from |
 
 mod check;
 mod config;
@@ -41,7 +41,7 @@ mod stored;
 mod tests;
 mod watched;
 
-pub use config::{DEFAULT_SOCKET, QueryConfig};
+pub use config::{DEFAULT_SOCKET, Listen, QueryConfig};
 pub use journal::{Journal, JournalError};
 pub use listener::{ListenError, Listeners};
 pub use server::{Limits, Running, run, start};

@@ -14,6 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use super::config::CONNECTIONS_MAX;
 use super::connections::Connections;
 use super::listener::Listeners;
 use super::service::{Desk, Guard, Service};
@@ -46,7 +47,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            connections_max: 4096,
+            connections_max: CONNECTIONS_MAX,
             head: Duration::from_secs(10),
             idle: Duration::from_secs(120),
             stall: Duration::from_secs(10),

@@ -30,8 +30,7 @@ pub trait Operator: Send + Sync {
     /// When there is no such directory.
     async fn sync(&self, directory: &str) -> Result<(), OperatorError>;
 
-    /// Reads the directory in full and says what a poll would change, changing
-    /// nothing.
+    /// What a poll would change; changes nothing. Takes as long as a crawl.
     ///
     /// # Errors
     /// When there is no such directory, or it cannot be read.
@@ -60,7 +59,7 @@ pub trait Operator: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub counts: Counts,
-    /// Why it would be held.
+    /// Why the guard would hold it.
     pub held: Option<String>,
     /// The first changes, in words.
     pub examples: Vec<String>,
@@ -84,6 +83,7 @@ pub enum OperatorError {
     /// Another set than the one named is held: the directory changed since.
     #[error("the directory {directory} now holds {held}, not {asked}")]
     OtherHold { directory: String, asked: String, held: String },
+    /// The reason, whole: it is for operators.
     #[error("{0}")]
     Failed(String),
 }

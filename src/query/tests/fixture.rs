@@ -18,7 +18,7 @@ use crate::provider::{GroupItem, UserItem};
 use crate::query::journal::{Journal, JournalError};
 use crate::query::metrics::Metrics;
 use crate::query::router::router;
-use crate::query::sources::{Backlog, HeldChanges, Operator, OperatorError, Sources};
+use crate::query::sources::{Backlog, HeldChanges, Operator, OperatorError, Plan, Sources};
 use crate::store::record::{encode_group, encode_user};
 use crate::sync::status::{Counts, DirectoryStatus, HoldSummary, Statuses};
 use crate::task::{self, Trigger};
@@ -243,6 +243,7 @@ impl NotingOperator {
 #[async_trait]
 impl Operator for NotingOperator {
     async fn sync(&self, directory: &str) -> Result<(), OperatorError> {
+        assert_ne!(directory, "panic");
         if directory != "corp" {
             return Err(OperatorError::UnknownDirectory(directory.into()));
         }
@@ -250,9 +251,11 @@ impl Operator for NotingOperator {
     }
 
     async fn plan(&self, directory: &str) -> Result<Plan, OperatorError> {
-        self.note(format!("plan {directory}"))?;
-        let counts = Counts { users_deleted: 2, ..Counts::default() };
-        Ok(Plan { counts, held: None, examples: vec!["deletes user ada (u1)".into()] })
+        if directory != "corp" {
+            return Err(OperatorError::Failed("cannot reach it".into()));
+        }
+        let counts = Counts { users_created: 2, ..Counts::default() };
+        Ok(Plan { counts, held: None, examples: vec!["adds user bob (u2)".into()] })
     }
 
     async fn hold(&self, directory: &str) -> Result<HeldChanges, OperatorError> {

@@ -270,7 +270,11 @@ async fn operators_are_heard() {
     assert_eq!(post("/v1/directories/corp/hold/h1/reject").await, 200);
     let (_, body) = world.get("/v1/directories/corp/hold").await;
     assert_eq!(body["hold"]["counts"]["users_deleted"], 7);
-    assert_eq!(body["hold"]["examples"][0], "removes user ada (u1)");
+    assert_eq!(body["examples"][0], "removes user ada (u1)");
+    let (_, _, plan) = world.send(Request::post("/v1/directories/corp/plan"), "").await;
+    assert_eq!((&plan["counts"]["users_created"], &plan["held"]), (&json!(2), &Value::Null));
+    assert_eq!(plan["examples"][0], "adds user bob (u2)");
+    assert_eq!(post("/v1/directories/partner/plan").await, 502);
     assert_eq!(world.get("/v1/directories/partner/hold").await.1["title"], "nothing-held");
     let heard = world.operator.0.lock().unwrap().clone();
     assert_eq!(heard, ["sync corp", "approve corp h1", "reject corp h1"]);
