@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::directory::DirectoryView;
 use super::keyed::KeyEdits;
 use super::lists::{Lists, pair};
-use super::records::{RECORD_MAX, Records};
+use super::records::{Records, unfit};
 use crate::model::{Change, Layer, Put, Reference};
 
 /// Changes that cannot be true of the view they were applied to: an unknown
@@ -161,7 +161,7 @@ impl<'a> Draft<'a> {
         }
         next.users.edit(&self.users.sorted());
         next.groups.edit(&self.groups.sorted());
-        next.keys.edit(keys);
+        next.keys.edit(keys, &next.hasher, &next.users, &next.groups);
         Ok(())
     }
 
@@ -240,8 +240,8 @@ impl<'a> Objects<'a> {
         if slot >= self.end {
             return Err(format!("{kind} {slot} leaves a gap"));
         }
-        if record.is_empty() || record.len() > RECORD_MAX {
-            return Err(format!("{kind} {slot} has a record of {} bytes", record.len()));
+        if let Some(why) = unfit(record) {
+            return Err(format!("{kind} {slot}: {why}"));
         }
         self.new.insert(slot, Some(record));
         Ok(())

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::directory::DirectoryView;
-use super::keyed::{Key, KeyEdits};
+use super::keyed::KeyEdits;
 use super::lists::pair;
-use super::records::{RECORD_MAX, Records};
+use super::records::{Records, unfit};
 use crate::model::{Layer, Reference};
 use crate::store::Rows;
-use crate::store::record::{RecordError, id_of};
+use crate::store::record::RecordError;
 
 /// How many records are gathered before they are packed.
 const BATCH: usize = 4096;
@@ -98,10 +98,10 @@ impl Builder {
         slot: u32,
         version: u64,
         keyed: Result<(), RecordError>,
-        kept: Result<(), &'static str>,
+        kept: Result<(), String>,
     ) {
         self.view.last_seq = self.view.last_seq.max(version);
-        let wrong = keyed.err().map(|error| error.to_string()).or(kept.err().map(str::to_owned));
+        let wrong = keyed.err().map(|error| error.to_string()).or(kept.err());
         if let Some(reason) = wrong {
             self.wrong.get_or_insert(format!("{kind} {slot}: {reason}"));
         }
@@ -112,7 +112,9 @@ impl Builder {
             return Err(reason);
         }
         self.place_unresolved()?;
-        self.view.keys.edit(std::mem::take(&mut self.keys));
+        let edits = std::mem::take(&mut self.keys);
+        let view = &mut self.view;
+        view.keys.edit(edits, &view.hasher, &view.users, &view.groups);
         self.check_ids()?;
         self.place_edges()
     }
@@ -133,8 +135,13 @@ impl Builder {
     }
 
     fn check_ids(&self) -> Result<(), String> {
-        unique_ids("user", &self.view, Key::UserId, &self.view.users)?;
-        unique_ids("group", &self.view, Key::GroupId, &self.view.groups)
+        let keys = &self.view.keys;
+        for (kind, table) in [("user", &keys.user_ids), ("group", &keys.group_ids)] {
+            if let Some((slot, other)) = table.duplicate() {
+                return Err(format!("{kind}s {slot} and {other} have the same id"));
+            }
+        }
+        Ok(())
     }
 
     fn place_edges(&mut self) -> Result<(), String> {
@@ -161,21 +168,16 @@ impl Builder {
 }
 
 impl Pending {
-    fn push(
-        &mut self,
-        records: &mut Records,
-        slot: u32,
-        record: Vec<u8>,
-    ) -> Result<(), &'static str> {
-        if record.len() > RECORD_MAX {
-            return Err("the record is too large");
+    fn push(&mut self, records: &mut Records, slot: u32, record: Vec<u8>) -> Result<(), String> {
+        if let Some(why) = unfit(&record) {
+            return Err(why);
         }
         let ascends = self.0.last().is_none_or(|(last, _)| *last < slot);
         if !ascends || self.0.len() >= BATCH {
             self.pack(records);
         }
         if records.contains(slot) {
-            return Err("there are two records");
+            return Err("there are two records".to_owned());
         }
         self.0.push((slot, Some(record)));
         Ok(())
@@ -202,18 +204,6 @@ fn checked(mut pairs: Vec<u64>, groups: &Records, members: &Records) -> Result<V
         }
     }
     Ok(pairs)
-}
-
-fn unique_ids(kind: &str, view: &DirectoryView, key: Key, records: &Records) -> Result<(), String> {
-    for slots in view.keys.of(key).shared() {
-        let mut ids: Vec<_> =
-            slots.iter().filter_map(|slot| id_of(records.get(*slot)?).ok()).collect();
-        ids.sort_unstable();
-        if !ids.is_sorted_by(|a, b| a < b) {
-            return Err(format!("two of the {kind}s {slots:?} have the same id"));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -25,16 +25,11 @@ pub(super) enum Nested {
     /// There are none.
     #[default]
     None,
-    Known(Arc<Set>),
+    Sorted(Arc<[u32]>),
+    /// The same where that is smaller.
+    Bits(Arc<Bits>),
     /// There are some, too many to keep them.
     TooMany,
-}
-
-/// A set of slots; whichever form is smaller.
-#[derive(Debug)]
-pub(super) enum Set {
-    Sorted(Box<[u32]>),
-    Bits(Bits),
 }
 
 impl Closures {
@@ -46,7 +41,7 @@ impl Closures {
     /// `nested` is missing where finding it took too long.
     pub fn set(&mut self, group: u32, nested: Option<BTreeSet<u32>>) {
         self.bytes = self.bytes.saturating_sub(self.get(group).bytes());
-        let nested = nested.map(|slots| if slots.is_empty() { Nested::None } else { pack(&slots) });
+        let nested = nested.map(|slots| Nested::of(&slots));
         let nested = nested.filter(|nested| self.bytes + nested.bytes() <= BYTES_MAX);
         let nested = nested.unwrap_or(Nested::TooMany);
         self.bytes += nested.bytes();
@@ -55,41 +50,34 @@ impl Closures {
 }
 
 impl Nested {
+    fn of(slots: &BTreeSet<u32>) -> Nested {
+        let Some(last) = slots.last() else { return Nested::None };
+        if slots.len() * 32 <= *last as usize {
+            return Nested::Sorted(slots.iter().copied().collect());
+        }
+        let mut bits = Bits::up_to(last.saturating_add(1));
+        slots.iter().for_each(|slot| bits.set(*slot));
+        Nested::Bits(Arc::new(bits))
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Nested::None | Nested::TooMany => 0,
-            Nested::Known(set) => match &**set {
-                Set::Sorted(slots) => 48 + slots.len() * 4,
-                Set::Bits(bits) => 48 + bits.bytes(),
-            },
+            Nested::Sorted(slots) => 16 + slots.len() * 4,
+            Nested::Bits(bits) => 32 + bits.bytes(),
         }
     }
 }
 
-impl Set {
-    #[inline]
-    pub fn contains_any(&self, sorted: &[u32]) -> bool {
-        match self {
-            Set::Sorted(slots) if slots.len() < sorted.len() => any_in(slots, sorted),
-            Set::Sorted(slots) => any_in(sorted, slots),
-            Set::Bits(bits) => sorted.iter().any(|slot| bits.contains(*slot)),
-        }
-    }
+/// Whether two sorted lists share a slot.
+#[inline]
+pub(super) fn meet(a: &[u32], b: &[u32]) -> bool {
+    if a.len() < b.len() { any_in(a, b) } else { any_in(b, a) }
 }
 
 #[inline]
 fn any_in(few: &[u32], many: &[u32]) -> bool {
     few.iter().any(|slot| many.binary_search(slot).is_ok())
-}
-
-fn pack(slots: &BTreeSet<u32>) -> Nested {
-    let end = slots.last().map_or(0, |last| last.saturating_add(1));
-    if slots.len() * 32 < end as usize {
-        return Nested::Known(Arc::new(Set::Sorted(slots.iter().copied().collect())));
-    }
-    let mut bits = Bits::up_to(end);
-    slots.iter().for_each(|slot| bits.set(*slot));
-    Nested::Known(Arc::new(Set::Bits(bits)))
 }
 
 /// A set of slots below an end, one bit each.

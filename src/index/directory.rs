@@ -167,15 +167,13 @@ impl DirectoryView {
     /// By immutable id, case and all.
     #[inline]
     pub fn user_by_id(&self, id: &str) -> Option<u32> {
-        let mut slots = self.keys.of(Key::UserId).candidates(self.hasher.exact(id));
-        slots.find(|slot| has_id(self.users.get(*slot), id))
+        self.keys.user_ids.slots(self.hasher.exact(id), id).next()
     }
 
     /// By immutable id, case and all.
     #[inline]
     pub fn group_by_id(&self, id: &str) -> Option<u32> {
-        let mut slots = self.keys.of(Key::GroupId).candidates(self.hasher.exact(id));
-        slots.find(|slot| has_id(self.groups.get(*slot), id))
+        self.keys.group_ids.slots(self.hasher.exact(id), id).next()
     }
 
     /// All users of this username, whatever its case. An empty one is nobody's.
@@ -300,14 +298,12 @@ impl DirectoryView {
 
     /// Another user of this id than the one at `slot`.
     pub(super) fn other_user(&self, id: &str, slot: u32) -> Option<u32> {
-        let slots = self.keys.of(Key::UserId).candidates(self.hasher.exact(id));
-        slots.filter(|other| *other != slot).find(|other| has_id(self.users.get(*other), id))
+        self.keys.user_ids.slots(self.hasher.exact(id), id).find(|other| *other != slot)
     }
 
     /// Another group of this id than the one at `slot`.
     pub(super) fn other_group(&self, id: &str, slot: u32) -> Option<u32> {
-        let slots = self.keys.of(Key::GroupId).candidates(self.hasher.exact(id));
-        slots.filter(|other| *other != slot).find(|other| has_id(self.groups.get(*other), id))
+        self.keys.group_ids.slots(self.hasher.exact(id), id).find(|other| *other != slot)
     }
 
     fn users_by<'a>(
@@ -332,11 +328,6 @@ impl DirectoryView {
             keys.is_some_and(|group| is(&group, text))
         })
     }
-}
-
-#[inline]
-fn has_id(record: Option<&[u8]>, id: &str) -> bool {
-    record.is_some_and(|record| record::has_id(record, id))
 }
 
 fn only(mut owners: impl Iterator<Item = Owner>) -> Owner {

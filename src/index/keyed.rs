@@ -1,9 +1,11 @@
 //! Which texts an object is found by, and the tables that find it.
 
+use super::ids::IdTable;
 use super::keys::{KeyHasher, KeyTable};
 use super::lists::pair;
+use super::records::Records;
 use crate::model::Reference;
-use crate::store::record::{GroupKeys, RecordError, UserKeys};
+use crate::store::record::{GroupKeys, RecordError, UserKeys, id_of};
 
 /// One table each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,23 +24,50 @@ pub(super) enum Key {
 
 const TABLES: usize = Key::Waiting as usize + 1;
 
+/// The tables of all keys. Those of `UserId` and `GroupId` stay empty: ids have
+/// tables of their own.
 #[derive(Clone, Debug, Default)]
-pub(super) struct KeyTables([KeyTable; TABLES]);
+pub(super) struct KeyTables {
+    tables: [KeyTable; TABLES],
+    pub user_ids: IdTable,
+    pub group_ids: IdTable,
+}
 
 impl KeyTables {
     #[inline]
     pub fn of(&self, key: Key) -> &KeyTable {
-        &self.0[key as usize]
+        &self.tables[key as usize]
     }
 
-    pub fn edit(&mut self, edits: KeyEdits) {
-        let edits = edits.removes.into_iter().zip(edits.adds);
-        for (table, (mut removes, mut adds)) in self.0.iter_mut().zip(edits) {
-            removes.sort_unstable();
-            adds.sort_unstable();
-            table.edit(&removes, &adds);
+    /// Applies edits; `users` and `groups` hold the new records.
+    pub fn edit(
+        &mut self,
+        mut edits: KeyEdits,
+        hasher: &KeyHasher,
+        users: &Records,
+        groups: &Records,
+    ) {
+        let (removes, adds) = edits.take(Key::UserId);
+        self.user_ids.edit(&removes, &adds, hasher, |slot| id_at(users, slot));
+        let (removes, adds) = edits.take(Key::GroupId);
+        self.group_ids.edit(&removes, &adds, hasher, |slot| id_at(groups, slot));
+        for key in [
+            Key::Username,
+            Key::UserEmail,
+            Key::UserAlias,
+            Key::GroupName,
+            Key::GroupEmail,
+            Key::GroupAlias,
+            Key::Waiting,
+        ] {
+            let (removes, adds) = edits.take(key);
+            self.tables[key as usize].edit(&removes, &adds);
         }
     }
+}
+
+fn id_at(records: &Records, slot: u32) -> &str {
+    records.get(slot).and_then(|record| id_of(record).ok()).unwrap_or_default()
 }
 
 /// Entries to take out of each table and to put into it.
@@ -85,6 +114,15 @@ impl KeyEdits {
             unique(references.iter().map(|r| (Key::Waiting, hasher.reference(r))).collect())
         };
         self.note(group, Some(keys(old)), Some(keys(new)));
+    }
+
+    /// What goes from and comes to one table, sorted.
+    fn take(&mut self, key: Key) -> (Vec<u64>, Vec<u64>) {
+        let mut removes = std::mem::take(&mut self.removes[key as usize]);
+        let mut adds = std::mem::take(&mut self.adds[key as usize]);
+        removes.sort_unstable();
+        adds.sort_unstable();
+        (removes, adds)
     }
 
     fn note(&mut self, slot: u32, old: Option<Vec<(Key, u32)>>, new: Option<Vec<(Key, u32)>>) {

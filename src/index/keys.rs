@@ -7,7 +7,7 @@
 //! the caller to see in its record.
 
 use std::borrow::Cow;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use super::lists::{least, pair, unpair};
@@ -15,9 +15,9 @@ use super::paged::Paged;
 
 /// Entries to a shard after a rebuild; it is rebuilt when they are twice that.
 /// (Tests have small directories.)
-const SHARD: usize = if cfg!(test) { 4 } else { 64 };
+const SHARD: usize = if cfg!(test) { 4 } else { 256 };
 /// Longer shards (many slots with the same text) are searched by halving.
-const SHARD_LONG: usize = 512;
+const SHARD_LONG: usize = 2048;
 
 #[derive(Clone, Debug)]
 pub(super) struct KeyTable {
@@ -41,13 +41,6 @@ impl KeyTable {
         let start = self.lower_bound(shard, hash);
         let entries = shard.get(start..).unwrap_or(&[]).iter();
         entries.take_while(move |entry| unpair(**entry).0 == hash).map(|entry| unpair(*entry).1)
-    }
-
-    /// The slots of each hash that several have.
-    pub fn shared(&self) -> impl Iterator<Item = Vec<u32>> + '_ {
-        let runs = self.shards.iter().flat_map(|shard| shard.chunk_by(|a, b| a >> 32 == b >> 32));
-        runs.filter(|run| run.len() > 1)
-            .map(|run| run.iter().map(|entry| unpair(*entry).1).collect())
     }
 
     /// Takes entries out and puts entries in. Both ascend, each entry once;
@@ -130,7 +123,14 @@ pub(super) struct KeyHasher(foldhash::quality::RandomState);
 impl KeyHasher {
     #[inline]
     pub fn exact(&self, text: &str) -> u32 {
-        (self.0.hash_one(text) >> 32) as u32
+        self.bytes(text.as_bytes())
+    }
+
+    #[inline]
+    pub fn bytes(&self, bytes: &[u8]) -> u32 {
+        let mut hasher = self.0.build_hasher();
+        hasher.write(bytes);
+        (hasher.finish() >> 32) as u32
     }
 
     /// The same for texts that differ in case only.
@@ -141,7 +141,7 @@ impl KeyHasher {
             Some(short) if text.is_ascii() => {
                 short.copy_from_slice(text.as_bytes());
                 short.make_ascii_lowercase();
-                self.exact(std::str::from_utf8(short).unwrap_or(text))
+                self.bytes(short)
             }
             _ => self.exact(&fold(text)),
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::paged::Paged;
 
 /// Lists to a leaf.
-const LEAF: usize = 64;
+const LEAF: usize = 128;
 /// From this length on a list stands alone. (Tests have small ones.)
 const LONG: usize = if cfg!(test) { 12 } else { 1024 };
 
@@ -139,7 +139,7 @@ fn until_list_end(pairs: &[u64], list: u32) -> (&[u64], &[u64]) {
 
 /// Writes where the list `at` starts.
 fn mark(packed: &mut [u32], at: usize) {
-    // 64 lists below LONG: far from 32 bits.
+    // LEAF lists below LONG: far from 32 bits.
     let start = packed.len() as u32;
     if let Some(place) = packed.get_mut(at) {
         *place = start;

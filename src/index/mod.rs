@@ -17,12 +17,13 @@
 //! | `directory` | one directory: look-ups and reads |
 //! | `nesting`, `closure` | questions that follow nested groups |
 //! | `apply`, `builder` | the next version from changes; the first from the store |
-//! | `records`, `lists`, `keys`, `paged` | the structures that versions share |
+//! | `records`, `lists`, `keys`, `ids`, `paged` | the structures that versions share |
 
 mod apply;
 mod builder;
 mod closure;
 mod directory;
+mod ids;
 mod keyed;
 mod keys;
 mod lists;

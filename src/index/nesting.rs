@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
-use super::closure::{Bits, Nested};
+use super::closure::{Bits, Nested, meet};
 use super::directory::DirectoryView;
 
 /// How many steps [`DirectoryView::why`] takes at most for every path it may return.
@@ -26,7 +26,8 @@ impl DirectoryView {
         }
         match self.closures.get(group) {
             Nested::None => false,
-            Nested::Known(nested) => nested.contains_any(direct),
+            Nested::Sorted(nested) => meet(direct, nested),
+            Nested::Bits(nested) => direct.iter().any(|group| nested.contains(*group)),
             Nested::TooMany => self.walk(direct, Self::parents_of_group).contains(&group),
         }
     }

@@ -8,13 +8,28 @@
 use std::sync::Arc;
 
 use super::paged::Paged;
+use crate::store::record::id_of;
 
 /// Slots to a leaf: what one changed record copies.
 const LEAF: usize = 64;
 const HEADER: usize = (LEAF + 1) * 4;
 
-/// The largest record taken, in bytes: keeps the offsets of a leaf within 32 bits.
-pub(super) const RECORD_MAX: usize = 16 << 20;
+/// The largest record and the longest id taken, in bytes: they keep the offsets
+/// of leaves, and of the shards of `ids`, well within 32 bits.
+const RECORD_MAX: usize = 16 << 20;
+const ID_MAX: usize = 64 << 10;
+
+/// Why these bytes cannot be kept, if so.
+pub(super) fn unfit(record: &[u8]) -> Option<String> {
+    if record.is_empty() || record.len() > RECORD_MAX {
+        return Some(format!("the record has {} bytes", record.len()));
+    }
+    match id_of(record) {
+        Ok(id) if id.len() <= ID_MAX => None,
+        Ok(id) => Some(format!("the id has {} bytes", id.len())),
+        Err(error) => Some(error.to_string()),
+    }
+}
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Records {

@@ -1,12 +1,15 @@
 //! Where the newest view is found, and how to wait for a newer one.
 
-use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::view::View;
+
+/// How long a writer waits for the readers of the view before, in milliseconds.
+const PATIENCE_MS: u32 = 50;
 
 /// The newest [`View`]. Reading never blocks and never waits for a writer.
 #[derive(Debug)]
@@ -35,11 +38,13 @@ impl SharedView {
 
     /// Makes `view` the newest, then wakes who waits.
     ///
-    /// For one writer. Several go through [`SharedView::change`].
+    /// For one writer. Several go through [`SharedView::change`]. Blocks for a
+    /// moment while readers still look at the view before: not for async code.
     pub fn publish(&self, view: View) {
         let seq = view.seq;
-        self.current.store(Arc::new(view));
+        let before = self.current.swap(Arc::new(view));
         self.seq.send_replace(seq);
+        outlive_readers(&before);
     }
 
     /// Derives the next view from the newest one and publishes it, one caller
@@ -57,6 +62,18 @@ impl SharedView {
         let next = work(&self.load())?;
         self.publish(next);
         Ok(())
+    }
+}
+
+/// Waits until nobody else holds the view, so that freeing what only it held
+/// (milliseconds, after a large change) falls to the writer and not to a reader
+/// with an answer to give. Who holds a view for long frees it himself.
+fn outlive_readers(view: &Arc<View>) {
+    for _ in 0..PATIENCE_MS {
+        if Arc::strong_count(view) == 1 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
