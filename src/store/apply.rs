@@ -3,21 +3,25 @@
 //! Every step gives the same result when done twice, so a crash in the middle
 //! is mended by doing all of it again.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 
 use super::block::{Block, Entry};
 use super::engine::{Batch, Engine, Row};
 use super::error::Trouble;
-use super::row::{self, Side};
+use super::row;
+use super::runs::Runs;
 use super::state::Marker;
 use crate::model::Layer;
 
 /// Members in one row of memberships, at most.
 const CHUNK_MEMBERS: usize = if cfg!(test) { 4 } else { 1000 };
+/// Membership changes that are gathered before they are written in the order of
+/// groups, each chunk once.
+const GATHERED: usize = if cfg!(test) { 9 } else { 300_000 };
 
 /// Derives the state of the commit that the marker names, and writes that it is done.
 pub(super) fn apply(engine: &Engine, marker: &Marker) -> Result<(), Trouble> {
-    let mut state = State { engine, batch: Batch::default(), touched: HashSet::new() };
+    let mut state = State::new(engine);
     let mut expected = marker.first_block;
     for block in blocks_of(engine, marker)? {
         let block = block?;
@@ -70,27 +74,43 @@ pub(super) fn blocks_of<'a>(
 struct State<'a> {
     engine: &'a Engine,
     batch: Batch,
-    /// Memberships in `batch` that the database does not show yet.
-    touched: HashSet<(u32, Layer)>,
+    dir: u32,
+    /// By group and layer: members, and whether they came.
+    edges: BTreeMap<(u32, Layer), Vec<(u32, bool)>>,
+    gathered: usize,
+    runs: Runs,
 }
 
-impl State<'_> {
+impl<'a> State<'a> {
+    fn new(engine: &'a Engine) -> State<'a> {
+        State {
+            engine,
+            batch: Batch::default(),
+            dir: 0,
+            edges: BTreeMap::new(),
+            gathered: 0,
+            runs: Runs::default(),
+        }
+    }
+
     fn block(&mut self, block: &Block) -> Result<(), Trouble> {
+        if block.dir != self.dir {
+            self.settle()?;
+            self.dir = block.dir;
+        }
         for (seq, entry) in block.numbered() {
             match entry {
                 Entry::Edges { group, layer, added, visible, packed, .. } => {
-                    let edges = Edges {
-                        group: *group,
-                        layer: row::layer_of(u64::from(*layer))?,
-                        added: *added,
-                        members: row::unpack(packed),
-                    };
-                    self.change_edges(block.dir, &edges)?;
+                    let layer = row::layer_of(u64::from(*layer))?;
+                    let members = row::unpack(packed);
                     if *visible && !block.baseline {
-                        self.remember(block.dir, &edges, packed, seq)?;
+                        self.runs.gather(seq, *group, layer, *added, &members);
                     }
+                    self.gathered += members.len();
+                    let edges = self.edges.entry((*group, layer)).or_default();
+                    edges.extend(members.iter().map(|member| (*member, *added)));
                 }
-                Entry::GroupDeleted { slot, .. } => self.forget_group(block.dir, *slot)?,
+                Entry::GroupDeleted { slot, .. } => self.forget_group(*slot)?,
                 Entry::Unresolved { group, references } => {
                     let key = row::unresolved_of(block.dir, *group);
                     if references.is_empty() {
@@ -106,12 +126,13 @@ impl State<'_> {
                 | Entry::Cleared
                 | Entry::Notice { .. } => {}
             }
-            self.write_if_full()?;
+            self.engine.write_if_full(&mut self.batch)?;
         }
-        Ok(())
+        if self.gathered >= GATHERED { self.settle() } else { Ok(()) }
     }
 
     fn finish(&mut self, marker: &Marker) -> Result<(), Trouble> {
+        self.settle()?;
         for dir in &marker.gone {
             self.batch.remove(row::directory(*dir));
             self.batch.put_encoded(row::dead(*dir), &marker.last_seq)?;
@@ -123,21 +144,34 @@ impl State<'_> {
         self.engine.write(&mut self.batch)
     }
 
-    /// Merges members into the chunks of one group and layer.
-    fn change_edges(&mut self, dir: u32, edges: &Edges) -> Result<(), Trouble> {
-        let (Some(&first), Some(&last)) = (edges.members.first(), edges.members.last()) else {
+    /// Writes what was gathered.
+    fn settle(&mut self) -> Result<(), Trouble> {
+        for ((group, layer), mut changes) in std::mem::take(&mut self.edges) {
+            changes.sort_by_key(|(member, _)| *member);
+            self.change_edges(group, layer, &last_of_each(&changes))?;
+            self.engine.write_if_full(&mut self.batch)?;
+        }
+        self.gathered = 0;
+        self.runs.write(self.engine, self.dir, &mut self.batch)?;
+        // What is read next must be in the database.
+        self.engine.write(&mut self.batch)
+    }
+
+    /// Merges sorted changes into the chunks of one group and layer.
+    fn change_edges(
+        &mut self,
+        group: u32,
+        layer: Layer,
+        changes: &[(u32, bool)],
+    ) -> Result<(), Trouble> {
+        let (Some(&(first, _)), Some(&(last, _))) = (changes.first(), changes.last()) else {
             return Ok(());
         };
-        if !self.touched.insert((edges.group, edges.layer)) {
-            self.write()?;
-            self.touched.insert((edges.group, edges.layer));
-        }
-        let chunks = self.chunks(dir, edges, first, last)?;
+        let chunks = self.chunks(group, layer, first, last)?;
         for (index, (from, present)) in chunks.iter().enumerate() {
             let next = chunks.get(index + 1).map(|(from, _)| *from);
-            let here = between(&edges.members, *from, next);
-            let merged = if edges.added { union(present, here) } else { difference(present, here) };
-            self.put_chunk(dir, edges, *from, &merged);
+            let merged = merge(present, between(changes, *from, next));
+            self.put_chunk(group, layer, *from, &merged);
         }
         Ok(())
     }
@@ -145,18 +179,17 @@ impl State<'_> {
     /// The chunks that `first..=last` fall into; the first one always exists.
     fn chunks(
         &self,
-        dir: u32,
-        edges: &Edges,
+        group: u32,
+        layer: Layer,
         first: u32,
         last: u32,
     ) -> Result<Vec<(u32, Vec<u32>)>, Trouble> {
-        let (group, layer) = (edges.group, edges.layer);
-        let key = |from| row::chunk(dir, group, layer, from);
+        let key = |from| row::chunk(self.dir, group, layer, from);
         let Some(start) = self.engine.last(&key(0), &key(first))? else {
             return Ok(vec![(0, Vec::new())]);
         };
         let mut chunks = Vec::new();
-        for found in self.engine.rows_from(&row::edges_of(dir, group, layer), &start.key)? {
+        for found in self.engine.rows_from(&row::edges_of(self.dir, group, layer), &start.key)? {
             let found = found?;
             let (_, _, from) = row::read_chunk(&found.key)?;
             if from > last {
@@ -167,8 +200,8 @@ impl State<'_> {
         Ok(chunks)
     }
 
-    fn put_chunk(&mut self, dir: u32, edges: &Edges, from: u32, members: &[u32]) {
-        let key = |from| row::chunk(dir, edges.group, edges.layer, from);
+    fn put_chunk(&mut self, group: u32, layer: Layer, from: u32, members: &[u32]) {
+        let key = |from| row::chunk(self.dir, group, layer, from);
         if members.is_empty() && from != 0 {
             return self.batch.remove(key(from));
         }
@@ -181,37 +214,18 @@ impl State<'_> {
         }
     }
 
-    /// Writes what questions about the past are answered from.
-    fn remember(
-        &mut self,
-        dir: u32,
-        edges: &Edges,
-        packed: &[u8],
-        seq: u64,
-    ) -> Result<(), Trouble> {
-        let of_users = edges.layer != Layer::Subgroup;
-        let side = if of_users { Side::GroupsOfUser } else { Side::ParentsOfGroup };
-        let payload = row::encode(&(edges.added, edges.group))?;
-        for (at, &member) in (seq..).zip(&edges.members) {
-            self.batch.put(row::history_at(dir, side, member, at), &payload);
-            self.write_if_full()?;
-        }
-        let payload = row::encode(&(edges.added, of_users, packed))?;
-        let key = row::history_at(dir, Side::MembersOfGroup, edges.group, seq);
-        self.batch.put(key, &payload);
-        Ok(())
-    }
-
     /// Removes what is left of a deleted group's memberships: empty chunks, and
     /// references nobody resolved.
-    fn forget_group(&mut self, dir: u32, group: u32) -> Result<(), Trouble> {
-        self.write()?;
+    fn forget_group(&mut self, group: u32) -> Result<(), Trouble> {
+        if !self.edges.is_empty() {
+            self.settle()?;
+        }
         for layer in [Layer::Listed, Layer::Declared, Layer::Subgroup] {
-            let rows: Vec<Row> =
-                self.engine.rows(&row::edges_of(dir, group, layer))?.collect::<Result<_, _>>()?;
+            let prefix = row::edges_of(self.dir, group, layer);
+            let rows: Vec<Row> = self.engine.rows(&prefix)?.collect::<Result<_, _>>()?;
             rows.iter().for_each(|row| self.batch.remove_row(row));
         }
-        self.remove(&row::unresolved_of(dir, group))
+        self.remove(&row::unresolved_of(self.dir, group))
     }
 
     fn remove(&mut self, key: &[u8]) -> Result<(), Trouble> {
@@ -220,42 +234,31 @@ impl State<'_> {
         }
         Ok(())
     }
+}
 
-    fn write_if_full(&mut self) -> Result<(), Trouble> {
-        if self.batch.is_full() { self.write() } else { Ok(()) }
+/// The last word on each member.
+fn last_of_each(changes: &[(u32, bool)]) -> Vec<(u32, bool)> {
+    changes.chunk_by(|(a, _), (b, _)| a == b).filter_map(|of_one| of_one.last().copied()).collect()
+}
+
+/// The changes at or after `from` and before `next`.
+fn between(changes: &[(u32, bool)], from: u32, next: Option<u32>) -> &[(u32, bool)] {
+    let before = |limit: u32| changes.partition_point(|(member, _)| *member < limit);
+    let end = next.map_or(changes.len(), before);
+    changes.get(before(from)..end).unwrap_or_default()
+}
+
+/// The members after the changes; both lists ascending.
+fn merge(present: &[u32], changes: &[(u32, bool)]) -> Vec<u32> {
+    let mut merged = Vec::with_capacity(present.len() + changes.len());
+    let mut present = present.iter().copied().peekable();
+    for &(member, added) in changes {
+        merged.extend(std::iter::from_fn(|| present.next_if(|other| *other < member)));
+        present.next_if_eq(&member);
+        if added {
+            merged.push(member);
+        }
     }
-
-    fn write(&mut self) -> Result<(), Trouble> {
-        self.touched.clear();
-        self.engine.write(&mut self.batch)
-    }
-}
-
-struct Edges {
-    group: u32,
-    layer: Layer,
-    added: bool,
-    members: Vec<u32>,
-}
-
-/// The members at or after `from` and before `next`.
-fn between(members: &[u32], from: u32, next: Option<u32>) -> &[u32] {
-    let start = members.partition_point(|&member| member < from);
-    let end = next.map_or(members.len(), |next| members.partition_point(|&member| member < next));
-    members.get(start..end).unwrap_or_default()
-}
-
-/// Both ascending lists in one.
-fn union(a: &[u32], b: &[u32]) -> Vec<u32> {
-    let mut all = Vec::with_capacity(a.len() + b.len());
-    all.extend_from_slice(a);
-    all.extend_from_slice(b);
-    all.sort_unstable();
-    all.dedup();
-    all
-}
-
-/// What of `a` is not in `b`.
-fn difference(a: &[u32], b: &[u32]) -> Vec<u32> {
-    a.iter().copied().filter(|member| b.binary_search(member).is_err()).collect()
+    merged.extend(present);
+    merged
 }

@@ -1,16 +1,16 @@
 //! Answers about the past: membership as it was when a seq was told.
 //!
-//! A row tells of each visible change. Going back from now, what an edge was at
+//! The runs tell of each visible change. Going back from now, what an edge was at
 //! a seq is decided by the first change after it: added then means it was not
 //! there, removed means it was. Changes that the caller's picture does not
 //! have yet do no harm to that rule.
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::engine::{Engine, Row};
+use super::engine::Engine;
 use super::error::{StoreError, Trouble};
-use super::row::{self, Kind, Side};
-use super::{Store, events, record};
+use super::row::{Kind, Side};
+use super::{Store, events, record, runs};
 use crate::provider::{GroupItem, UserItem};
 
 /// A group's direct members, slots ascending.
@@ -120,9 +120,8 @@ fn groups_at(
     seq: u64,
 ) -> Result<Vec<u32>, Trouble> {
     let mut past = Past::new(current);
-    for found in since(engine, dir, side, slot, seq)? {
-        let (added, group): (bool, u32) = found?.decode()?;
-        past.undo(group, added);
+    for told in runs::since(engine, dir, side, slot, seq)? {
+        past.undo(told.other, told.added);
     }
     Ok(past.into_list())
 }
@@ -137,33 +136,11 @@ fn members_at(
 ) -> Result<MembersAt, Trouble> {
     let mut users = Past::new(current.0);
     let mut groups = Past::new(current.1);
-    for found in since(engine, dir, Side::MembersOfGroup, group, seq)? {
-        let found = found?;
-        let (added, of_users, packed): (bool, bool, Vec<u8>) = found.decode()?;
-        let past = if of_users { &mut users } else { &mut groups };
-        // The row of a run of events carries the seq of the first one.
-        let first = row::read_history_seq(&found.key)?;
-        let told = usize::try_from((seq + 1).saturating_sub(first)).unwrap_or(usize::MAX);
-        row::unpack(&packed).into_iter().skip(told).for_each(|member| past.undo(member, added));
+    for told in runs::since(engine, dir, Side::MembersOfGroup, group, seq)? {
+        let past = if told.of_user { &mut users } else { &mut groups };
+        past.undo(told.other, told.added);
     }
     Ok(MembersAt { users: users.into_list(), groups: groups.into_list() })
-}
-
-/// Rows that may tell of changes after `seq`, in order.
-fn since(
-    engine: &Engine,
-    dir: u32,
-    side: Side,
-    slot: u32,
-    seq: u64,
-) -> Result<impl Iterator<Item = Result<Row, Trouble>> + use<'_>, Trouble> {
-    let prefix = row::history_of(dir, side, slot);
-    let mut from = row::history_at(dir, side, slot, seq + 1);
-    if side == Side::MembersOfGroup {
-        let running = engine.last(&row::history_at(dir, side, slot, 0), &from)?;
-        from = running.map_or(from, |row| row.key);
-    }
-    engine.rows_from(&prefix, &from)
 }
 
 struct Past {

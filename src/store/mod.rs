@@ -45,7 +45,7 @@
 //! | version | directory, kind, slot, stamp | a record; empty when deleted |
 //! | chunk | directory, group, layer, first slot | up to 1,000 members |
 //! | unresolved | directory, group | references that nobody is |
-//! | history | directory, side, slot, seq | membership changes, for the past |
+//! | run | directory, side, first seq, first slot | membership changes by object, for the past |
 //! | directory | number | names, progress, counts, next slots |
 //! | delivery | endpoint | how far a webhook is |
 //!
@@ -68,6 +68,7 @@ pub mod record;
 mod retention;
 mod rewrite;
 mod row;
+mod runs;
 mod state;
 #[cfg(test)]
 mod tests;

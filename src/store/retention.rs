@@ -8,11 +8,10 @@ use std::time::Duration;
 use super::block::{Block, Entry, Told};
 use super::engine::{Batch, Engine, Row};
 use super::error::{StoreError, Trouble};
-use super::row::{self, Side, Stamp};
+use super::row::{self, Stamp};
 use super::state::Retained;
-use super::{Store, Writer};
+use super::{Store, Writer, runs};
 use crate::clock::Timestamp;
-use crate::model::Layer;
 
 /// Rows that one call removes, about.
 const CALL_ROWS: u64 = 20_000;
@@ -45,8 +44,16 @@ impl Store {
         let (oldest, floor) = (after(retention.journal)?, after(kept)?);
         let blocks = self.on_engine(|engine| expired(engine, floor))?;
         let done = self.forget(&mut writer, oldest, &blocks)?;
-        let buried = self.on_engine(|engine| bury(engine, writer.head.retained.floor))?;
-        Ok(Pruned { blocks: done, more: blocks.more || !buried })
+        let floor = writer.head.retained.floor;
+        let dirs: Vec<u32> = writer.head.dirs.values().map(|dir| dir.id).collect();
+        let finished = self.on_engine(|engine| {
+            let mut left = CALL_ROWS;
+            for dir in dirs {
+                left -= runs::prune(engine, dir, floor, left)?;
+            }
+            Ok(left > 0 && bury(engine, floor)?)
+        })?;
+        Ok(Pruned { blocks: done, more: blocks.more || !finished })
     }
 
     fn forget(
@@ -102,19 +109,16 @@ fn expired(engine: &Engine, floor: u64) -> Result<Expired, Trouble> {
 
 fn rows_of(entry: &Entry) -> u64 {
     match entry {
-        Entry::Edges { count, .. } => u64::from(*count) + 1,
+        Entry::Edges { .. } | Entry::Notice { .. } => 0,
         _ => 1,
     }
 }
 
-/// Removes a block, the versions that were replaced in it, and its history.
+/// Removes a block and the versions that were replaced in it.
 fn remove(engine: &Engine, row: &Row, block: &Block) -> Result<(), Trouble> {
     let mut batch = Batch::default();
     for (seq, entry) in block.numbered() {
         remove_versions(engine, block, seq, entry, &mut batch)?;
-        if !block.baseline {
-            remove_history(block.dir, seq, entry, &mut batch)?;
-        }
         engine.write_if_full(&mut batch)?;
     }
     batch.remove_row(row);
@@ -147,19 +151,6 @@ fn remove_versions(
         }
         batch.remove_row(&found);
     }
-    Ok(())
-}
-
-fn remove_history(dir: u32, seq: u64, entry: &Entry, batch: &mut Batch) -> Result<(), Trouble> {
-    let Entry::Edges { group, layer, visible: true, packed, .. } = entry else { return Ok(()) };
-    let side = match row::layer_of(u64::from(*layer))? {
-        Layer::Subgroup => Side::ParentsOfGroup,
-        Layer::Listed | Layer::Declared => Side::GroupsOfUser,
-    };
-    for (at, member) in (seq..).zip(row::unpack(packed)) {
-        batch.remove(row::history_at(dir, side, member, at));
-    }
-    batch.remove(row::history_at(dir, Side::MembersOfGroup, *group, seq));
     Ok(())
 }
 

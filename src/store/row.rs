@@ -46,6 +46,11 @@ pub(super) enum Side {
     ParentsOfGroup,
 }
 
+impl Side {
+    pub(super) const ALL: [Side; 3] =
+        [Side::GroupsOfUser, Side::MembersOfGroup, Side::ParentsOfGroup];
+}
+
 pub(super) const MARKER: &[u8] = b"M";
 pub(super) const APPLIED: &[u8] = b"A";
 pub(super) const RETAINED: &[u8] = b"R";
@@ -160,22 +165,24 @@ pub(super) fn history(dir: u32) -> Vec<u8> {
     [b"h".as_slice(), &dir.to_be_bytes()].concat()
 }
 
-pub(super) fn history_of(dir: u32, side: Side, slot: u32) -> Vec<u8> {
+pub(super) fn history_side(dir: u32, side: Side) -> Vec<u8> {
     let mut key = history(dir);
     key.push(side as u8);
+    key
+}
+
+/// One row of the run that begins with the event `run`: objects from `slot` on.
+pub(super) fn history_at(dir: u32, side: Side, run: u64, slot: u32, piece: u32) -> Vec<u8> {
+    let mut key = history_side(dir, side);
+    key.extend(run.to_be_bytes());
     key.extend(slot.to_be_bytes());
+    key.extend(piece.to_be_bytes());
     key
 }
 
-pub(super) fn history_at(dir: u32, side: Side, slot: u32, seq: u64) -> Vec<u8> {
-    let mut key = history_of(dir, side, slot);
-    key.extend(seq.to_be_bytes());
-    key
-}
-
-/// The seq of a key that [`history_at`] made.
-pub(super) fn read_history_seq(key: &[u8]) -> Result<u64, Trouble> {
-    number::<8>(key, 10)
+/// Run and first slot of a key that [`history_at`] made.
+pub(super) fn read_history(key: &[u8]) -> Result<(u64, u32), Trouble> {
+    Ok((number::<8>(key, 6)?, number::<4>(key, 14)? as u32))
 }
 
 /// The first key behind all that start with `prefix`; `None` when there is none.
@@ -240,13 +247,8 @@ pub(super) fn pack(members: &[u32]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(members.len() * 2);
     let mut before = 0;
     for &member in members {
-        let mut rest = member.wrapping_sub(before);
+        put_number(&mut bytes, u64::from(member.wrapping_sub(before)));
         before = member;
-        while rest >= 0x80 {
-            bytes.push((rest & 0x7f) as u8 | 0x80);
-            rest >>= 7;
-        }
-        bytes.push(rest as u8);
     }
     bytes
 }
@@ -254,18 +256,36 @@ pub(super) fn pack(members: &[u32]) -> Vec<u8> {
 /// The list that [`pack`] packed.
 pub(super) fn unpack(bytes: &[u8]) -> Vec<u32> {
     let mut members = Vec::with_capacity(bytes.len() / 2);
-    let (mut member, mut rest, mut shift) = (0u32, 0u32, 0u32);
-    for &byte in bytes {
-        rest |= u32::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
-        if byte & 0x80 != 0 {
-            shift += 7;
-            continue;
-        }
-        member = member.wrapping_add(rest);
-        members.push(member);
-        (rest, shift) = (0, 0);
-    }
+    members.extend(numbers(bytes).scan(0u32, |member, difference| {
+        *member = member.wrapping_add(difference as u32);
+        Some(*member)
+    }));
     members
+}
+
+/// Appends a number, seven bits a byte, the lowest first.
+pub(super) fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// The numbers that [`put_number`] appended.
+pub(super) fn numbers(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    let mut bytes = bytes.iter();
+    std::iter::from_fn(move || {
+        let (mut number, mut shift) = (0u64, 0);
+        loop {
+            let byte = *bytes.next()?;
+            number |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+            shift += 7;
+        }
+    })
 }
 
 pub(super) fn layer_code(layer: Layer) -> u8 {

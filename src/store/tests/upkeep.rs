@@ -107,7 +107,7 @@ fn a_cleared_directory_is_buried_with_its_last_event() {
 
 #[test]
 fn retention_that_crashes_anywhere_is_finished_later() {
-    for fault in 1..25 {
+    for fault in [1, 2, 3, 4, 5, 7, 10, 14, 20] {
         let (dir, store, past) = seconds(6);
         let (_, world) = past.last().unwrap();
         let all = store.events(0, usize::MAX).unwrap();
@@ -148,7 +148,7 @@ fn a_rewrite_that_fails_anywhere_leaves_one_whole_store() {
         run.step((seed % 2) as usize, seed, 12, 0, false);
     }
     let mut succeeded = false;
-    for fault in (1..15).chain((15..600).step_by(45)) {
+    for fault in (1..10).chain((10..600).step_by(60)) {
         run.store().slot().as_ref().unwrap().faults.fail_from(fault);
         succeeded |= run.store().rewrite(&mut run.store().writer()).is_ok();
         run.reopen();
