@@ -81,12 +81,27 @@ impl Daemon {
         })
     }
 
-    /// Waits until every directory has committed or was restored.
+    /// Waits until every directory has committed or was restored. First polls
+    /// are spread over `min_delay`, which is long here, so they are asked for.
     pub fn wait_ready(&self) {
+        for directory in self.get("/v1/directories")["directories"].as_array().expect("a list") {
+            if directory["as_of"].is_null() {
+                let name = directory["name"].as_str().expect("a name");
+                self.post(&format!("/v1/directories/{name}/sync"), &Value::Null);
+            }
+        }
         super::wait_until("rosterd to be ready", PATIENCE, || {
             let answer = http::request(&self.socket(), "GET", "/readyz", None)
                 .map_err(|e| format!("{e}\n{}", self.log()))?;
             if answer.status() == 200 { Ok(()) } else { Err(answer.text() + &self.log()) }
+        });
+        super::wait_until("the first crawls to end", PATIENCE, || {
+            let all = self.get("/v1/directories");
+            let busy = |directory: &&Value| directory["crawling"] == true;
+            match all["directories"].as_array().and_then(|all| all.iter().find(busy)) {
+                Some(directory) => Err(directory.to_string()),
+                None => Ok(()),
+            }
         });
     }
 
