@@ -37,7 +37,7 @@ pub struct Listeners {
     unix: UnixListener,
     tcp: Option<(std::net::TcpListener, Secret)>,
     /// Removed when dropped; `None` when the socket was handed over.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 impl Listeners {
@@ -55,14 +55,18 @@ impl Listeners {
             None => None,
         };
         if let Some(unix) = inherited_unix {
-            return Ok(Listeners { unix, tcp, _file: None });
+            return Ok(Listeners { unix, tcp, file: None });
         }
         let (unix, file) = listen_unix(&config.socket, config.mode, config.group)?;
-        Ok(Listeners { unix, tcp, _file: Some(file) })
+        Ok(Listeners { unix, tcp, file: Some(file) })
     }
 
     /// Where the unix socket is.
     pub fn path(&self) -> Option<PathBuf> {
+        // The system knows our own one by the name it had before it was moved.
+        if let Some(file) = &self.file {
+            return Some(file.path.clone());
+        }
         self.unix.local_addr().ok()?.as_pathname().map(Path::to_owned)
     }
 
