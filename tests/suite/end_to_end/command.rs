@@ -47,7 +47,7 @@ fn every_question_is_answered_for_people_and_for_machines() {
         (&["user", "ada"], "ada@example.org"),
         (&["group", "crew"], "crew"),
         (&["why", "ada", "all"], "crew"),
-        (&["events"], "user.created"),
+        (&["events"], "user ada (a) joined group crew (c)"),
         (&["sync", "corp"], ""),
         (&["hold"], ""),
     ] {

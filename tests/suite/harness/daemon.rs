@@ -5,6 +5,7 @@ use std::process::{Command, ExitStatus, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rosterd::clock::Timestamp;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -81,12 +82,27 @@ impl Daemon {
         })
     }
 
-    /// Waits until every directory has committed or was restored.
+    /// Waits until every directory has committed or was restored. First polls
+    /// are spread over `min_delay`, which is long here, so they are asked for.
     pub fn wait_ready(&self) {
+        for directory in self.get("/v1/directories")["directories"].as_array().expect("a list") {
+            if directory["as_of"].is_null() {
+                let name = directory["name"].as_str().expect("a name");
+                self.post(&format!("/v1/directories/{name}/sync"), &Value::Null);
+            }
+        }
         super::wait_until("rosterd to be ready", PATIENCE, || {
             let answer = http::request(&self.socket(), "GET", "/readyz", None)
                 .map_err(|e| format!("{e}\n{}", self.log()))?;
             if answer.status() == 200 { Ok(()) } else { Err(answer.text() + &self.log()) }
+        });
+        super::wait_until("the first crawls to end", PATIENCE, || {
+            let all = self.get("/v1/directories");
+            let busy = |directory: &&Value| directory["crawling"] == true;
+            match all["directories"].as_array().and_then(|all| all.iter().find(busy)) {
+                Some(directory) => Err(directory.to_string()),
+                None => Ok(()),
+            }
         });
     }
 
@@ -128,17 +144,17 @@ impl Daemon {
         self.get(&format!("/v1/directories/{name}"))
     }
 
-    /// Polls now, and waits until that poll has ended, well or badly.
+    /// Polls now, and waits until a poll that began after this call has ended,
+    /// well or badly.
     pub fn sync(&self, name: &str) -> Value {
-        let ended = |status: &Value| {
-            status["crawls_sealed"].as_u64().unwrap_or(0)
-                + status["crawls_failed"].as_u64().unwrap_or(0)
-        };
-        let before = ended(&self.directory(name));
+        let asked = rosterd::clock::now();
         self.post(&format!("/v1/directories/{name}/sync"), &Value::Null);
         super::wait_until(&format!("a poll of {name}"), PATIENCE, || {
             let status = self.directory(name);
-            if ended(&status) == before { Err(status.to_string()) } else { Ok(status) }
+            let began = status["last_attempt"].as_str().unwrap_or_default();
+            let began = Timestamp::parse(began).unwrap_or_default();
+            let ended = began >= asked && status["crawling"] == false;
+            if ended { Ok(status) } else { Err(status.to_string()) }
         })
     }
 
