@@ -202,7 +202,7 @@ fn is_dead(error: &io::Error) -> bool {
 
 fn remove_socket(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => std::fs::removefile(path),
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
         _ => Ok(()),
     }
 }

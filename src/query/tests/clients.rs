@@ -119,7 +119,8 @@ fn a_connection_serves_many_requests_also_pipelined() {
     for _ in 0..20 {
         assert!(read_answer(&mut stream).contains("\"member\":true"));
     }
-    let last = exchange(&mut stream, "GET /v1/users HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let last =
+        exchange(&mut stream, "GET /v1/users HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     assert!(last.contains("\"total\":4"), "{last}");
     assert!(read_to_end(&mut stream).is_empty());
     assert_eq!(served.metric("rosterd_requests_total{route=\"/v1/check\",code=\"200\"}"), 23);

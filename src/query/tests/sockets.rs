@@ -73,10 +73,8 @@ fn nothing_but_a_socket_is_ever_removed() {
 #[test]
 fn over_tcp_the_token_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let listen = Listen {
-        address: "127.0.0.1:0".parse().unwrap(),
-        token: Secret::new("t0ken".into()),
-    };
+    let listen =
+        Listen { address: "127.0.0.1:0".parse().unwrap(), token: Secret::new("t0ken".into()) };
     let config = QueryConfig { listen: Some(listen), ..config(&folder.path().join("q.sock")) };
     let listeners = Listeners::take(&config).unwrap();
     let address = listeners.address().unwrap();

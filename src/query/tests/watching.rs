@@ -26,7 +26,10 @@ async fn a_poll_pages_in_order() {
     let world = told();
     let (status, body) = world.get("/v1/events?after=3&limit=4").await;
     assert_eq!((status.as_u16(), seqs(&body)), (200, vec![4, 5, 6, 7]));
-    assert_eq!((&body["total"], &body["seq"], &body["last_seq"]), (&json!(7), &json!(7), &json!(10)));
+    assert_eq!(
+        (&body["total"], &body["seq"], &body["last_seq"]),
+        (&json!(7), &json!(7), &json!(10))
+    );
     assert_eq!(body["events"][0]["data"]["user"]["id"], "u4");
     assert!(body["directories"]["corp"]["age_seconds"].is_u64());
     let cursor = body["next_cursor"].as_str().unwrap();
@@ -129,7 +132,9 @@ async fn a_stream_is_resumed_where_it_broke_off() {
     let world = told();
     let mut stream = Stream::open(&world, "/v1/events?after=8", None).await;
     assert_eq!(stream.ids(2).await, [9, 10]);
-    assert!(stream.text.contains("\nid: 9\nevent: user.created\ndata: {\"id\":\"evt_9\",\"seq\":9,"));
+    assert!(
+        stream.text.contains("\nid: 9\nevent: user.created\ndata: {\"id\":\"evt_9\",\"seq\":9,")
+    );
     assert!(stream.text.ends_with("}\n\n"));
     world.tell(11);
     assert_eq!(stream.ids(3).await, [9, 10, 11]);
@@ -152,7 +157,9 @@ async fn a_stream_ends_with_a_problem_when_it_fell_behind_and_at_shutdown_withou
     *world.journal.oldest.lock().unwrap() = 13;
     world.show(13);
     behind.chunk().await.unwrap();
-    assert!(behind.text.contains("event: problem\ndata: {\"detail\":\"the journal starts at seq 13\""));
+    assert!(
+        behind.text.contains("event: problem\ndata: {\"detail\":\"the journal starts at seq 13\"")
+    );
     assert_eq!(behind.chunk().await, None);
     *world.journal.oldest.lock().unwrap() = 1;
     world.journal.events.lock().unwrap().extend((11..=13).map(event));
