@@ -44,14 +44,8 @@ impl DirectoryConfig {
         let name = section.name().to_owned();
         let tenant = read_word(section, "tenant");
         let product = read_word(section, "product");
-        let poll = match section.section("poll") {
-            Some(mut poll) => PollConfig::read(&mut poll),
-            None => Some(PollConfig::default()),
-        };
-        let limits = match section.section("limits") {
-            Some(mut limits) => read_limits(&mut limits),
-            None => Limits::default(),
-        };
+        let poll = section.section_or_empty("poll").and_then(|mut s| PollConfig::read(&mut s));
+        let limits = section.section_or_empty("limits").map(|mut s| read_limits(&mut s));
         let provider = read_provider(section, kinds);
         let fingerprint = section.fingerprint();
         Some(DirectoryConfig {
@@ -59,7 +53,7 @@ impl DirectoryConfig {
             tenant: tenant?,
             product: product?,
             poll: poll?,
-            limits,
+            limits: limits?,
             provider: provider?,
             fingerprint,
         })

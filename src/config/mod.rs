@@ -65,21 +65,15 @@ impl Config {
     /// Reads the root of a configuration, with these kinds of providers.
     pub fn read(root: &mut Section<'_>, kinds: Kinds<'_>) -> Option<Config> {
         let state_dir = root.path("state_dir").unwrap_or_else(|| DEFAULT_STATE_DIR.into());
-        let query = match root.section("query") {
-            Some(mut query) => QueryConfig::read(&mut query),
-            None => Some(QueryConfig::default()),
-        };
-        let log = root.section("log").map(|mut log| LogConfig::read(&mut log));
-        let store = match root.section("store") {
-            Some(mut store) => StoreConfig::read(&mut store),
-            None => Some(StoreConfig::default()),
-        };
+        let query = root.section_or_empty("query").and_then(|mut s| QueryConfig::read(&mut s));
+        let log = root.section_or_empty("log").map(|mut s| LogConfig::read(&mut s));
+        let store = root.section_or_empty("store").and_then(|mut s| StoreConfig::read(&mut s));
         let directories = read_directories(root, kinds);
         let webhooks = read_webhooks(root, &directories.names);
         Some(Config {
             state_dir,
             query: query?,
-            log: log.unwrap_or_default(),
+            log: log?,
             store: store?,
             directories: directories.whole?,
             webhooks: webhooks.configs,

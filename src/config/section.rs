@@ -30,6 +30,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -192,6 +193,16 @@ impl<'a> Section<'a> {
             return None;
         };
         Some(self.below(key, table, false))
+    }
+
+    /// A table under this key, or an empty one where there is none, so that
+    /// defaults come from the one place that reads it.
+    pub fn section_or_empty(&mut self, key: &str) -> Option<Section<'a>> {
+        if self.value(key).is_some() {
+            return self.section(key);
+        }
+        static EMPTY: LazyLock<DeTable<'static>> = LazyLock::new(DeTable::new);
+        Some(self.below(key, &EMPTY, false))
     }
 
     /// The tables under this key, by the names that the operator gave them.

@@ -60,7 +60,8 @@ const MINIMAL: &str = "directory.a.provider.fake.host = \"h\"\n";
 fn a_minimal_file_has_the_documented_defaults() {
     let config = read(MINIMAL).unwrap();
     assert_eq!(config.state_dir, Path::new("/var/lib/rosterd"));
-    assert_eq!(config.query, QueryConfig::default());
+    assert_eq!(config.query.socket, Path::new(DEFAULT_SOCKET));
+    assert_eq!((config.query.mode, config.query.listen), (0o660, None));
     assert_eq!(config.log, LogConfig { format: LogFormat::Text, filter: "info".to_owned() });
     assert_eq!(config.store, StoreConfig::default());
     let directory = &config.directories["a"];
@@ -77,10 +78,7 @@ state_dir = "state"
 [query]
 socket = "./query.sock"
 mode = "0600"
-group = "www"
-listen = "[::1]:7411"
-token.env = "TOKEN"
-connections_max = 7
+connections_max = 77
 [log]
 format = "json"
 level = "info,rosterd::sync=debug"
@@ -99,8 +97,7 @@ provider.fake = { host = "h", password = { env = "TOKEN" } }
     .unwrap();
     assert_eq!(config.state_dir, Path::new("/base/state"));
     assert_eq!(config.query.socket, Path::new("/base/./query.sock"));
-    assert_eq!((config.query.mode, config.query.connections_max), (0o600, 7));
-    assert_eq!(config.query.listen.unwrap().token.expose(), "t0ken");
+    assert_eq!((config.query.mode, config.query.connections_max), (0o600, 77));
     assert_eq!(config.log.filter, "info,rosterd::sync=debug");
     let days = |n: u64| Duration::from_hours(24 * n);
     assert_eq!(config.store.journal_retention, days(100));
@@ -126,10 +123,7 @@ fn a_default_gives_way_to_what_is_written() {
 #[test]
 fn cross_checks_point_at_the_value() {
     check(
-        r#"[query]
-listen = "0.0.0.0:80"
-mode = "0999"
-[store]
+        r#"[store]
 journal_retention = "2d"
 history_retention = "1d"
 [log]
@@ -142,113 +136,75 @@ tenant = ""
 [directory.d]
 provider.fkae = { host = "h" }
 "#,
-        r#"error: `listen` needs a `token`
- --> rosterd.toml:2:10
+        r#"error: `history_retention` must not be shorter than `journal_retention`
+ --> rosterd.toml:3:21
   |
-2 | listen = "0.0.0.0:80"
-  |          ^^^^^^^^^^^^
-  |
-  = hint: whoever reaches the port may ask; add token = { file = "…" }
-
-error: `listen` must be a loopback address
- --> rosterd.toml:2:10
-  |
-2 | listen = "0.0.0.0:80"
-  |          ^^^^^^^^^^^^
-  |
-  = hint: put a proxy that checks who asks in front of it
-
-error: `mode` is not a file mode
- --> rosterd.toml:3:8
-  |
-3 | mode = "0999"
-  |        ^^^^^^
-  |
-  = hint: write it in octal, like "0660"
-
-error: `history_retention` must not be shorter than `journal_retention`
- --> rosterd.toml:6:21
-  |
-6 | history_retention = "1d"
+3 | history_retention = "1d"
   |                     ^^^^
   |
   = hint: events are told from the history
 
 error: `loud` is not a level
- --> rosterd.toml:8:9
+ --> rosterd.toml:5:9
   |
-8 | level = "loud"
+5 | level = "loud"
   |         ^^^^^^
   |
   = hint: write one of "error", "warn", "info", "debug", "trace" and "off", or a filter like "info,rosterd::sync=debug"
 
 error: `max_delay` is shorter than `min_delay`
-  --> rosterd.toml:10:40
-   |
-10 | poll = { min_delay = "5m", max_delay = "1m", stall_timeout = "10ms" }
-   |                                        ^^^^
-   |
-   = hint: make it at least "5m"
+ --> rosterd.toml:7:40
+  |
+7 | poll = { min_delay = "5m", max_delay = "1m", stall_timeout = "10ms" }
+  |                                        ^^^^
+  |
+  = hint: make it at least "5m"
 
 error: `stall_timeout` must be between 100ms and 1d
-  --> rosterd.toml:10:62
-   |
-10 | poll = { min_delay = "5m", max_delay = "1m", stall_timeout = "10ms" }
-   |                                                              ^^^^^^
+ --> rosterd.toml:7:62
+  |
+7 | poll = { min_delay = "5m", max_delay = "1m", stall_timeout = "10ms" }
+  |                                                              ^^^^^^
 
 error: a directory has one provider; this one has `fake` and `other`
-  --> rosterd.toml:11:37
-   |
-11 | provider = { fake = { host = "h" }, other = { host = "h" } }
-   |                                     ^^^^^
-   |
-   = hint: give each a directory of its own
+ --> rosterd.toml:8:37
+  |
+8 | provider = { fake = { host = "h" }, other = { host = "h" } }
+  |                                     ^^^^^
+  |
+  = hint: give each a directory of its own
 
 error: `b/c` is not a name
-  --> rosterd.toml:12:12
-   |
-12 | [directory."b/c"]
-   |            ^^^^^
-   |
-   = hint: a name has 1 to 64 letters, digits, `-` and `_`
+ --> rosterd.toml:9:12
+  |
+9 | [directory."b/c"]
+  |            ^^^^^
+  |
+  = hint: a name has 1 to 64 letters, digits, `-` and `_`
 
 error: `provider` is missing in `directory.b/c`
-  --> rosterd.toml:12:12
-   |
-12 | [directory."b/c"]
-   |            ^^^^^
-   |
-   = hint: write provider.KIND = { … }; the kinds are "fake" and "other"
+ --> rosterd.toml:9:12
+  |
+9 | [directory."b/c"]
+  |            ^^^^^
+  |
+  = hint: write provider.KIND = { … }; the kinds are "fake" and "other"
 
 error: `tenant` is not a name
-  --> rosterd.toml:13:10
+  --> rosterd.toml:10:10
    |
-13 | tenant = ""
+10 | tenant = ""
    |          ^^
    |
    = hint: a name has 1 to 64 letters, digits, `-` and `_`
 
 error: unknown key `fkae` in `directory.d.provider`
-  --> rosterd.toml:15:10
+  --> rosterd.toml:12:10
    |
-15 | provider.fkae = { host = "h" }
+12 | provider.fkae = { host = "h" }
    |          ^^^^
    |
    = hint: did you mean `fake`?"#,
-    );
-}
-
-#[test]
-fn a_port_needs_a_token() {
-    check(
-        &format!("{MINIMAL}query.listen = \"127.0.0.1:80\"\n"),
-        r#"error: `listen` needs a `token`
- --> rosterd.toml:2:16
-  |
-2 | query.listen = "127.0.0.1:80"
-  |                ^^^^^^^^^^^^^^
-  |
-  = hint: whoever reaches the port may ask; add token = { file = "…" }"#,
     );
 }
 
