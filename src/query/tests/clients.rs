@@ -148,7 +148,7 @@ fn a_huge_head_is_refused() {
     let mut garbage = served.connect();
     garbage.write_all(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n").unwrap();
     let answer = String::from_utf8(read_to_end(&mut garbage)).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
     assert!(served.ask(CHECK).contains("\"member\":true"));
 }
 

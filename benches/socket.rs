@@ -1,0 +1,372 @@
+//! Measures checks over the socket beside a bare hyper responder on the same
+//! kind of socket, in the same run, with the same client; client and servers
+//! pinned to one core, so that the wake of an idle core does not hide the work.
+//!
+//! `cargo bench --bench socket -- [USERS GROUPS MEMBERSHIPS]`
+#![expect(clippy::disallowed_methods, reason = "a bench reads the clock and owns its runtime")]
+
+#[expect(dead_code, reason = "each bench uses its part")]
+mod common;
+
+use std::convert::Infallible;
+use std::hint::black_box;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use common::Size;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use rosterd::clock::{self, Timestamp};
+use rosterd::index::{DirectoryView, SharedView, View};
+use rosterd::model::{Event, Group, User};
+use rosterd::query::{
+    Backlog, HeldChanges, Journal, JournalError, Limits, Listeners, Operator, OperatorError, Plan,
+    QueryConfig, Sources, start,
+};
+use rosterd::sync::status::{DirectoryStatus, Statuses};
+use rosterd::task;
+
+const ROUNDS: usize = 6;
+const REQUESTS_A_ROUND: usize = 20_000;
+
+fn main() {
+    let size =
+        Size::from_arguments(Size { users: 100_000, groups: 10_000, memberships: 1_000_000 });
+    println!("{size}");
+    pin_to_one_core();
+    let view = view(size);
+    println!("{} memberships in the view\n", view.membership_count());
+    in_process(&view, size);
+    let folder = Folder::new();
+    let (trigger, shutdown) = task::shutdown();
+    let rosterd = folder.0.join("rosterd.sock");
+    let config = QueryConfig { socket: rosterd.clone(), ..QueryConfig::default() };
+    let listeners = Listeners::take(&config).expect("the socket can be taken");
+    let running = start(listeners, sources(view, shutdown.clone()), Limits::default(), shutdown)
+        .expect("the server starts");
+    let bare = folder.0.join("bare.sock");
+    let length = answer_length(&rosterd, &check(size, 1, false));
+    start_bare(&bare, length);
+    let servers = [("bare hyper", bare), ("rosterd", rosterd)];
+    compare("check by id, keep-alive", &servers, REQUESTS_A_ROUND, keep_alive, |n| {
+        check(size, n, false)
+    });
+    compare("check by username and name", &servers, REQUESTS_A_ROUND, keep_alive, |n| {
+        check(size, n, true)
+    });
+    compare("check by id, one connection each", &servers, 5_000, connection_each, |n| {
+        check(size, n, false)
+    });
+    compare("batch of 100 (for each batch)", &servers, 500, keep_alive, |n| batch(size, n));
+    drop(trigger);
+    running.join().expect("the server ends well");
+}
+
+/// Runs the same requests against each server in turn, several times over.
+fn compare(
+    what: &str,
+    servers: &[(&str, PathBuf); 2],
+    requests: usize,
+    exchange: fn(&Path, &[Vec<u8>]) -> Vec<Duration>,
+    request: impl Fn(u32) -> Vec<u8>,
+) {
+    let requests: Vec<Vec<u8>> = (0..requests).map(|n| request(n as u32)).collect();
+    let mut rounds: [Vec<(Duration, Duration, Duration)>; 2] = Default::default();
+    for _ in 0..ROUNDS {
+        for ((_, socket), rounds) in servers.iter().zip(&mut rounds) {
+            let started = Instant::now();
+            let mut times = exchange(socket, &requests);
+            let whole = started.elapsed() / requests.len() as u32;
+            times.sort_unstable();
+            rounds.push((times[times.len() / 2], times[times.len() * 99 / 100], whole));
+        }
+    }
+    println!("{what}");
+    let mut medians = Vec::new();
+    for ((name, _), mut rounds) in servers.iter().zip(rounds) {
+        rounds.sort_unstable();
+        let (p50, p99, whole) = rounds[rounds.len() / 2];
+        let best = rounds[0].0;
+        println!(
+            "  {name:<12} p50 {p50:>9.2?}  p99 {p99:>9.2?}  best p50 {best:>9.2?}  {:>7.0}/s",
+            1.0 / whole.as_secs_f64()
+        );
+        medians.push((p50.as_secs_f64(), p99.as_secs_f64()));
+    }
+    if let [bare, ours] = medians.as_slice() {
+        println!("  ratio        p50 {:>8.2}×  p99 {:>8.2}×\n", ours.0 / bare.0, ours.1 / bare.1);
+    }
+}
+
+fn keep_alive(socket: &Path, requests: &[Vec<u8>]) -> Vec<Duration> {
+    let mut stream = UnixStream::connect(socket).expect("connects");
+    requests.iter().map(|request| timed(|| ask(&mut stream, request))).collect()
+}
+
+fn connection_each(socket: &Path, requests: &[Vec<u8>]) -> Vec<Duration> {
+    let once = |request: &Vec<u8>| {
+        let mut stream = UnixStream::connect(socket).expect("connects");
+        ask(&mut stream, request)
+    };
+    requests.iter().map(|request| timed(|| once(request))).collect()
+}
+
+fn timed(work: impl FnOnce() -> usize) -> Duration {
+    let started = Instant::now();
+    black_box(work());
+    started.elapsed()
+}
+
+/// Sends a request, reads the whole answer, returns the length of its body.
+fn ask(stream: &mut UnixStream, request: &[u8]) -> usize {
+    stream.write_all(request).expect("writes");
+    let mut buffer = [0_u8; 64 << 10];
+    let mut filled = 0;
+    loop {
+        filled += stream.read(&mut buffer[filled..]).expect("reads");
+        if let Some((head, body)) = lengths(&buffer[..filled])
+            && filled >= head + body
+        {
+            assert!(
+                buffer.starts_with(b"HTTP/1.1 200"),
+                "{}",
+                String::from_utf8_lossy(&buffer[..filled])
+            );
+            return body;
+        }
+    }
+}
+
+fn lengths(bytes: &[u8]) -> Option<(usize, usize)> {
+    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let name = b"content-length: ";
+    let at = bytes[..head].windows(name.len()).position(|window| window == name)? + name.len();
+    let digits = bytes[at..head].iter().take_while(|byte| byte.is_ascii_digit());
+    Some((head, digits.fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'))))
+}
+
+fn answer_length(socket: &Path, request: &[u8]) -> usize {
+    ask(&mut UnixStream::connect(socket).expect("connects"), request)
+}
+
+/// A check of some user and some group; about half of them are members.
+fn check(size: Size, n: u32, by_name: bool) -> Vec<u8> {
+    let (user, group) = pair(size, n);
+    let (user, group) = match by_name {
+        false => (common::user_id(user), common::group_id(group)),
+        true => (format!("user{user:07}"), format!("group-{group:06}")),
+    };
+    format!("GET /v1/check?user={user}&group={group} HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .into_bytes()
+}
+
+fn batch(size: Size, n: u32) -> Vec<u8> {
+    let question = |i: u32| {
+        let (user, group) = pair(size, n * 100 + i);
+        let (user, group) = (common::user_id(user), common::group_id(group));
+        format!("{{\"user\":\"{user}\",\"group\":\"{group}\"}}")
+    };
+    let questions: Vec<String> = (0..100).map(question).collect();
+    let body = format!("{{\"checks\":[{}]}}", questions.join(","));
+    let head = format!(
+        "POST /v1/check HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    (head + &body).into_bytes()
+}
+
+fn pair(size: Size, n: u32) -> (u32, u32) {
+    let group = n.wrapping_mul(2_654_435_761) % size.groups;
+    let members = size.memberships / size.groups.max(1);
+    let some = n.wrapping_mul(40_503) % size.users;
+    if n.is_multiple_of(2) || members == 0 {
+        return (some, group);
+    }
+    let list = common::members(size, group);
+    (list.get(n as usize % list.len().max(1)).copied().unwrap_or(some), group)
+}
+
+fn in_process(view: &DirectoryView, size: Size) {
+    let pairs: Vec<(String, String)> = (0..20_000)
+        .map(|n| pair(size, n))
+        .map(|(user, group)| (common::user_id(user), common::group_id(group)))
+        .collect();
+    let started = Instant::now();
+    let mut members = 0;
+    for (user, group) in &pairs {
+        let (user, group) = (view.user_by_id(user), view.group_by_id(group));
+        members +=
+            usize::from(user.zip(group).is_some_and(|(user, group)| view.is_member(user, group)));
+    }
+    let each = started.elapsed() / pairs.len() as u32;
+    println!("in process: {each:.2?} a check by id, {members} of {} are members\n", pairs.len());
+}
+
+fn view(size: Size) -> DirectoryView {
+    let empty = DirectoryView::empty("corp", "acme", "vpn");
+    empty.apply(&common::first_commit(size).changes, 1).expect("the changes fit")
+}
+
+fn sources(view: DirectoryView, shutdown: task::Shutdown) -> Sources {
+    let statuses = Statuses::default();
+    let mut status = DirectoryStatus::new("corp", "acme", "vpn");
+    status.as_of = Some(clock::now());
+    statuses.insert(status);
+    Sources {
+        view: Arc::new(SharedView::new(View::new([view], 1))),
+        statuses,
+        journal: Arc::new(Nothing),
+        operator: Arc::new(Nothing),
+        backlog: Arc::new(Nothing),
+        shutdown,
+    }
+}
+
+/// What hyper alone costs: reads a request, answers with bytes that are there.
+fn start_bare(socket: &Path, length: usize) {
+    let listener = UnixListener::bind(socket).expect("binds");
+    listener.set_nonblocking(true).expect("nonblocking");
+    let body = Bytes::from(vec![b'x'; length]);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    std::thread::spawn(move || {
+        runtime.block_on(async move {
+            let listener = tokio::net::UnixListener::from_std(listener).expect("a listener");
+            loop {
+                let (stream, _) = listener.accept().await.expect("accepts");
+                let body = body.clone();
+                tokio::spawn(async move {
+                    let service = hyper::service::service_fn(move |_: Request<Incoming>| {
+                        let body = body.clone();
+                        async move {
+                            let response =
+                                Response::builder().header("content-type", "application/json");
+                            Ok::<_, Infallible>(response.body(Full::new(body)).expect("a response"))
+                        }
+                    });
+                    let http = hyper::server::conn::http1::Builder::new();
+                    let _ = http.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+    });
+}
+
+fn pin_to_one_core() {
+    let mut cores = rustix::thread::CpuSet::new();
+    cores.set(0);
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &cores) {
+        println!("not pinned: {error}");
+    }
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        let folder = std::env::temp_dir().join(format!("rosterd-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Folder(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A journal, an operator and a backlog that nobody asks here.
+struct Nothing;
+
+impl Journal for Nothing {
+    fn oldest_seq(&self) -> u64 {
+        1
+    }
+
+    fn events(&self, _: u64, _: usize) -> Result<Vec<Event>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn history_start(&self, _: &str) -> Result<Option<u64>, JournalError> {
+        Ok(None)
+    }
+
+    fn seq_at(&self, _: Timestamp) -> Result<Option<u64>, JournalError> {
+        Ok(None)
+    }
+
+    fn groups_of_user_at(
+        &self,
+        _: &str,
+        _: u32,
+        now: &[u32],
+        _: u64,
+    ) -> Result<Vec<u32>, JournalError> {
+        Ok(now.to_vec())
+    }
+
+    fn parents_of_group_at(
+        &self,
+        _: &str,
+        _: u32,
+        now: &[u32],
+        _: u64,
+    ) -> Result<Vec<u32>, JournalError> {
+        Ok(now.to_vec())
+    }
+
+    fn members_of_group_at(
+        &self,
+        _: &str,
+        _: u32,
+        (users, groups): (&[u32], &[u32]),
+        _: u64,
+    ) -> Result<(Vec<u32>, Vec<u32>), JournalError> {
+        Ok((users.to_vec(), groups.to_vec()))
+    }
+
+    fn user_at(&self, _: &str, _: u32, _: u64) -> Result<Option<User>, JournalError> {
+        Ok(None)
+    }
+
+    fn group_at(&self, _: &str, _: u32, _: u64) -> Result<Option<Group>, JournalError> {
+        Ok(None)
+    }
+}
+
+#[async_trait]
+impl Operator for Nothing {
+    async fn sync(&self, directory: &str) -> Result<(), OperatorError> {
+        Err(OperatorError::UnknownDirectory(directory.into()))
+    }
+
+    async fn plan(&self, directory: &str) -> Result<Plan, OperatorError> {
+        Err(OperatorError::UnknownDirectory(directory.into()))
+    }
+
+    async fn hold(&self, directory: &str) -> Result<HeldChanges, OperatorError> {
+        Err(OperatorError::UnknownDirectory(directory.into()))
+    }
+
+    async fn approve(&self, directory: &str, _: &str) -> Result<(), OperatorError> {
+        Err(OperatorError::UnknownDirectory(directory.into()))
+    }
+
+    async fn reject(&self, directory: &str, _: &str) -> Result<(), OperatorError> {
+        Err(OperatorError::UnknownDirectory(directory.into()))
+    }
+}
+
+impl Backlog for Nothing {
+    fn events_by_endpoint(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+}
