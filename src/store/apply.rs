@@ -167,50 +167,50 @@ impl<'a> State<'a> {
         let (Some(&(first, _)), Some(&(last, _))) = (changes.first(), changes.last()) else {
             return Ok(());
         };
-        let chunks = self.chunks(group, layer, first, last)?;
+        let Chunks { more, chunks } = self.chunks(group, layer, first, last)?;
         for (index, (from, present)) in chunks.iter().enumerate() {
             let next = chunks.get(index + 1).map(|(from, _)| *from);
             let merged = merge(present, between(changes, *from, next));
-            self.put_chunk(group, layer, *from, &merged);
+            self.put_chunk((group, layer, *from), more, &merged);
         }
         Ok(())
     }
 
     /// The chunks that `first..=last` fall into; the first one always exists.
-    fn chunks(
-        &self,
-        group: u32,
-        layer: Layer,
-        first: u32,
-        last: u32,
-    ) -> Result<Vec<(u32, Vec<u32>)>, Trouble> {
+    fn chunks(&self, group: u32, layer: Layer, first: u32, last: u32) -> Result<Chunks, Trouble> {
         let key = |from| row::chunk(self.dir, group, layer, from);
-        let Some(start) = self.engine.last(&key(0), &key(first))? else {
-            return Ok(vec![(0, Vec::new())]);
+        let Some(only) = self.engine.get(&key(0))? else {
+            return Ok(Chunks { more: false, chunks: vec![(0, Vec::new())] });
         };
+        // Nearly all groups have one chunk, and `get` is the cheapest read.
+        let (more, members) = row::read_members(&only)?;
+        if !more {
+            return Ok(Chunks { more, chunks: vec![(0, members)] });
+        }
+        let start = self.engine.last(&key(0), &key(first))?.map_or(key(0), |row| row.key);
         let mut chunks = Vec::new();
-        for found in self.engine.rows_from(&row::edges_of(self.dir, group, layer), &start.key)? {
+        for found in self.engine.rows_from(&row::edges_of(self.dir, group, layer), &start)? {
             let found = found?;
             let (_, _, from) = row::read_chunk(&found.key)?;
             if from > last {
                 break;
             }
-            chunks.push((from, row::unpack(found.bytes())));
+            chunks.push((from, row::read_members(&found)?.1));
         }
-        Ok(chunks)
+        Ok(Chunks { more: true, chunks })
     }
 
-    fn put_chunk(&mut self, group: u32, layer: Layer, from: u32, members: &[u32]) {
+    fn put_chunk(&mut self, (group, layer, from): (u32, Layer, u32), more: bool, members: &[u32]) {
         let key = |from| row::chunk(self.dir, group, layer, from);
         if members.is_empty() && from != 0 {
             return self.batch.remove(key(from));
         }
         if members.len() <= CHUNK_MEMBERS {
-            return self.batch.put(key(from), &row::pack(members));
+            return self.batch.put(key(from), &row::members(more, members));
         }
         for (index, piece) in members.chunks(CHUNK_MEMBERS * 3 / 4).enumerate() {
             let from = if index == 0 { from } else { piece.first().copied().unwrap_or(from) };
-            self.batch.put(key(from), &row::pack(piece));
+            self.batch.put(key(from), &row::members(true, piece));
         }
     }
 
@@ -234,6 +234,13 @@ impl<'a> State<'a> {
         }
         Ok(())
     }
+}
+
+/// Some chunks of one group and layer, each with its first possible member.
+struct Chunks {
+    /// Whether the group and layer has, or had, more than one chunk.
+    more: bool,
+    chunks: Vec<(u32, Vec<u32>)>,
 }
 
 /// The last word on each member.

@@ -184,15 +184,17 @@ impl<'a> Plan<'a> {
 
     fn put(&mut self, kind: Kind, slot: u32, put: Put) -> Result<(), Trouble> {
         self.cleared = false;
-        let exists = self.exists(kind, slot)?;
-        match put {
-            Put::Created if exists => {
-                return Err(malformed(format!("{kind:?} {slot} is created twice")));
-            }
-            Put::Updated if !exists => {
-                return Err(malformed(format!("{kind:?} {slot} is updated but does not exist")));
-            }
-            _ => {}
+        // An update of a slot that was once used is believed: looking each one up
+        // would cost as much as writing it.
+        let exists = match put {
+            Put::Updated => slot < *self.counts(kind).1,
+            Put::Created | Put::Silent => self.exists(kind, slot)?,
+        };
+        if put == Put::Created && exists {
+            return Err(malformed(format!("{kind:?} {slot} is created twice")));
+        }
+        if put == Put::Updated && !exists {
+            return Err(malformed(format!("{kind:?} {slot} is updated but was never created")));
         }
         let (count, next) = self.counts(kind);
         if !exists {

@@ -20,6 +20,8 @@ pub struct MembersAt {
     pub groups: Vec<u32>,
 }
 
+/// Answers are right for seqs from the directory's `first_seq` and from
+/// [`Store::oldest_history_seq`] on.
 impl Store {
     /// The groups that a user was a direct member of at a seq, given those of now.
     pub fn groups_of_user_at(

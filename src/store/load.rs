@@ -30,7 +30,7 @@ pub(super) fn load(engine: &Engine, dir: &DirState, rows: &mut dyn Rows) -> Resu
     let groups = records(engine, dir.id, Kind::Group, &mut |slot, seq, record| {
         rows.group(slot, seq, record);
     })?;
-    if (users, groups) != (dir.users, dir.groups) {
+    if users < dir.users || groups < dir.groups {
         return Err(Trouble::Damaged(format!(
             "directory {} has {users} users and {groups} groups instead of {} and {}",
             dir.name, dir.users, dir.groups
@@ -39,7 +39,7 @@ pub(super) fn load(engine: &Engine, dir: &DirState, rows: &mut dyn Rows) -> Resu
     for found in engine.rows(&row::edges(dir.id))? {
         let found = found?;
         let (group, layer, _) = row::read_chunk(&found.key)?;
-        let members = row::unpack(found.bytes());
+        let (_, members) = row::read_members(&found)?;
         if !members.is_empty() {
             rows.edges(group, layer, &members);
         }

@@ -299,7 +299,10 @@ impl Store {
     /// The last seq at or before a moment; `None` when all that is kept is later.
     pub fn seq_at(&self, moment: Timestamp) -> Result<Option<u64>, StoreError> {
         self.mend()?;
-        let head = self.published();
+        self.find_seq_at(&self.published(), moment)
+    }
+
+    fn find_seq_at(&self, head: &Head, moment: Timestamp) -> Result<Option<u64>, StoreError> {
         let mut last = head.marker.last_seq;
         let floor = head.retained.floor;
         // The journal's time runs forward between the turns of the clock.

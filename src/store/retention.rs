@@ -39,7 +39,10 @@ impl Store {
     pub fn prune(&self, now: Timestamp, retention: &Retention) -> Result<Pruned, StoreError> {
         let mut writer = self.writer();
         self.mend_writer(&mut writer)?;
-        let after = |age| self.seq_at(now.minus(age)).map(|seq| seq.map_or(0, |seq| seq + 1));
+        let after = |age| {
+            let last = self.find_seq_at(&writer.head, now.minus(age))?;
+            Ok::<u64, StoreError>(last.map_or(0, |seq| seq + 1))
+        };
         let kept = retention.history.max(retention.journal);
         let (oldest, floor) = (after(retention.journal)?, after(kept)?);
         let blocks = self.on_engine(|engine| expired(engine, floor))?;

@@ -9,6 +9,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::engine::Row;
 use super::error::Trouble;
 use crate::model::Layer;
 
@@ -242,15 +243,35 @@ pub(super) fn damaged(key: &[u8], why: &str) -> Trouble {
     Trouble::Damaged(format!("a {what} row is not believed ({why})"))
 }
 
+/// The payload of a chunk: whether there may be more chunks, and its members.
+pub(super) fn members(more: bool, members: &[u32]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(members.len() * 3 + 1);
+    payload.push(u8::from(more));
+    pack_into(&mut payload, members);
+    payload
+}
+
+/// What [`members`] put into a chunk.
+pub(super) fn read_members(row: &Row) -> Result<(bool, Vec<u32>), Trouble> {
+    match row.bytes().split_first() {
+        Some((more, packed)) => Ok((*more != 0, unpack(packed))),
+        None => Err(damaged(&row.key, "it is empty")),
+    }
+}
+
 /// Packs an ascending list: the differences, seven bits a byte.
 pub(super) fn pack(members: &[u32]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(members.len() * 2);
+    let mut bytes = Vec::with_capacity(members.len() * 3);
+    pack_into(&mut bytes, members);
+    bytes
+}
+
+fn pack_into(bytes: &mut Vec<u8>, members: &[u32]) {
     let mut before = 0;
     for &member in members {
-        put_number(&mut bytes, u64::from(member.wrapping_sub(before)));
+        put_number(bytes, u64::from(member.wrapping_sub(before)));
         before = member;
     }
-    bytes
 }
 
 /// The list that [`pack`] packed.
