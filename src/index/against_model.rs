@@ -345,6 +345,9 @@ fn check_owner(view: &DirectoryView, model: &Model, reference: &Reference) {
         .map(|(slot, _)| Owner::User(*slot))
         .chain(groups.map(|(slot, _)| Owner::Group(*slot)))
         .collect();
+    if let Reference::Alias(alias) = reference {
+        assert_eq!(view.alias_owners(alias), owners);
+    }
     let expected = match owners[..] {
         [] => Owner::Nobody,
         [owner] => owner,
@@ -417,7 +420,7 @@ fn check_why(view: &DirectoryView, model: &Model) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn every_version_reads_like_the_model(

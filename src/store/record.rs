@@ -152,16 +152,6 @@ pub fn id_of(bytes: &[u8]) -> Result<&str, RecordError> {
     decode(bytes, "user or group")
 }
 
-/// Whether a user's or group's record has this id: compares bytes, decodes nothing.
-#[inline]
-pub fn has_id(bytes: &[u8], id: &str) -> bool {
-    match bytes.split_first() {
-        Some((&VERSION, rest)) => postcard::take_from_bytes::<usize>(rest)
-            .is_ok_and(|(length, rest)| rest.get(..length) == Some(id.as_bytes())),
-        _ => false,
-    }
-}
-
 /// A user's id and username alone.
 pub fn id_and_username_of(bytes: &[u8]) -> Result<(&str, &str), RecordError> {
     decode(bytes, "user")
@@ -454,7 +444,6 @@ mod tests {
         assert_eq!(back.aliases, ["uid:ada", "uid=ada"]);
         assert_eq!(back.groups, user().groups);
         assert_eq!(id_of(&bytes).unwrap(), "u1");
-        assert!(has_id(&bytes, "u1") && !has_id(&bytes, "u") && !has_id(&[], ""));
         assert_eq!(id_and_username_of(&bytes).unwrap(), ("u1", "ada"));
         let keys = UserKeys::read(&bytes).unwrap();
         assert_eq!(keys.emails, ["ada@example.org"]);
