@@ -1,6 +1,7 @@
 //! The tests of the whole: real servers, the real process, and the shape of
 //! the source. One binary, so that what is slow to start is started once.
 
+mod ad;
 mod end_to_end;
 mod harness;
 mod ldap;

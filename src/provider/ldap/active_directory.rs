@@ -7,7 +7,7 @@
 //! is the same. So attributes that a delta leaves out are never taken for
 //! empty, and an object that ceases to match a filter is noticed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ldap3::Scope;
 use ldap3::controls::RawControl;
@@ -24,7 +24,7 @@ use super::config::Incremental;
 use super::crawl::{Outcome, Reading, expired, group_item, group_items, user_item};
 use super::entry::Entry;
 use super::pages::{Pages, subtree};
-use super::ranges::Range;
+use super::ranges::{self, Range};
 use super::session::{Message, Request};
 use super::{dn, ids};
 use crate::model::Reference;
@@ -247,7 +247,7 @@ impl Touched {
 async fn apply(
     reading: &mut Reading<'_>,
     context: &str,
-    touched: Touched,
+    mut touched: Touched,
     place: Place,
     moved: bool,
     sink: &mut dyn Sink,
@@ -266,11 +266,15 @@ async fn apply(
     };
     // Deletions that the account cannot see show by what is no longer there.
     let by_presence = moved && !at.sees_deleted;
+    if by_presence {
+        // A crawl that lists everything needs complete member lists.
+        touched.0.values_mut().for_each(|touch| touch.is_whole = true);
+    }
     let live = hand_over(reading, &touched, sink).await?;
     if by_presence {
         keep_present(reading, &live, sink).await?;
     } else {
-        let gone = touched.0.keys().filter(|id| !live.contains_key(*id));
+        let gone = touched.0.keys().filter(|id| !live.contains(*id));
         let gone = gone.flat_map(|id| {
             [
                 Item::UserDeleted(Reference::User(id.clone())),
@@ -299,48 +303,104 @@ async fn hand_over(
     reading: &mut Reading<'_>,
     touched: &Touched,
     sink: &mut dyn Sink,
-) -> Result<BTreeMap<String, ()>, PullError> {
-    let config = reading.mapper.config;
-    let mut live = BTreeMap::new();
-    let there: Vec<&String> =
-        touched.0.iter().filter(|(_, touch)| !touch.is_deleted).map(|(id, _)| id).collect();
+) -> Result<BTreeSet<String>, PullError> {
+    let mut live = BTreeSet::new();
+    let there = touched.0.iter().filter(|(_, touch)| !touch.is_deleted);
+    let there: Vec<&String> = there.map(|(id, _)| id).collect();
     for ids in there.chunks(LOOKUP_MAX) {
-        let wanted = reading.mapper.user_attributes();
-        for entry in look_up(reading, "users", &config.users, ids, &wanted).await? {
-            let item = user_item(reading, &entry)?;
-            live.extend(reading.mapper.id(&entry, "objectGUID").map(|id| (id, ())));
-            sink.page(vec![item]);
-        }
+        hand_over_users(reading, touched, ids, &mut live, sink).await?;
     }
-    let is_whole = |id: &&&String| touched.0.get(**id).is_none_or(|touch| touch.is_whole);
-    let (whole, partial): (Vec<&String>, Vec<&String>) = there.iter().partition(is_whole);
+    let is_whole = |id: &&String| touched.0.get(*id).is_none_or(|touch| touch.is_whole);
+    let (whole, partial): (Vec<&String>, Vec<&String>) = there.iter().partition(|id| is_whole(id));
     for ids in whole.chunks(LOOKUP_MAX) {
-        let wanted = reading.mapper.group_attributes();
-        for entry in look_up(reading, "groups", &config.groups, ids, &wanted).await? {
-            live.extend(reading.mapper.id(&entry, "objectGUID").map(|id| (id, ())));
-            let items = group_items(reading, entry, &[extended_names()]).await?;
-            sink.page(items);
-        }
+        hand_over_groups(reading, ids, &mut live, sink).await?;
     }
     for ids in partial.chunks(LOOKUP_MAX) {
-        let wanted = reading.mapper.group_head_attributes();
-        for entry in look_up(reading, "groups", &config.groups, ids, &wanted).await? {
-            let item = group_item(reading, &entry)?;
-            let touch = touched.0.get(&item.group.id);
-            let group = Reference::Group(item.group.id.clone());
-            live.insert(item.group.id.clone(), ());
-            let mut items = vec![Item::Group(item)];
-            if let Some(touch) = touch {
-                let members = |members: &Vec<Reference>| (group.clone(), members.clone());
-                let (group, left) = members(&touch.removed);
-                items.push(Item::MembersRemoved { group, members: left });
-                let (group, joined) = members(&touch.added);
-                items.push(Item::MembersAdded { group, members: joined });
-            }
-            sink.page(items);
-        }
+        hand_over_joins(reading, touched, ids, &mut live, sink).await?;
     }
     Ok(live)
+}
+
+async fn hand_over_users(
+    reading: &mut Reading<'_>,
+    touched: &Touched,
+    ids: &[&String],
+    live: &mut BTreeSet<String>,
+    sink: &mut dyn Sink,
+) -> Result<(), PullError> {
+    let config = reading.mapper.config;
+    let by_filter = config.users.filter != config.schema.users_filter();
+    let mut wanted = reading.mapper.user_attributes();
+    wanted.push("memberOf".to_owned());
+    for mut entry in look_up(reading, "users", &config.users, ids, &wanted).await? {
+        ranges::complete(&mut reading.session, &mut entry, &[extended_names()]).await?;
+        let Some(item) = reading.mapper.user(&entry) else {
+            return user_item(reading, &entry).map(|_| ());
+        };
+        let id = item.user.id.clone();
+        let mut items = vec![Item::User(item)];
+        // One that came into scope was in its groups before, and their lists
+        // do not change by that.
+        if by_filter || touched.0.get(&id).is_none_or(|touch| touch.is_renamed) {
+            items.extend(memberships(&entry, &id));
+        }
+        live.insert(id);
+        sink.page(items);
+    }
+    Ok(())
+}
+
+/// The groups that the user's own entry shows. Not all that it may be in
+/// (other domains), so they only ever add.
+fn memberships(entry: &Entry, id: &str) -> Vec<Item> {
+    let groups = entry.texts("memberOf");
+    let groups = groups.iter().filter_map(|group| super::map::extended_guid(group));
+    let joined = |group| Item::MembersAdded {
+        group: Reference::Group(group),
+        members: vec![Reference::User(id.to_owned())],
+    };
+    groups.map(joined).collect()
+}
+
+async fn hand_over_groups(
+    reading: &mut Reading<'_>,
+    ids: &[&String],
+    live: &mut BTreeSet<String>,
+    sink: &mut dyn Sink,
+) -> Result<(), PullError> {
+    let config = reading.mapper.config;
+    let wanted = reading.mapper.group_attributes();
+    for entry in look_up(reading, "groups", &config.groups, ids, &wanted).await? {
+        live.extend(reading.mapper.id(&entry, "objectGUID"));
+        let items = group_items(reading, entry, &[extended_names()]).await?;
+        sink.page(items);
+    }
+    Ok(())
+}
+
+/// Groups of which only single members joined or left.
+async fn hand_over_joins(
+    reading: &mut Reading<'_>,
+    touched: &Touched,
+    ids: &[&String],
+    live: &mut BTreeSet<String>,
+    sink: &mut dyn Sink,
+) -> Result<(), PullError> {
+    let config = reading.mapper.config;
+    let wanted = reading.mapper.group_head_attributes();
+    for entry in look_up(reading, "groups", &config.groups, ids, &wanted).await? {
+        let item = group_item(reading, &entry)?;
+        let id = item.group.id.clone();
+        let mut items = vec![Item::Group(item)];
+        if let Some(touch) = touched.0.get(&id) {
+            let group = || Reference::Group(id.clone());
+            items.push(Item::MembersRemoved { group: group(), members: touch.removed.clone() });
+            items.push(Item::MembersAdded { group: group(), members: touch.added.clone() });
+        }
+        live.insert(id);
+        sink.page(items);
+    }
+    Ok(())
 }
 
 /// The objects with these ids that are in `scope`.
@@ -368,7 +428,7 @@ fn any_of(ids: &[&String]) -> String {
 /// Lists everything that is there by id alone.
 async fn keep_present(
     reading: &mut Reading<'_>,
-    live: &BTreeMap<String, ()>,
+    live: &BTreeSet<String>,
     sink: &mut dyn Sink,
 ) -> Result<(), PullError> {
     let config = reading.mapper.config;
@@ -385,7 +445,7 @@ async fn keep_present(
                 let id = id.ok_or_else(|| {
                     reading.session.incomplete(format!("{} hides its id", entry.dn))
                 })?;
-                if !live.contains_key(&id) {
+                if !live.contains(&id) {
                     items.push(Item::Kept(reference(id)));
                 }
             }

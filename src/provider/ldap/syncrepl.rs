@@ -21,9 +21,9 @@ use super::bookmark::Place;
 use super::config::Incremental;
 use super::crawl::{Outcome, Reading, expired, group_items, user_item};
 use super::entry::Entry;
-use super::ids;
 use super::root::Flavour;
 use super::session::{Message, Request};
+use super::{dn, ids};
 use crate::model::Reference;
 use crate::provider::{Extent, Item, PullError, Sink};
 
@@ -45,10 +45,14 @@ const CONTAINERS: &str = "(|(objectClass=organizationalUnit)(objectClass=organiz
 /// # Errors
 /// When the server does not answer, or was told to offer this and does not.
 pub async fn begin(reading: &mut Reading<'_>) -> Result<Option<Place>, PullError> {
-    if !reading.root.supports(SYNC_REQUEST) {
+    let config = reading.mapper.config;
+    let base = dn::normalise(&config.base);
+    let bases = [&config.users.base, &config.groups.base];
+    // Containers are watched below `base` only.
+    let is_watched = bases.iter().all(|scope| dn::is_within(&dn::normalise(scope), &base));
+    if !is_watched || !reading.root.supports(SYNC_REQUEST) {
         return not_offered(reading);
     }
-    let config = reading.mapper.config;
     let mut cookies = Vec::new();
     for base in [&config.users.base, &config.groups.base, &config.base] {
         match cookie_for(reading, base).await? {

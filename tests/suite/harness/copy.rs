@@ -192,7 +192,11 @@ impl Copy {
             Item::MembersRemoved { group, members } => (group, members, -1),
             _ => return,
         };
-        let group = self.resolve(&group).expect("a list belongs to a group that is known");
+        // A group that is out of scope may well be named.
+        let Some(group) = self.resolve(&group) else {
+            assert_ne!(mode, 0, "a complete list belongs to a group that is known");
+            return;
+        };
         let ids: Vec<(Reference, Option<String>)> =
             members.into_iter().map(|member| (member.clone(), self.resolve(&member))).collect();
         let list = self.lists.entry(group).or_default();
