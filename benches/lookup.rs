@@ -13,6 +13,7 @@ use fastrand::Rng;
 use rosterd::index::{Builder, DirectoryView};
 use rosterd::model::{Change, Group, Layer, Put, User};
 use rosterd::provider::{GroupItem, UserItem};
+use rosterd::store::Rows;
 use rosterd::store::record::{encode_group, encode_user};
 
 const CHECKS: usize = 100_000;
