@@ -148,7 +148,8 @@ impl Visit for Fields {
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value.into());
+        // Beyond milli, fractions are noise.
+        self.put(field, ((value * 1000.0).round() / 1000.0).into());
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
@@ -181,7 +182,7 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// `2026-11-20T10:15:00Z INFO  polled directory=corp users=24`.
+/// `2026-11-20T10:15:00.000Z INFO  polled directory=corp users=24`.
 fn text_line(
     moment: Timestamp,
     level: Level,
@@ -193,7 +194,7 @@ fn text_line(
         true => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
         false => text.to_owned(),
     };
-    let mut line = style("2", &moment.to_string());
+    let mut line = style("2", &to_the_milli(moment));
     let _infallible = write!(line, " {}", style(color(level), &format!("{level:<5}")));
     if level > Level::INFO {
         let _infallible = write!(line, " {}", style("2", &printable(target)));
@@ -206,6 +207,14 @@ fn text_line(
     }
     line.push('\n');
     line
+}
+
+/// Always three digits behind the point, so that lines are aligned.
+fn to_the_milli(moment: Timestamp) -> String {
+    let text = moment.to_string();
+    let text = text.trim_end_matches('Z');
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    format!("{seconds}.{fraction:0<3}Z")
 }
 
 fn color(level: Level) -> &'static str {
@@ -286,12 +295,18 @@ mod tests {
         let lines = logged(&config(LogFormat::Text, "info,rosterd=debug"), |_| {
             let span = tracing::info_span!("poll", directory = "corp", kind = "full");
             let _inside = span.enter();
-            tracing::info!(users = 24, share = 0.5, next = "in 5m", kind = "incremental", "polled");
+            tracing::info!(
+                users = 24,
+                share = 0.100_000_4,
+                next = "in 5m",
+                kind = "incremental",
+                "polled"
+            );
             tracing::debug!(empty = "", "looking");
         });
         assert_eq!(
             lines,
-            "INFO  polled users=24 share=0.5 next=\"in 5m\" kind=incremental directory=corp\n\
+            "INFO  polled users=24 share=0.1 next=\"in 5m\" kind=incremental directory=corp\n\
              DEBUG rosterd::log::tests looking empty=\"\" directory=corp kind=full\n"
         );
     }
@@ -341,7 +356,15 @@ mod tests {
         let mut fields = Fields::default();
         fields.0.push((MESSAGE, "m".into()));
         let line = |styled| text_line(Timestamp(0), Level::INFO, "t", &fields, styled);
-        assert_eq!(line(false), "1970-01-01T00:00:00Z INFO  m\n");
+        assert_eq!(line(false), "1970-01-01T00:00:00.000Z INFO  m\n");
         assert!(line(true).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn times_are_aligned() {
+        let shown = |millis| to_the_milli(Timestamp(millis));
+        assert_eq!(shown(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(shown(90), "1970-01-01T00:00:00.090Z");
+        assert_eq!(shown(1_500), "1970-01-01T00:00:01.500Z");
     }
 }

@@ -8,6 +8,9 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 
 use super::mask::Masked;
 
+/// More mistakes than these are not told at once.
+const MISTAKES_MAX: usize = 200;
+
 /// Every mistake of one configuration file, in the order of the file.
 ///
 /// It holds no secret: values of secret-like keys are masked in its excerpts.
@@ -61,11 +64,12 @@ impl Report {
         path: String,
         source: &str,
         secrets: Vec<Range<usize>>,
-        notes: Vec<Note>,
+        mut notes: Vec<Note>,
     ) -> Report {
         let masked = Masked::new(source, secrets);
-        let mut notes = without_consequences(source, notes);
         notes.sort_by_key(|note| note.span.as_ref().map_or(0, |span| span.start));
+        notes.truncate(MISTAKES_MAX);
+        let notes = without_consequences(source, notes);
         let mistakes = notes.into_iter().map(|note| note.place(source, &masked)).collect();
         Report { path, source: masked, mistakes }
     }

@@ -21,6 +21,7 @@
 //! ```
 
 mod secrets;
+mod syntax;
 mod values;
 
 pub use values::is_loopback;
@@ -114,7 +115,7 @@ pub(super) fn read_noting<T>(
         surroundings,
         contents: RefCell::default(),
         notes: RefCell::new(Notes {
-            notes: errors.iter().map(|error| syntax_note(text, error)).collect(),
+            notes: errors.iter().map(|error| syntax::note(text, error)).collect(),
             ..Notes::default()
         }),
     };
@@ -407,24 +408,6 @@ fn type_name(value: &DeValue<'_>) -> &'static str {
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     }
-}
-
-fn syntax_note(text: &str, error: &toml::de::Error) -> Note {
-    let span = error.span().unwrap_or(text.len()..text.len());
-    let message = error.message();
-    let hint = match message.split_once(", expected ") {
-        Some(("string values must be quoted", _)) => Some("write it in quotes".to_owned()),
-        Some((_, expected)) => Some(format!("expected {expected}")),
-        None if message == "duplicate key" => {
-            Some("every name and every key of a table may stand once only".to_owned())
-        }
-        None => None,
-    };
-    let message = match text.get(span.clone()) {
-        Some(key) if message == "duplicate key" => format!("duplicate key `{key}`"),
-        _ => message.split_once(", expected ").map_or(message, |(what, _)| what).to_owned(),
-    };
-    Note { span: Some(span), message, hint, kind: NoteKind::Syntax }
 }
 
 /// A reader that gives up must say why; should one fail to, this is better

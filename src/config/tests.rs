@@ -365,6 +365,38 @@ fn the_example_shows_every_key_and_only_keys_that_exist() {
     assert!(hidden.is_empty(), "not in config.example.toml: {hidden:?}");
 }
 
+/// Breaks a text in one place.
+fn broken(text: &str, at: usize, length: usize, insert: &str) -> String {
+    let boundary = |at: usize| (at..=text.len()).find(|at| text.is_char_boundary(*at));
+    let start = boundary(at).unwrap_or(text.len());
+    let end = boundary(start + length).unwrap_or(text.len());
+    format!("{}{insert}{}", &text[..start], &text[end..])
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(64))]
+
+    #[test]
+    fn however_broken_a_file_is_the_report_is_drawn_and_tells_no_secret(
+        cuts in proptest::collection::vec((0.0..1.0f64, 0..40usize, "[\\[\\]{}=\"'#.,\n\r\t a-zé\u{1}👩]{0,4}"), 0..6),
+        behind in 0.0..1.0f64,
+    ) {
+        // The line is put in last, so that it is whole.
+        let mut text = whole_example();
+        for (at, length, insert) in cuts {
+            text = broken(&text, (at * text.len() as f64) as usize, length, &insert);
+        }
+        let lines: Vec<&str> = text.split('\n').collect();
+        let (before, after) = lines.split_at((behind * lines.len() as f64) as usize);
+        let text = [before, &["bind_password = \"hunter2\""], after].concat().join("\n");
+        let report = match read(&text) {
+            Ok(_) => String::new(),
+            Err(report) => format!("{report}{report:?}{}", report.render(true)),
+        };
+        proptest::prop_assert!(!report.contains("hunter2"), "{}", report);
+    }
+}
+
 fn collect_keys(
     prefix: &str,
     table: &toml::de::DeTable<'_>,
