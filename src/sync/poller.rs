@@ -209,9 +209,16 @@ struct Crawled {
     duration: Duration,
 }
 
+/// What a crawl lends and hands back, and how it went.
+struct Read {
+    directory: Box<dyn Directory>,
+    reconciler: Box<Reconciler>,
+    result: Result<Seal, PullError>,
+}
+
 /// How waiting for a crawl ended.
 enum Wait {
-    Ended(Result<(Box<dyn Directory>, Reconciler, Result<Seal, PullError>), task::TaskEnd>),
+    Ended(Result<Read, task::TaskEnd>),
     Stalled,
     Superseded,
     Shutdown,
@@ -316,7 +323,7 @@ impl Actor {
         self.next = clock::instant() + delay;
         self.report(&outcome, delay);
         for reply in replies {
-            let _ = reply.send(outcome.as_ref().map(|()| ()).map_err(ToString::to_string));
+            let _ = reply.send(outcome.as_ref().copied().map_err(ToString::to_string));
         }
         if !self.syncs.is_empty() {
             self.next = clock::instant();
@@ -417,7 +424,7 @@ impl Actor {
                 what: self.terms.settings.origin(),
                 reason: end.to_string(),
             }),
-            Wait::Ended(Ok((directory, reconciler, result))) => {
+            Wait::Ended(Ok(Read { directory, reconciler, result })) => {
                 self.directory = Some(directory);
                 let seal = result?;
                 let pages = reconciler.pages();
@@ -435,32 +442,26 @@ impl Actor {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "the crawl hands back what it was lent")]
     fn launch(
         &mut self,
         start: Start,
         reconciler: Reconciler,
         ticks: Arc<AtomicU64>,
-    ) -> Task<(Box<dyn Directory>, Reconciler, Result<Seal, PullError>)> {
+    ) -> Task<Read> {
         let mut directory = match self.directory.take() {
             Some(directory) => directory,
             None => self.terms.settings.open(self.terms.patience),
         };
-        let mut intake = Intake { reconciler, ticks };
+        let mut intake = Intake { reconciler: Box::new(reconciler), ticks };
         task::spawn(format!("crawl {}", self.terms.name), async move {
             let result = directory.crawl(start, &mut intake).await;
-            (directory, intake.reconciler, result)
+            Read { directory, reconciler: intake.reconciler, result }
         })
     }
 
     /// Waits for the crawl, for as long as it makes progress. An approval
     /// changes what the crawl is compared with, so it supersedes the crawl.
-    async fn watch(
-        &mut self,
-        running: Task<(Box<dyn Directory>, Reconciler, Result<Seal, PullError>)>,
-        ticks: &AtomicU64,
-        shutdown: &Shutdown,
-    ) -> Wait {
+    async fn watch(&mut self, running: Task<Read>, ticks: &AtomicU64, shutdown: &Shutdown) -> Wait {
         let ended = running.join();
         tokio::pin!(ended);
         let mut seen = ticks.load(Ordering::Relaxed);
@@ -789,7 +790,7 @@ impl Actor {
 
 /// Hands pages on to the reconciler and counts them as progress.
 struct Intake {
-    reconciler: Reconciler,
+    reconciler: Box<Reconciler>,
     ticks: Arc<AtomicU64>,
 }
 
