@@ -357,9 +357,10 @@ fn remove_snapshots(folder: &Path) -> Result<(), Trouble> {
 fn trouble(error: sled::Error) -> Trouble {
     use std::io::ErrorKind::{InvalidData, UnexpectedEof};
     match &error {
-        sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => {
-            Trouble::Damaged(error.to_string())
-        }
+        // Its settings never change within one format of ours.
+        sled::Error::Corruption { .. }
+        | sled::Error::ReportableBug(_)
+        | sled::Error::Unsupported(_) => Trouble::Damaged(error.to_string()),
         sled::Error::Io(io) if matches!(io.kind(), UnexpectedEof | InvalidData) => {
             Trouble::Damaged(error.to_string())
         }

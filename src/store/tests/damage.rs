@@ -109,6 +109,22 @@ fn a_flipped_bit_never_gives_wrong_data() {
 }
 
 #[test]
+fn damaged_settings_of_the_engine_are_damage() {
+    let run = stored();
+    let image = tempfile::tempdir().unwrap();
+    copy_all(run.dir.path(), image.path());
+    let settings = fs::read(image.path().join("db-1/conf")).unwrap();
+    for at in (0..settings.len()).step_by(3) {
+        let copy = tempfile::tempdir().unwrap();
+        copy_all(image.path(), copy.path());
+        let mut bytes = settings.clone();
+        bytes[at] ^= 1;
+        fs::write(copy.path().join("db-1/conf"), bytes).unwrap();
+        is_right_or_rebuilt(&run, copy.path());
+    }
+}
+
+#[test]
 fn a_cut_off_file_is_set_aside() {
     let run = stored();
     let image = tempfile::tempdir().unwrap();
