@@ -5,6 +5,7 @@ mod ad;
 mod end_to_end;
 mod harness;
 mod ldap;
+mod ldap_odd;
 mod property;
 mod systemd;
 mod tidy;

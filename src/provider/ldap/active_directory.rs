@@ -433,9 +433,9 @@ async fn keep_present(
 ) -> Result<(), PullError> {
     let config = reading.mapper.config;
     let wanted = ["objectGUID".to_owned()];
-    let scopes: [(&super::config::Scope, fn(String) -> Reference); 2] =
-        [(&config.users, Reference::User), (&config.groups, Reference::Group)];
-    for (scope, reference) in scopes {
+    let scopes = [(&config.users, true), (&config.groups, false)];
+    for (scope, are_users) in scopes {
+        let reference = if are_users { Reference::User } else { Reference::Group };
         let request = subtree("present", &scope.base, &scope.filter, &wanted, Vec::new());
         let mut pages = Pages::new(request, reading.page_size);
         while let Some(entries) = pages.next(&mut reading.session).await? {

@@ -337,7 +337,7 @@ fn user_alias(username: &str) -> String {
     format!("uid:{}", username.to_lowercase())
 }
 
-fn named<'a>(wanted: BTreeSet<&'a str>) -> Vec<String> {
+fn named(wanted: BTreeSet<&str>) -> Vec<String> {
     wanted.into_iter().filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 

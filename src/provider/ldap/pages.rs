@@ -19,7 +19,7 @@ pub const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
 /// Below this a smaller page is not what the server wants.
 const PAGE_SIZE_MIN: u32 = 10;
 /// How often a server may send a page of nothing before its end.
-const EMPTY_PAGES_MAX: u32 = 1000;
+const EMPTY_PAGES_MAX: u32 = 200;
 
 /// A search whose answer comes in pages.
 pub struct Pages<'a> {

@@ -5,6 +5,7 @@ pub mod copy;
 pub mod daemon;
 pub mod fold;
 pub mod http;
+pub mod ldap_stub;
 pub mod ldif;
 pub mod process;
 pub mod receiver;
