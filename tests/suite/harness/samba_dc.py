@@ -52,6 +52,7 @@ def configure(directory):
     interfaces = lo
     bind interfaces only = yes
     idmap_ldb:use rfc2307 = yes
+    ldb:nosync = yes
     private dir = {directory}/private
     lock directory = {directory}
     state directory = {directory}/state
