@@ -173,7 +173,7 @@ fn the_past_is_answered_as_it_was() {
     let mut random = fastrand::Rng::with_seed(11);
     let mut past: Vec<(u64, World)> = Vec::new();
     let mut world = World::default();
-    for _ in 0..25 {
+    for _ in 0..14 {
         let (after, mut commit) = world.step(&mut random, "corp", 12);
         if commit.changes.first() == Some(&Change::Cleared) {
             continue;

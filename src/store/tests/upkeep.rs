@@ -36,10 +36,10 @@ fn prune(store: &Store, now: u64, journal: u32, history: u32) {
 
 #[test]
 fn what_is_kept_reads_as_before() {
-    let (_dir, store, past) = seconds(30);
+    let (_dir, store, past) = seconds(16);
     let (_, world) = past.last().unwrap();
     let all = store.events(0, usize::MAX).unwrap();
-    for (now, journal, history) in [(29, 25, 28), (29, 10, 20), (29, 3, 2), (40, 1, 1)] {
+    for (now, journal, history) in [(16, 13, 14), (16, 6, 10), (16, 3, 2), (20, 1, 1)] {
         prune(&store, now, journal, history);
         let (oldest, floor) = (store.oldest_seq(), store.oldest_history_seq());
         assert!(floor <= oldest && oldest > 1);
@@ -148,7 +148,7 @@ fn a_rewrite_that_fails_anywhere_leaves_one_whole_store() {
         run.step((seed % 2) as usize, seed, 12, 0, false);
     }
     let mut succeeded = false;
-    for fault in (1..10).chain((10..600).step_by(60)) {
+    for fault in (1..6).chain((6..600).step_by(90)) {
         run.store().slot().as_ref().unwrap().faults.fail_from(fault);
         succeeded |= run.store().rewrite(&mut run.store().writer()).is_ok();
         run.reopen();
@@ -162,7 +162,7 @@ fn a_rewrite_that_fails_anywhere_leaves_one_whole_store() {
 
 #[test]
 fn readers_go_on_while_a_rewrite_runs() {
-    let (_dir, store, _) = seconds(20);
+    let (_dir, store, _) = seconds(8);
     let all = store.events(0, usize::MAX).unwrap();
     std::thread::scope(|scope| {
         let rewriting = scope.spawn(|| store.rewrite(&mut store.writer()));
