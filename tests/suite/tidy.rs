@@ -21,7 +21,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
 ];
 
 /// Plain values that everyone may name.
-const COMMON: &[&str] = &["provider::UserItem", "provider::GroupItem"];
+const COMMON: &[&str] = &["provider::UserItem", "provider::GroupItem", "provider::Extent"];
 
 /// Words, and the only places (paths under `src`, by prefix) that may use them.
 const RESERVED: &[(&str, &[&str])] = &[
