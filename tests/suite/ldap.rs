@@ -79,7 +79,7 @@ async fn a_full_crawl_reads_users_groups_and_members_over_every_kind_of_connecti
     assert_eq!(user.given_name.as_deref(), Some("Given7"));
     assert_eq!(user.family_name.as_deref(), Some("Sn7"));
     assert!(user.active && user.status.is_none());
-    assert_eq!(slapd.values(&slapd.user_dn(7), "entryUUID"), [user.id.clone()]);
+    assert_eq!(slapd.values(&slapd.user_dn(7), "entryUUID"), std::slice::from_ref(&user.id));
     assert_eq!(copy.group("g00003").group.description.as_deref(), Some("group 3"));
 }
 
