@@ -2,6 +2,7 @@
 //! the source. One binary, so that what is slow to start is started once.
 
 mod ad;
+mod check;
 mod end_to_end;
 mod harness;
 mod ldap;
