@@ -9,7 +9,9 @@
 
 pub mod describe;
 pub mod guard;
+mod identity;
 pub mod ledger;
+mod names;
 pub mod notice;
 pub mod plan;
 pub mod poller;

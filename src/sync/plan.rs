@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::reconcile::{Edit, List, Reconciler, Step};
 use super::slots::{difference, normalise, union};
 use super::status::Counts;
-use crate::index::{DirectoryView, Owner};
+use crate::index::Owner;
 use crate::model::{Change, Layer, Put, Reference};
 use crate::provider::{Extent, PullError};
 use crate::store::record::{self, GroupKeys, UserKeys};
@@ -22,24 +22,6 @@ pub struct Plan {
     pub counts: Counts,
     /// Memberships removed between users and groups that both live on.
     pub members_removed_alone: u64,
-}
-
-impl Plan {
-    /// Names exactly this set of changes, whatever slots they got: a digest
-    /// over what would be created, changed and removed, by ids.
-    pub fn id(&self, base: &DirectoryView) -> String {
-        let names = Names::new(base, &self.changes);
-        let mut digests: Vec<[u8; 32]> =
-            self.changes.iter().flat_map(|change| names.digests(change)).collect();
-        digests.sort_unstable();
-        let mut whole = ring::digest::Context::new(&ring::digest::SHA256);
-        for digest in &digests {
-            whole.update(digest);
-        }
-        let hex: String =
-            whole.finish().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        format!("hold_{hex}")
-    }
 }
 
 /// Plans the changes of a crawl that covered `extent`.
@@ -326,9 +308,8 @@ impl Sealed {
     /// The group's complete direct members by its own list, after the crawl.
     fn final_list(&mut self, group: u32) -> List {
         let edit = self.crawl.edits.remove(&group).unwrap_or_default();
-        let handed_over = edit.list.is_some() || self.crawl.lists_equal.contains(group);
         let mut list = edit.list.unwrap_or_else(|| self.base_list(group));
-        self.drop_dead(&mut list, handed_over && self.extent == Extent::Whole);
+        self.drop_dead(&mut list);
         self.settle_rest(&mut list);
         for (added, reference) in edit.steps {
             match (self.resolve(&reference), added) {
@@ -342,17 +323,16 @@ impl Sealed {
         list
     }
 
-    /// Members that are gone. Where the provider still lists one, the name is
-    /// kept in case the object comes back into sight.
-    fn drop_dead(&self, list: &mut List, still_listed: bool) {
+    /// Members that are gone. Their ids are kept as names of nobody: whoever is
+    /// only out of sight (a filter, a permission, an undeleted account) is a
+    /// member again when it comes back, and an id never means another.
+    fn drop_dead(&self, list: &mut List) {
         let (alive, dead) = split(&list.users, |slot| self.user_lives(*slot));
         list.users = alive;
-        let (alive_groups, dead_groups) = split(&list.groups, |slot| self.group_lives(*slot));
-        list.groups = alive_groups;
-        if still_listed {
-            list.rest.extend(dead.iter().map(|slot| Reference::User(self.user_id(*slot))));
-            list.rest.extend(dead_groups.iter().map(|slot| Reference::Group(self.group_id(*slot))));
-        }
+        list.rest.extend(dead.iter().map(|slot| Reference::User(self.user_id(*slot))));
+        let (alive, dead) = split(&list.groups, |slot| self.group_lives(*slot));
+        list.groups = alive;
+        list.rest.extend(dead.iter().map(|slot| Reference::Group(self.group_id(*slot))));
     }
 
     fn settle_rest(&self, list: &mut List) {
@@ -549,70 +529,4 @@ fn push(
     if !members.is_empty() {
         out.push(Change::Edges { group, layer, added, visible, members });
     }
-}
-
-/// Ids for slots, for the digest that names a set of changes.
-struct Names<'a> {
-    base: &'a DirectoryView,
-    users: BTreeMap<u32, &'a [u8]>,
-    groups: BTreeMap<u32, &'a [u8]>,
-}
-
-impl<'a> Names<'a> {
-    fn new(base: &'a DirectoryView, changes: &'a [Change]) -> Names<'a> {
-        let mut names = Names { base, users: BTreeMap::new(), groups: BTreeMap::new() };
-        for change in changes {
-            match change {
-                Change::User { slot, record, .. } => names.users.insert(*slot, record.as_slice()),
-                Change::Group { slot, record, .. } => names.groups.insert(*slot, record.as_slice()),
-                _ => None,
-            };
-        }
-        names
-    }
-
-    fn user(&self, slot: u32) -> String {
-        id(self.users.get(&slot).copied().or_else(|| self.base.user_record(slot)))
-    }
-
-    fn group(&self, slot: u32) -> String {
-        id(self.groups.get(&slot).copied().or_else(|| self.base.group_record(slot)))
-    }
-
-    /// One digest for each thing that changes.
-    fn digests(&self, change: &Change) -> Vec<[u8; 32]> {
-        match change {
-            Change::User { record, .. } => vec![digest(&[b"user", record])],
-            Change::Group { record, .. } => vec![digest(&[b"group", record])],
-            Change::UserDeleted { slot, .. } => {
-                vec![digest(&[b"user gone", self.user(*slot).as_bytes()])]
-            }
-            Change::GroupDeleted { slot, .. } => {
-                vec![digest(&[b"group gone", self.group(*slot).as_bytes()])]
-            }
-            Change::Edges { group, layer, added, members, .. } => {
-                let group = self.group(*group);
-                let what = format!("{layer:?} {added}");
-                let name = |slot: &u32| match layer {
-                    Layer::Subgroup => self.group(*slot),
-                    Layer::Listed | Layer::Declared => self.user(*slot),
-                };
-                let of = |slot| digest(&[what.as_bytes(), group.as_bytes(), name(slot).as_bytes()]);
-                members.iter().map(of).collect()
-            }
-            Change::Unresolved { .. } | Change::Cleared | Change::Notice { .. } => Vec::new(),
-        }
-    }
-}
-
-/// SHA-256 over the parts, each with its length before it.
-fn digest(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    for part in parts {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
-    }
-    let mut out = [0; 32];
-    out.copy_from_slice(context.finish().as_ref());
-    out
 }

@@ -1,0 +1,278 @@
+//! The poller's own life: waiting, polling, obeying, reporting.
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::{info, warn};
+
+use super::settle::Held;
+use super::{Command, Terms};
+use crate::clock::{self, Duration, Instant, Timestamp};
+use crate::model::{Change, Commit, Progress};
+use crate::provider::{Cursor, Directory, Extent, PullError, Start};
+use crate::sync::ledger::{Ledger, LedgerError};
+use crate::sync::notice;
+use crate::sync::schedule::{self, Schedule};
+use crate::sync::status::{DirectoryStatus, Statuses};
+use crate::task::Shutdown;
+
+/// Owns everything about one directory.
+pub(super) struct Actor {
+    pub(super) terms: Terms,
+    pub(super) ledger: Ledger,
+    pub(super) statuses: Statuses,
+    pub(super) inbox: mpsc::Receiver<Command>,
+    pub(super) schedule: Schedule,
+    pub(super) next: Instant,
+    pub(super) progress: Progress,
+    pub(super) directory: Option<Box<dyn Directory>>,
+    pub(super) held: Option<Held>,
+    pub(super) syncs: Vec<oneshot::Sender<Result<(), String>>>,
+    pub(super) failures: u32,
+    /// Which store the progress is of.
+    pub(super) generation: u64,
+}
+
+impl Actor {
+    pub(super) fn new(
+        terms: Terms,
+        ledger: Ledger,
+        statuses: Statuses,
+        inbox: mpsc::Receiver<Command>,
+        first_delay: Option<Duration>,
+    ) -> Actor {
+        let progress = ledger.progress(&terms.name);
+        let mut status = DirectoryStatus::new(&terms.name, &terms.tenant, &terms.product);
+        status.provider = terms.settings.kind();
+        status.origin = terms.settings.origin();
+        status.as_of = progress.as_of;
+        let delay = first_delay.unwrap_or_default();
+        status.next_poll_at = Some(clock::now().plus(delay));
+        if let Some(earlier) = statuses.get(&terms.name) {
+            status = DirectoryStatus {
+                provider: status.provider,
+                origin: status.origin,
+                tenant: status.tenant,
+                product: status.product,
+                next_poll_at: status.next_poll_at,
+                crawling: false,
+                ..(*earlier).clone()
+            };
+        }
+        statuses.insert(status);
+        Actor {
+            schedule: Schedule::new(terms.delays),
+            generation: ledger.generation(),
+            next: clock::instant() + delay,
+            terms,
+            ledger,
+            statuses,
+            inbox,
+            progress,
+            directory: None,
+            held: None,
+            syncs: Vec::new(),
+            failures: 0,
+        }
+    }
+
+    pub(super) async fn run(mut self, shutdown: Shutdown) {
+        loop {
+            tokio::select! {
+                () = shutdown.requested() => return,
+                () = tokio::time::sleep_until(self.next) => self.poll(&shutdown).await,
+                command = self.inbox.recv() => match command {
+                    Some(command) => self.obey(command, &shutdown).await,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    pub(super) async fn obey(&mut self, command: Command, shutdown: &Shutdown) {
+        match command {
+            Command::Sync(reply) => {
+                self.syncs.extend(reply);
+                self.poll(shutdown).await;
+            }
+            Command::Plan(reply) => {
+                let preview = self.preview(shutdown).await;
+                let _ = reply.send(preview);
+            }
+            Command::Held(reply) => {
+                let _ = reply.send(self.held_preview());
+            }
+            Command::Approve(id, reply) => {
+                let outcome = self.approve(&id).await;
+                let _ = reply.send(outcome);
+            }
+            Command::Reject(id, reply) => {
+                let outcome = self.reject(&id);
+                let _ = reply.send(outcome);
+            }
+        }
+    }
+
+    /// One poll, from the crawl to the next time.
+    pub(super) async fn poll(&mut self, shutdown: &Shutdown) {
+        let replies = std::mem::take(&mut self.syncs);
+        let outcome = self.crawl_and_commit(shutdown).await;
+        if shutdown.is_requested() {
+            return;
+        }
+        let floor = match &outcome {
+            Err(PullError::Throttled { until, .. }) => Some(*until),
+            _ => None,
+        };
+        let delay = match &outcome {
+            Ok(()) => self.schedule.after_success(fastrand::f64()),
+            Err(_) => self.schedule.after_failure(fastrand::f64()),
+        };
+        let delay = schedule::not_before(delay, clock::now(), floor);
+        self.next = clock::instant() + delay;
+        self.report(&outcome, delay);
+        for reply in replies {
+            let _ = reply.send(outcome.as_ref().copied().map_err(ToString::to_string));
+        }
+        if !self.syncs.is_empty() {
+            self.next = clock::instant();
+        }
+    }
+
+    pub(super) async fn crawl_and_commit(&mut self, shutdown: &Shutdown) -> Result<(), PullError> {
+        self.heal().await?;
+        self.statuses.update(&self.terms.name, |status| {
+            status.crawling = true;
+            status.last_attempt = Some(clock::now());
+        });
+        let crawled = self.crawl_with_fallback(shutdown).await;
+        let outcome = match crawled {
+            Ok(Some(crawled)) => self.settle(crawled).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &outcome {
+            self.fail(error).await;
+        }
+        outcome
+    }
+
+    /// Makes sure that the committed picture is what the store holds.
+    pub(super) async fn heal(&mut self) -> Result<(), PullError> {
+        let healed = self.ledger.heal(&self.terms.name).await;
+        if let Err(error) = healed {
+            let error = self.broken_store(&error);
+            self.fail(&error).await;
+            return Err(error);
+        }
+        let generation = self.ledger.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.progress = self.ledger.progress(&self.terms.name);
+            self.held = None;
+            self.statuses.update(&self.terms.name, |status| {
+                status.as_of = None;
+                status.hold = None;
+            });
+        }
+        Ok(())
+    }
+
+    /// Where the next crawl starts: at the cursor, unless a full crawl is due
+    /// or the settings that the cursor was made under are others now.
+    pub(super) fn start(&self) -> Start {
+        let full_due = self.progress.full_at.is_none_or(|at| {
+            let due = at.plus(self.terms.full_every);
+            // A clock that was set back must not postpone the next full crawl for ever.
+            clock::now() >= due || at > clock::now()
+        });
+        let same = self.progress.fingerprint == self.terms.settings.fingerprint();
+        match &self.progress.cursor {
+            Some(cursor) if same && !full_due => Start::Incremental(Cursor(cursor.clone())),
+            _ => Start::Full,
+        }
+    }
+
+    /// Counts a failure; tells of the first in a row.
+    pub(super) async fn fail(&mut self, error: &PullError) {
+        self.failures = self.failures.saturating_add(1);
+        let (text, failures) = (error.to_string(), self.failures);
+        self.statuses.update(&self.terms.name, |status| {
+            status.consecutive_failures = failures;
+            status.last_error = Some(text.clone());
+            status.crawls_failed += 1;
+        });
+        if self.progress.failing {
+            return;
+        }
+        let notice = notice::failing(&text, self.progress.as_of);
+        let progress = Progress { failing: true, ..self.progress.clone() };
+        if let Err(error) = self.commit(vec![notice], progress, clock::now()).await {
+            warn!(directory = self.terms.name, %error, "cannot journal the failure");
+        }
+    }
+
+    pub(super) async fn commit(
+        &mut self,
+        changes: Vec<Change>,
+        progress: Progress,
+        occurred_at: Timestamp,
+    ) -> Result<(), PullError> {
+        let commit = Commit {
+            directory: self.terms.name.clone(),
+            tenant: self.terms.tenant.clone(),
+            product: self.terms.product.clone(),
+            occurred_at,
+            changes,
+            progress,
+        };
+        let progress = commit.progress.clone();
+        self.ledger.commit(commit).await.map_err(|error| self.broken_store(&error))?;
+        self.progress = progress;
+        Ok(())
+    }
+
+    pub(super) fn broken_store(&self, error: &LedgerError) -> PullError {
+        PullError::Unreachable { what: "the store".to_owned(), reason: error.to_string() }
+    }
+
+    /// One line per poll.
+    pub(super) fn report(&self, outcome: &Result<(), PullError>, delay: Duration) {
+        let next_poll_at = Some(clock::now().plus(delay));
+        self.statuses.update(&self.terms.name, |status| {
+            status.crawling = false;
+            status.next_poll_at = next_poll_at;
+        });
+        let next_poll_seconds = delay.as_secs_f64();
+        match outcome {
+            Ok(()) => self.report_success(next_poll_seconds),
+            Err(error) => warn!(
+                directory = self.terms.name,
+                failures = self.failures,
+                next_poll_seconds,
+                %error,
+                "poll failed"
+            ),
+        }
+    }
+
+    pub(super) fn report_success(&self, next_poll_seconds: f64) {
+        let Some(status) = self.statuses.get(&self.terms.name) else { return };
+        let Some(crawl) = &status.last_crawl else { return };
+        let counts = &crawl.counts;
+        info!(
+            directory = self.terms.name,
+            crawl = match crawl.extent {
+                Extent::Whole => "full",
+                Extent::Changes => "incremental",
+            },
+            duration_ms = u64::try_from(crawl.duration.as_millis()).unwrap_or(u64::MAX),
+            pages = crawl.pages,
+            requests = crawl.requests.values().sum::<u64>(),
+            added = counts.users_created + counts.groups_created + counts.members_added,
+            changed = counts.users_updated + counts.groups_updated,
+            removed = counts.users_deleted + counts.groups_deleted + counts.members_removed,
+            held = status.hold.as_ref().map(|hold| hold.id.as_str()),
+            next_poll_seconds,
+            "polled"
+        );
+    }
+}

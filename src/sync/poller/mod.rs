@@ -1,0 +1,174 @@
+//! Polls one directory for ever: waits, crawls, guards, commits, tells.
+//!
+//! One actor owns everything about its directory, so two of its commits never
+//! race. A crawl runs in a task of its own: when it panics or hangs, the
+//! poller counts a failure and goes on, and no other directory notices.
+
+mod actor;
+mod crawl;
+mod settle;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+use self::actor::Actor;
+use super::guard::Limits;
+use super::ledger::Ledger;
+use super::schedule::Delays;
+use super::status::{Counts, Statuses};
+use crate::clock::Duration;
+use crate::provider::{Patience, Settings};
+use crate::task::{self, Shutdown, Task};
+
+/// How one directory is polled.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    pub name: String,
+    pub tenant: String,
+    pub product: String,
+    pub delays: Delays,
+    pub patience: Patience,
+    /// An incremental directory is read in full at least this often.
+    pub full_every: Duration,
+    pub limits: Limits,
+    pub settings: Arc<dyn Settings>,
+}
+
+/// What an operator may ask of a poller.
+#[derive(Debug)]
+enum Command {
+    Sync(Option<oneshot::Sender<Result<(), String>>>),
+    Plan(oneshot::Sender<Result<Preview, String>>),
+    Held(oneshot::Sender<Result<Preview, HoldError>>),
+    Approve(String, oneshot::Sender<Result<(), HoldError>>),
+    Reject(String, oneshot::Sender<Result<(), HoldError>>),
+}
+
+/// What a poll would do, or what is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    pub counts: Counts,
+    /// Why it is held, or would be.
+    pub held: Option<String>,
+    /// The first changes, in words.
+    pub sentences: Vec<String>,
+}
+
+/// How many changes a [`Preview`] puts into words.
+const SENTENCES_MAX: usize = 1_000;
+
+/// Why an approval or rejection was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HoldError {
+    #[error("nothing is held for {directory}")]
+    NothingHeld { directory: String },
+    #[error("the held set is now {current}, not {asked}: look at it again before you approve it")]
+    Changed { asked: String, current: String },
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A running poller. Dropping it stops the polling.
+#[derive(Debug)]
+pub struct Poller {
+    commands: mpsc::Sender<Command>,
+    task: Task,
+}
+
+/// Asks a poller. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Remote(mpsc::Sender<Command>);
+
+impl Poller {
+    /// Starts polling; the first poll comes after `first_delay`.
+    pub fn start(
+        terms: Terms,
+        ledger: Ledger,
+        statuses: Statuses,
+        first_delay: Option<Duration>,
+        shutdown: Shutdown,
+    ) -> Poller {
+        let (commands, inbox) = mpsc::channel(64);
+        let name = format!("poller {}", terms.name);
+        let actor = Actor::new(terms, ledger, statuses, inbox, first_delay);
+        Poller { commands, task: task::spawn(name, actor.run(shutdown)) }
+    }
+
+    /// A handle for asking.
+    pub fn remote(&self) -> Remote {
+        Remote(self.commands.clone())
+    }
+
+    /// Waits until the poller has ended after a shutdown.
+    pub async fn join(self) {
+        if let Err(end) = self.task.join().await {
+            warn!(error = %end, "a poller did not end well");
+        }
+    }
+}
+
+impl Remote {
+    /// Polls now and waits for the end of that poll.
+    ///
+    /// # Errors
+    /// The poll's failure, as a sentence.
+    pub async fn sync(&self) -> Result<(), String> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Sync(Some(reply)), answer, |text| text).await
+    }
+
+    /// Polls soon, without waiting.
+    pub fn nudge(&self) {
+        // A full inbox holds a nudge already.
+        let _ = self.0.try_send(Command::Sync(None));
+    }
+
+    /// Reads the directory in full and says what a poll would change.
+    ///
+    /// # Errors
+    /// The crawl's failure, as a sentence.
+    pub async fn plan(&self) -> Result<Preview, String> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Plan(reply), answer, |text| text).await
+    }
+
+    /// What is held.
+    ///
+    /// # Errors
+    /// When nothing is.
+    pub async fn held(&self) -> Result<Preview, HoldError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Held(reply), answer, HoldError::Failed).await
+    }
+
+    /// Lets exactly the held set `id` through.
+    ///
+    /// # Errors
+    /// When something else, or nothing, is held.
+    pub async fn approve(&self, id: &str) -> Result<(), HoldError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Approve(id.to_owned(), reply), answer, HoldError::Failed).await
+    }
+
+    /// Keeps the last good state until the provider's answer changes.
+    ///
+    /// # Errors
+    /// When something else, or nothing, is held.
+    pub async fn reject(&self, id: &str) -> Result<(), HoldError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Reject(id.to_owned(), reply), answer, HoldError::Failed).await
+    }
+
+    async fn ask<T, E>(
+        &self,
+        command: Command,
+        answer: oneshot::Receiver<Result<T, E>>,
+        failed: fn(String) -> E,
+    ) -> Result<T, E> {
+        let gone = || failed("the poller is shutting down".to_owned());
+        self.0.send(command).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
