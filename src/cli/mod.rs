@@ -1,7 +1,7 @@
 //! The command: one file for each of its words.
 //!
-//! A new word is a file with `Arguments` and `run`, a line in [`Command`] and
-//! a line in [`Command::run`].
+//! A new word is a file with `Arguments` and `run`, a line in `Command` and
+//! a line in `Command::run`.
 //!
 //! | Exit code | Means |
 //! |---|---|

@@ -49,12 +49,13 @@ pub fn request(
 ) -> std::io::Result<Message> {
     let mut stream = connect(socket)?;
     let body = body.map(Value::to_string).unwrap_or_default();
-    write!(
-        stream,
+    let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: rosterd\r\nconnection: close\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
-    )?;
+    );
+    // In one piece: a server that needs no body may have answered and closed before it comes.
+    stream.write_all(request.as_bytes())?;
     read(&mut BufReader::new(stream))
 }
 
