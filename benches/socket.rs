@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use common::Size;
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rosterd::clock::{self, Timestamp};
@@ -243,9 +243,11 @@ fn start_bare(socket: &Path, length: usize) {
                 let (stream, _) = listener.accept().await.expect("accepts");
                 let body = body.clone();
                 tokio::spawn(async move {
-                    let service = hyper::service::service_fn(move |_: Request<Incoming>| {
+                    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
                         let body = body.clone();
                         async move {
+                            // A body that is not read costs the connection.
+                            let _ = request.into_body().collect().await;
                             let response =
                                 Response::builder().header("content-type", "application/json");
                             Ok::<_, Infallible>(response.body(Full::new(body)).expect("a response"))

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::freshness::{self, Freshness, Freshnesses};
+use super::freshness::{self, Freshnesses};
 use super::parameters::Parameters;
 use super::past::Past;
 use super::problem::Problem;
@@ -20,20 +20,18 @@ struct Body<'a> {
     member: bool,
     seq: u64,
     directory: &'a str,
-    #[serde(flatten)]
-    freshness: Freshness,
-    /// The moment that was asked for and the seq it was.
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    past: Option<Moment>,
+    // Not flattened: that costs the hot path more than two lines do here.
+    #[serde(serialize_with = "freshness::moment_or_null")]
+    as_of: Option<Timestamp>,
+    age_seconds: Option<u64>,
+    /// The moment that was asked for.
+    #[serde(serialize_with = "freshness::moment_or_null", skip_serializing_if = "Option::is_none")]
+    at: Option<Timestamp>,
+    /// The seq of that moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_seq: Option<u64>,
     user: UserBody<'a>,
     group: GroupBody<'a>,
-}
-
-#[derive(Clone, Copy, Serialize)]
-struct Moment {
-    #[serde(serialize_with = "freshness::moment")]
-    at: Timestamp,
-    at_seq: u64,
 }
 
 /// The user as of now, also when the question was about the past.
@@ -66,13 +64,15 @@ pub fn answer(sources: &Sources, query: Option<&str>) -> Result<Vec<u8>, Problem
     let (pair, freshness) =
         search.pair(parameters.required("user")?, parameters.required("group")?)?;
     let at = parameters.moment("at")?;
-    let (member, past) = decide(sources, &pair, at, search.now)?;
+    let (member, at_seq) = decide(sources, &pair, at, search.now)?;
     let body = Body {
         member,
         seq: view.seq,
         directory: pair.directory.name(),
-        freshness,
-        past,
+        as_of: freshness.as_of,
+        age_seconds: freshness.age_seconds,
+        at: at_seq.and(at),
+        at_seq,
         user: user_body(&pair)?,
         group: group_body(&pair)?,
     };
@@ -85,18 +85,19 @@ pub fn asks_about_the_past(query: &str) -> bool {
     keys.any(|key| key == "at" || key.contains('%'))
 }
 
+/// The answer, and the seq it holds for when that is in the past.
 fn decide(
     sources: &Sources,
     pair: &Pair<'_>,
     at: Option<Timestamp>,
     now: Timestamp,
-) -> Result<(bool, Option<Moment>), Problem> {
+) -> Result<(bool, Option<u64>), Problem> {
     let Some(at) = at else {
         return Ok((pair.directory.is_member(pair.user, pair.group), None));
     };
     let past = Past::at(sources.journal.as_ref(), pair.directory, at, now)?;
     let member = past.is_member(pair.user, pair.group)?;
-    Ok((member, Some(Moment { at, at_seq: past.seq })))
+    Ok((member, Some(past.seq)))
 }
 
 fn user_body<'a>(pair: &Pair<'a>) -> Result<UserBody<'a>, Problem> {

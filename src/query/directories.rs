@@ -13,7 +13,6 @@ use super::problem::Problem;
 use super::sources::{HeldChanges, OperatorError, Plan, Sources};
 use crate::clock::{self, Timestamp};
 use crate::index::View;
-use crate::provider::Extent;
 use crate::sync::status::{Counts, CrawlSummary, DirectoryStatus, HoldSummary};
 
 /// One directory, as operators see it.
@@ -229,10 +228,7 @@ fn state(status: &DirectoryStatus) -> &'static str {
 
 fn crawl_body(crawl: &CrawlSummary) -> CrawlBody<'_> {
     CrawlBody {
-        kind: match crawl.extent {
-            Extent::Whole => "full",
-            Extent::Changes => "incremental",
-        },
+        kind: crawl.kind(),
         duration_ms: u64::try_from(crawl.duration.as_millis()).unwrap_or(u64::MAX),
         pages: crawl.pages,
         counts: counts(&crawl.counts),

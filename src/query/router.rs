@@ -141,15 +141,18 @@ async fn get_directory(State(desk): State<Desk>, name: Ref, RawQuery(query): Raw
     directories::one(&desk.sources, &reference(name)?, query.as_deref())
 }
 
-async fn post_sync(State(desk): State<Desk>, name: Ref) -> Answer {
+async fn post_sync(State(desk): State<Desk>, name: Ref, RawQuery(query): RawQuery) -> Answer {
+    Parameters::parse(query.as_deref(), &[])?;
     directories::sync(&desk.sources, &reference(name)?).await
 }
 
-async fn post_plan(State(desk): State<Desk>, name: Ref) -> Answer {
+async fn post_plan(State(desk): State<Desk>, name: Ref, RawQuery(query): RawQuery) -> Answer {
+    Parameters::parse(query.as_deref(), &[])?;
     directories::plan(&desk.sources, &reference(name)?).await
 }
 
-async fn get_hold(State(desk): State<Desk>, name: Ref) -> Answer {
+async fn get_hold(State(desk): State<Desk>, name: Ref, RawQuery(query): RawQuery) -> Answer {
+    Parameters::parse(query.as_deref(), &[])?;
     directories::hold(&desk.sources, &reference(name)?).await
 }
 

@@ -81,6 +81,16 @@ impl Counts {
     }
 }
 
+impl CrawlSummary {
+    /// `full` or `incremental`.
+    pub fn kind(&self) -> &'static str {
+        match self.extent {
+            Extent::Whole => "full",
+            Extent::Changes => "incremental",
+        }
+    }
+}
+
 /// A set of changes that waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldSummary {

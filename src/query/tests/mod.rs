@@ -3,6 +3,7 @@
 
 mod clients;
 mod fixture;
+mod history;
 mod routes;
 mod sockets;
 mod watching;

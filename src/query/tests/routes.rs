@@ -265,6 +265,7 @@ async fn operators_are_heard() {
     let post = async |path: &str| world.send(Request::post(path), "").await.0.as_u16();
     assert_eq!(post("/v1/directories/corp/sync").await, 202);
     assert_eq!(post("/v1/directories/nowhere/sync").await, 404);
+    assert_eq!(post("/v1/directories/corp/sync?now=1").await, 400);
     assert_eq!(post("/v1/directories/corp/hold/h1/approve").await, 200);
     assert_eq!(post("/v1/directories/corp/hold/h0/approve").await, 409);
     assert_eq!(post("/v1/directories/corp/hold/h1/reject").await, 200);
