@@ -54,11 +54,15 @@ pub fn run(path: PathBuf, config: Config, log: log::Control) -> Result<(), Fatal
         .thread_name("rosterd")
         .build()
         .map_err(|error| fatal("cannot start the runtime", error))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let requests = Requests::listen().map_err(|e| fatal("cannot listen for signals", e))?;
         let daemon = Daemon::start(path, config, log).await?;
         daemon.obey(requests).await
-    })
+    });
+    // A commit or a file that hangs must not keep the process; a commit cut
+    // short is finished or dropped at the next start.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    outcome
 }
 
 struct Daemon {
@@ -91,6 +95,10 @@ impl Daemon {
             backlog: Arc::new(operator::Lag::new(Arc::clone(&endpoints), ledger.store().clone())),
             shutdown: shutdown.clone(),
         };
+        let mut helpers = vec![
+            narrator::start(ledger.clone()),
+            upkeep::start(ledger.store().clone(), config.store.clone()),
+        ];
         let mut fleet = Fleet::new(ledger.clone(), statuses, remotes);
         fleet.drop_unknown(&config).await;
         fleet.start(&config, config.directories.keys().cloned().collect());
@@ -98,10 +106,6 @@ impl Daemon {
             .map_err(|error| fatal("cannot start the query thread", error))?;
         let mut webhooks = Webhooks::new(ledger.clone(), endpoints);
         webhooks.start(&config, config.webhooks.keys().cloned().collect());
-        let mut helpers = vec![
-            narrator::start(ledger.clone()),
-            upkeep::start(ledger.store().clone(), config.store.clone()),
-        ];
         helpers.extend(systemd::feed_watchdog(query.pulse()));
         info!(socket = %config.query.socket.display(), directories = config.directories.len(), "ready");
         systemd::ready(&summary(&config));
