@@ -52,7 +52,11 @@ fn remark(directory: &Value) -> Option<(String, String)> {
     let name = text(directory, "name");
     if let Some(error) = directory.get("last_error").and_then(Value::as_str) {
         let failures = text(directory, "consecutive_failures");
-        return Some((name, format!("{failures} failures in a row: {error}")));
+        let failures = match failures.as_str() {
+            "1" => "1 failure".to_owned(),
+            _ => format!("{failures} failures in a row"),
+        };
+        return Some((name, format!("{failures}: {}", error.replace('\n', "; "))));
     }
     let hold = directory.get("hold").filter(|hold| !hold.is_null())?;
     let (id, reason) = (text(hold, "id"), text(hold, "reason"));

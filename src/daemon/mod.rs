@@ -235,12 +235,12 @@ fn report(path: &Path, changes: &Changes) {
     let (directories, webhooks) = (&changes.directories, &changes.webhooks);
     info!(
         config = %path.display(),
-        directories_added = ?directories.added,
-        directories_removed = ?directories.removed,
-        directories_changed = ?directories.changed,
-        webhooks_added = ?webhooks.added,
-        webhooks_removed = ?webhooks.removed,
-        webhooks_changed = ?webhooks.changed,
+        directories_added = named(&directories.added),
+        directories_removed = named(&directories.removed),
+        directories_changed = named(&directories.changed),
+        webhooks_added = named(&webhooks.added),
+        webhooks_removed = named(&webhooks.removed),
+        webhooks_changed = named(&webhooks.changed),
         "reloaded"
     );
     let mut keys: Vec<&str> = changes.needs_restart.clone();
@@ -249,6 +249,11 @@ fn report(path: &Path, changes: &Changes) {
     if !keys.is_empty() {
         warn!(?keys, "these changes take effect at the next start");
     }
+}
+
+/// Names for a log line; nothing where there are none.
+fn named(names: &[String]) -> Option<String> {
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 fn summary(config: &Config) -> String {

@@ -32,6 +32,9 @@ pub enum LedgerError {
     Store(#[from] StoreError),
     #[error("the stored directory {directory} cannot be shown: {reason}")]
     View { directory: String, reason: String },
+    /// The store was set aside since; what the commit builds on is gone.
+    #[error("the store was replaced while {directory} was being read")]
+    Superseded { directory: String },
     #[error(transparent)]
     Task(#[from] TaskEnd),
 }
@@ -97,13 +100,14 @@ impl Ledger {
         self.store.is_rebuilding(name)
     }
 
-    /// Writes a commit and shows it.
+    /// Writes a commit and shows it. `generation` is the one that the commit
+    /// was made for.
     ///
     /// # Errors
     /// When it is not done, or not surely: then [`Ledger::heal`] finds out.
-    pub async fn commit(&self, commit: Commit) -> Result<(), LedgerError> {
+    pub async fn commit(&self, commit: Commit, generation: u64) -> Result<(), LedgerError> {
         let ledger = self.clone();
-        task::blocking("commit", move || ledger.commit_blocking(&commit)).await?
+        task::blocking("commit", move || ledger.commit_blocking(&commit, generation)).await?
     }
 
     /// Loads the directory from the store again, if an error left it unsure.
@@ -132,17 +136,24 @@ impl Ledger {
             changes: notice::removed(&base),
             progress: Progress::default(),
         };
-        self.commit(commit).await
+        self.commit(commit, self.generation()).await
     }
 
-    fn commit_blocking(&self, commit: &Commit) -> Result<(), LedgerError> {
+    fn commit_blocking(&self, commit: &Commit, generation: u64) -> Result<(), LedgerError> {
         self.view.change(|view| {
+            if generation != self.generation() {
+                return Err(LedgerError::Superseded { directory: commit.directory.clone() });
+            }
+            let unwell = || {
+                self.unwell().insert(commit.directory.clone());
+            };
             let committed = self.store.commit(commit).inspect_err(|error| {
                 if matches!(error, StoreError::Uncertain { .. } | StoreError::Corrupt { .. }) {
-                    self.unwell().insert(commit.directory.clone());
+                    unwell();
                 }
             })?;
-            self.next_view(view, commit, &committed)
+            // The commit stands; a view that cannot follow has to be loaded again.
+            self.next_view(view, commit, &committed).inspect_err(|_| unwell())
         })
     }
 

@@ -19,3 +19,6 @@ pub mod reconcile;
 pub mod schedule;
 mod slots;
 pub mod status;
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::reconcile::{Edit, List, Reconciler, Step};
+use super::reconcile::{Edit, List, Reconciler, Step, same_name, same_names};
 use super::slots::{difference, normalise, union};
 use super::status::Counts;
 use crate::index::Owner;
@@ -300,7 +300,7 @@ impl Sealed {
         }
         push(&mut out.removed, group, Layer::Subgroup, false, true, removed);
         push(&mut out.added, group, Layer::Subgroup, true, true, difference(&list.groups, old));
-        if lives && list.rest != base.unresolved(group) {
+        if lives && !same_names(&list.rest, base.unresolved(group)) {
             unresolved.push(Change::Unresolved { group, references: list.rest });
         }
     }
@@ -316,7 +316,7 @@ impl Sealed {
                 (Some(owner), true) => list.insert(owner),
                 (Some(owner), false) => list.remove(owner),
                 (None, true) => list.rest.push(reference),
-                (None, false) => list.rest.retain(|known| *known != reference),
+                (None, false) => list.rest.retain(|known| !same_name(known, &reference)),
             }
         }
         list.normalise();

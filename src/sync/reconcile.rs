@@ -240,7 +240,7 @@ impl Reconciler {
         let (list, provisional) = self.settle(slot, members);
         let equal = list.users == self.base.edges(slot, Layer::Listed)
             && list.groups == self.base.edges(slot, Layer::Subgroup)
-            && list.rest == self.base.unresolved(slot)
+            && same_names(&list.rest, self.base.unresolved(slot))
             && self.base.group_record(slot).is_some();
         self.provisional.extend(provisional);
         if equal {
@@ -547,6 +547,22 @@ fn user_aliases(record: &[u8]) -> Vec<&str> {
 
 fn group_aliases(record: &[u8]) -> Vec<&str> {
     GroupKeys::read(record).map(|keys| keys.aliases).unwrap_or_default()
+}
+
+/// Whether two lists of open references name the same. A provider may say only
+/// the id of what is kept here as a user's id.
+pub(super) fn same_names(a: &[Reference], b: &[Reference]) -> bool {
+    a == b
+        || (a.len() == b.len() && a.iter().all(|one| b.iter().any(|other| same_name(one, other))))
+}
+
+/// Whether two references name the same, as far as both say what it is.
+pub(super) fn same_name(a: &Reference, b: &Reference) -> bool {
+    match (a, b) {
+        (Reference::Id(a), Reference::User(b) | Reference::Group(b))
+        | (Reference::User(a) | Reference::Group(a), Reference::Id(b)) => a == b,
+        _ => a == b,
+    }
 }
 
 /// An object that came twice under different names: the lists read before and

@@ -61,7 +61,7 @@ fn details(event: &Value) -> String {
         return "?".to_owned();
     };
     let details = data.iter().map(|(name, value)| match value.as_str() {
-        Some(text) => format!("{name} {text}"),
+        Some(text) => format!("{name} {}", text.replace('\n', "; ")),
         None => format!("{name} {value}"),
     });
     details.collect::<Vec<_>>().join(", ")

@@ -321,7 +321,12 @@ impl Draft {
                 "write it as in RFC 4515, for example \"(objectClass=person)\"",
             ));
         }
-        Scope { base: base.unwrap_or(&self.base).to_owned(), filter: filter.to_owned() }
+        // RFC 4515 wants parentheses; filters get more conditions around them.
+        let filter = match filter.trim() {
+            bare if !bare.starts_with('(') => format!("({bare})"),
+            whole => whole.to_owned(),
+        };
+        Scope { base: base.unwrap_or(&self.base).to_owned(), filter }
     }
 }
 

@@ -35,6 +35,10 @@ pub struct Dialled {
     pub address: Option<SocketAddr>,
 }
 
+/// For one address. A name may have several, and a crawl that gets nowhere at
+/// all is given up, so dead ones must not use up the patience for a good one.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Opens a socket. `preferred` is tried first when the name has that address,
 /// since a name may stand for several servers.
 ///
@@ -62,7 +66,7 @@ pub async fn dial(
     addresses.sort_by_key(|address| Some(*address) != preferred);
     let mut last = format!("the name {host} has no address");
     for address in addresses {
-        match within(timeout, TcpStream::connect(address)).await {
+        match within(timeout.min(CONNECT_TIMEOUT), TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 // Requests are small and each waits for its answer.
                 let _ = stream.set_nodelay(true);

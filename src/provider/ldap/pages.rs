@@ -77,7 +77,10 @@ impl<'a> Pages<'a> {
                     let cookie = match (self.size, done.control(PAGED_RESULTS)) {
                         (Some(_), Some(value)) => read_cookie(value)
                             .ok_or_else(|| session.incomplete("its page mark cannot be read"))?,
-                        // No mark: everything came at once.
+                        (Some(_), None) if !self.cookie.is_empty() => {
+                            return Err(session.incomplete("a page came without a page mark"));
+                        }
+                        // No mark at all: everything came at once.
                         _ => Vec::new(),
                     };
                     return self.turn(session, cookie, entries).map(Some);

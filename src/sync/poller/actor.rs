@@ -27,6 +27,8 @@ pub(super) struct Actor {
     pub(super) held: Option<Held>,
     pub(super) syncs: Vec<oneshot::Sender<Result<(), String>>>,
     pub(super) failures: u32,
+    /// The crawl was abandoned for an approval, and is to be done again.
+    pub(super) superseded: bool,
     /// Which store the progress is of.
     pub(super) generation: u64,
 }
@@ -71,6 +73,7 @@ impl Actor {
             held: None,
             syncs: Vec::new(),
             failures: 0,
+            superseded: false,
         }
     }
 
@@ -128,6 +131,11 @@ impl Actor {
         };
         let delay = schedule::not_before(delay, clock::now(), floor);
         self.next = clock::instant() + delay;
+        if std::mem::take(&mut self.superseded) {
+            self.next = clock::instant();
+            self.syncs.extend(replies);
+            return;
+        }
         self.report(&outcome, delay);
         for reply in replies {
             let _ = reply.send(outcome.as_ref().copied().map_err(ToString::to_string));
@@ -225,7 +233,10 @@ impl Actor {
             progress,
         };
         let progress = commit.progress.clone();
-        self.ledger.commit(commit).await.map_err(|error| self.broken_store(&error))?;
+        self.ledger
+            .commit(commit, self.generation)
+            .await
+            .map_err(|error| self.broken_store(&error))?;
         self.progress = progress;
         Ok(())
     }

@@ -18,6 +18,8 @@ pub(super) struct Crawled {
     pub(super) plan: Plan,
     pub(super) seal: Seal,
     pub(super) pages: u64,
+    /// Everything was asked for, not only what changed.
+    pub(super) full: bool,
     pub(super) started: Timestamp,
     pub(super) ended: Timestamp,
     pub(super) duration: Duration,
@@ -65,9 +67,14 @@ impl Actor {
         let (started, clock_start) = (clock::now(), clock::instant());
         let base = self.ledger.directory(&self.terms.name);
         let ticks = Arc::new(AtomicU64::new(0));
+        let full = start == Start::Full;
         let running = self.launch(start, Reconciler::new(base), ticks.clone());
         match self.watch(running, &ticks, shutdown).await {
-            Wait::Shutdown | Wait::Superseded => Ok(None),
+            Wait::Shutdown => Ok(None),
+            Wait::Superseded => {
+                self.superseded = true;
+                Ok(None)
+            }
             Wait::Stalled => Err(PullError::Unreachable {
                 what: self.terms.settings.origin(),
                 reason: format!(
@@ -92,7 +99,7 @@ impl Actor {
                     })??;
                 let duration = clock::instant() - clock_start;
                 let ended = clock::now();
-                Ok(Some(Crawled { plan, seal, pages, started, ended, duration }))
+                Ok(Some(Crawled { plan, seal, pages, full, started, ended, duration }))
             }
         }
     }

@@ -8,7 +8,7 @@ use super::{HoldError, Preview, SENTENCES_MAX};
 use crate::clock::{self, Timestamp};
 use crate::index::DirectoryView;
 use crate::model::{EventKind, Progress};
-use crate::provider::{Extent, PullError, Start};
+use crate::provider::{PullError, Start};
 use crate::sync::describe::describe;
 use crate::sync::guard::{self, Totals};
 use crate::sync::notice;
@@ -74,7 +74,7 @@ impl Actor {
         crawled: Crawled,
         approved: Option<&str>,
     ) -> Result<(), PullError> {
-        let Crawled { plan, seal, started, ended, .. } = crawled;
+        let Crawled { plan, seal, full, started, ended, .. } = crawled;
         let base = self.ledger.directory(&self.terms.name);
         let mut changes = plan.changes;
         let first = self.progress.as_of.is_none();
@@ -94,10 +94,7 @@ impl Actor {
         if let Some(reason) = reason {
             changes.push(notice::synced(reason, &base, &plan.counts));
         }
-        let full_at = match seal.extent {
-            Extent::Whole => Some(started),
-            Extent::Changes => self.progress.full_at,
-        };
+        let full_at = if full { Some(started) } else { self.progress.full_at };
         let unheld = self.progress.held.is_some();
         let progress = Progress {
             cursor: seal.cursor.map(|cursor| cursor.0),
@@ -156,6 +153,7 @@ impl Actor {
     }
 
     pub(super) async fn approve(&mut self, id: &str) -> Result<(), HoldError> {
+        self.heal().await.map_err(|error| HoldError::Failed(error.to_string()))?;
         let held = self.take_held(id)?;
         let Held { id, crawled } = held;
         match self.apply(crawled, Some(&id)).await {
