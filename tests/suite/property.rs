@@ -651,6 +651,29 @@ fn block_on(future: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future);
 }
 
+#[test]
+fn only_what_was_asked_for_in_full_postpones_the_next_full_crawl() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let world = Arc::new(Mutex::new(World::default()));
+        let parts = Parts::open(folder.path(), &world, Limits::default());
+        let full_at = || parts.ledger.progress("corp").full_at;
+        let change = |user, mode| {
+            let mut world = world.lock().unwrap();
+            world.apply(&Op::PutUser(user, 0));
+            world.mode = Some(mode);
+        };
+        change(1, Mode::Well);
+        parts.poller.remote().sync().await.unwrap();
+        let first = full_at();
+        assert!(first.is_some());
+        change(2, Mode::Whole);
+        parts.poller.remote().sync().await.unwrap();
+        assert_eq!(parts.roster().users.len(), 2);
+        assert_eq!(full_at(), first, "a delta that read everything passed for a full crawl");
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
