@@ -42,6 +42,11 @@ pub enum Start {
     Full,
     /// Read what changed since this cursor, which an earlier [`Seal`] carried.
     Incremental(Cursor),
+    /// Go on with a crawl that failed, at the newest token that it handed to
+    /// [`Sink::checkpoint`]. What it handed over before that is remembered;
+    /// repeating some of it is harmless. A token that is of no use any more is
+    /// [`PullError::CursorExpired`].
+    Resume(Vec<u8>),
 }
 
 /// The provider's own bookmark, opaque to everyone else.
@@ -53,6 +58,13 @@ pub trait Sink: Send {
     /// Hands over one page. Being called at all is also the sign of progress,
     /// so call it (if need be with nothing) after every answer of the provider.
     fn page(&mut self, items: Vec<Item>);
+
+    /// Should the crawl fail from here on, it may go on with [`Start::Resume`]
+    /// and this token. For providers whose paging outlives a connection; one
+    /// that never calls it is never asked to resume.
+    fn checkpoint(&mut self, token: Vec<u8>) {
+        let _ = token;
+    }
 }
 
 /// One thing read.

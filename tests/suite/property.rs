@@ -479,13 +479,38 @@ impl Directory for Scripted {
         let mut world = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mode = world.mode.take().unwrap_or(Mode::Well);
         let cursor = Cursor(world.version.to_be_bytes().to_vec());
+        let version = world.version;
+        let resumed = match &start {
+            Start::Resume(token) => Some(Token::read(token)),
+            Start::Full | Start::Incremental(_) => None,
+        };
+        if resumed.as_ref().is_some_and(|token| token.version != version) {
+            return Err(PullError::CursorExpired { reason: "the world went on".into() });
+        }
+        // The token counts items of the list that it was made for.
+        let mode = match (&resumed, mode) {
+            (None, mode) | (Some(_), mode @ (Mode::Breaks(_) | Mode::Panics(_))) => mode,
+            (Some(_), _) => Mode::Well,
+        };
+        let start = match &resumed {
+            Some(Token { since: Some(since), .. }) => {
+                Start::Incremental(Cursor(since.to_be_bytes().to_vec()))
+            }
+            Some(Token { since: None, .. }) => Start::Full,
+            None => start,
+        };
+        let since = match &start {
+            Start::Incremental(Cursor(since)) => {
+                Some(u64::from_be_bytes(since.as_slice().try_into().unwrap()))
+            }
+            Start::Full | Start::Resume(_) => None,
+        };
         let (mut items, extent) = match (&start, mode) {
             (Start::Incremental(_), Mode::CursorExpires) => {
                 return Err(PullError::CursorExpired { reason: "scripted".into() });
             }
-            (Start::Incremental(Cursor(since)), mode) if !matches!(mode, Mode::Whole) => {
-                let since = u64::from_be_bytes(since.as_slice().try_into().unwrap());
-                (world.changes_since(since), Extent::Changes)
+            (Start::Incremental(_), mode) if !matches!(mode, Mode::Whole) => {
+                (world.changes_since(since.unwrap_or_default()), Extent::Changes)
             }
             _ => (world.everything(), Extent::Whole),
         };
@@ -516,8 +541,12 @@ impl Directory for Scripted {
             }
             Mode::Well | Mode::Whole | Mode::CursorExpires => {}
         }
-        for item in items {
+        let since = since.filter(|_| extent == Extent::Changes);
+        // One page is handed over twice, as when the token was made before it.
+        let done = resumed.map_or(0, |token| token.done.saturating_sub(1));
+        for (at, item) in items.into_iter().enumerate().skip(done) {
             sink.page(vec![item]);
+            sink.checkpoint(Token { version, since, done: at + 1 }.write());
         }
         if fails {
             return Err(PullError::Unreachable { what: "scripted".into(), reason: "cut".into() });
@@ -527,6 +556,26 @@ impl Directory for Scripted {
 
     async fn examine(&mut self) -> Vec<Finding> {
         Vec::new()
+    }
+}
+
+/// Where a failed crawl goes on, if the world has not changed since.
+struct Token {
+    version: u64,
+    since: Option<u64>,
+    done: usize,
+}
+
+impl Token {
+    fn write(&self) -> Vec<u8> {
+        let since = self.since.unwrap_or(u64::MAX);
+        [self.version, since, self.done as u64].map(u64::to_be_bytes).concat()
+    }
+
+    fn read(bytes: &[u8]) -> Token {
+        let number = |at: usize| u64::from_be_bytes(bytes[at * 8..][..8].try_into().unwrap());
+        let since = Some(number(1)).filter(|since| *since != u64::MAX);
+        Token { version: number(0), since, done: number(2) as usize }
     }
 }
 
@@ -671,6 +720,26 @@ fn only_what_was_asked_for_in_full_postpones_the_next_full_crawl() {
         parts.poller.remote().sync().await.unwrap();
         assert_eq!(parts.roster().users.len(), 2);
         assert_eq!(full_at(), first, "a delta that read everything passed for a full crawl");
+    });
+}
+
+#[test]
+fn r16_a_crawl_that_failed_goes_on_where_it_was() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let world = Arc::new(Mutex::new(World::default()));
+        let parts = Parts::open(folder.path(), &world, Limits::default());
+        for user in 0..6 {
+            world.lock().unwrap().apply(&Op::PutUser(user, 0));
+        }
+        world.lock().unwrap().mode = Some(Mode::Breaks(3));
+        parts.poller.remote().sync().await.unwrap_err();
+        assert_eq!(parts.roster(), Roster::default(), "unsealed, and yet visible");
+        parts.poller.remote().sync().await.unwrap();
+        assert_eq!(parts.roster().users.len(), 6);
+        // Three pages before the failure; then the third again, and the other three.
+        let crawl = parts.statuses.get("corp").unwrap().last_crawl.clone().unwrap();
+        assert_eq!(crawl.pages, 3 + 4);
     });
 }
 

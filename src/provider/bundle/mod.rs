@@ -111,7 +111,7 @@ impl Bundle {
 impl Directory for Bundle {
     async fn crawl(&mut self, start: Start, sink: &mut dyn Sink) -> Result<Seal, PullError> {
         let cursor = match start {
-            Start::Full => None,
+            Start::Full | Start::Resume(_) => None,
             Start::Incremental(cursor) => Some(cursor),
         };
         if let Some(cursor) = &cursor

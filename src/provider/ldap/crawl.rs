@@ -37,7 +37,7 @@ pub struct Outcome {
 /// As [`crate::provider::Directory::crawl`].
 pub async fn run(ldap: &mut Ldap, start: Start, sink: &mut dyn Sink) -> Result<Seal, PullError> {
     let bookmark = match start {
-        Start::Full => None,
+        Start::Full | Start::Resume(_) => None,
         Start::Incremental(cursor) => Some(Bookmark::read(&cursor)?),
     };
     let (session, root) = connect(ldap, bookmark.as_ref()).await?;

@@ -3,6 +3,7 @@
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
+use super::crawl::Paused;
 use super::settle::Held;
 use super::{Command, Terms};
 use crate::clock::{self, Duration, Instant, Timestamp};
@@ -13,6 +14,9 @@ use crate::sync::notice;
 use crate::sync::schedule::{self, Schedule};
 use crate::sync::status::{DirectoryStatus, Statuses};
 use crate::task::Shutdown;
+
+/// A crawl that failed longer ago than this starts anew.
+const PAUSE_MAX: Duration = Duration::from_hours(24);
 
 /// Owns everything about one directory.
 pub(super) struct Actor {
@@ -27,6 +31,8 @@ pub(super) struct Actor {
     pub(super) held: Option<Held>,
     pub(super) syncs: Vec<oneshot::Sender<Result<(), String>>>,
     pub(super) failures: u32,
+    /// A failed crawl that can go on.
+    pub(super) paused: Option<Paused>,
     /// The crawl was abandoned for an approval, and is to be done again.
     pub(super) superseded: bool,
     /// Which store the progress is of.
@@ -73,6 +79,7 @@ impl Actor {
             held: None,
             syncs: Vec::new(),
             failures: 0,
+            paused: None,
             superseded: false,
         }
     }
@@ -176,6 +183,7 @@ impl Actor {
             self.generation = generation;
             self.progress = self.ledger.progress(&self.terms.name);
             self.held = None;
+            self.paused = None;
             self.statuses.update(&self.terms.name, |status| {
                 status.as_of = None;
                 status.hold = None;
@@ -187,6 +195,11 @@ impl Actor {
     /// Where the next crawl starts: at the cursor, unless a full crawl is due
     /// or the settings that the cursor was made under are others now.
     pub(super) fn start(&self) -> Start {
+        if let Some(paused) = &self.paused
+            && paused.started.plus(PAUSE_MAX) > clock::now()
+        {
+            return Start::Resume(paused.token.clone());
+        }
         let full_due = self.progress.full_at.is_none_or(|at| {
             let due = at.plus(self.terms.full_every);
             // A clock that was set back must not postpone the next full crawl for ever.

@@ -29,7 +29,28 @@ pub(super) struct Crawled {
 struct Read {
     directory: Box<dyn Directory>,
     reconciler: Box<Reconciler>,
+    /// The newest checkpoint.
+    token: Option<Vec<u8>>,
     result: Result<Seal, PullError>,
+}
+
+/// A crawl that failed and can go on. It is compared with the picture as it
+/// was, so it ends with anything that changes that.
+pub(super) struct Paused {
+    pub(super) token: Vec<u8>,
+    reconciler: Box<Reconciler>,
+    full: bool,
+    pub(super) started: Timestamp,
+}
+
+/// Whether a crawl may go on after this: what was read before was in order.
+fn is_passing(error: &PullError) -> bool {
+    matches!(
+        error,
+        PullError::Unreachable { .. }
+            | PullError::Throttled { .. }
+            | PullError::Unauthorized { .. }
+    )
 }
 
 /// How waiting for a crawl ended.
@@ -41,20 +62,31 @@ enum Wait {
 }
 
 impl Actor {
-    /// Crawls; when the cursor turns out to be of no use, once more in full.
+    /// Crawls; when the checkpoint or the cursor turns out to be of no use, once
+    /// more without it.
     pub(super) async fn crawl_with_fallback(
         &mut self,
         shutdown: &Shutdown,
     ) -> Result<Option<Crawled>, PullError> {
-        let start = self.start();
-        let incremental = start != Start::Full;
-        match self.crawl(start, shutdown).await {
-            Err(PullError::CursorExpired { reason }) if incremental => {
-                info!(directory = self.terms.name, reason, "the cursor expired, reading in full");
-                self.progress.cursor = None;
-                self.crawl(Start::Full, shutdown).await
+        loop {
+            let start = self.start();
+            let (resumed, full) = (matches!(start, Start::Resume(_)), start == Start::Full);
+            match self.crawl(start, shutdown).await {
+                Err(PullError::CursorExpired { reason }) if resumed => {
+                    info!(
+                        directory = self.terms.name,
+                        reason, "the crawl cannot go on, starting anew"
+                    );
+                }
+                Err(PullError::CursorExpired { reason }) if !full => {
+                    info!(
+                        directory = self.terms.name,
+                        reason, "the cursor expired, reading in full"
+                    );
+                    self.progress.cursor = None;
+                }
+                outcome => return outcome,
             }
-            outcome => outcome,
         }
     }
 
@@ -64,11 +96,20 @@ impl Actor {
         start: Start,
         shutdown: &Shutdown,
     ) -> Result<Option<Crawled>, PullError> {
-        let (started, clock_start) = (clock::now(), clock::instant());
-        let base = self.ledger.directory(&self.terms.name);
+        let clock_start = clock::instant();
         let ticks = Arc::new(AtomicU64::new(0));
-        let full = start == Start::Full;
-        let running = self.launch(start, Reconciler::new(base), ticks.clone());
+        let paused = match start {
+            Start::Resume(_) => self.paused.take(),
+            Start::Full | Start::Incremental(_) => None,
+        };
+        let (reconciler, full, started) = match paused {
+            Some(paused) => (paused.reconciler, paused.full, paused.started),
+            None => {
+                let base = self.ledger.directory(&self.terms.name);
+                (Box::new(Reconciler::new(base)), start == Start::Full, clock::now())
+            }
+        };
+        let running = self.launch(start, reconciler, ticks.clone());
         match self.watch(running, &ticks, shutdown).await {
             Wait::Shutdown => Ok(None),
             Wait::Superseded => {
@@ -86,9 +127,18 @@ impl Actor {
                 what: self.terms.settings.origin(),
                 reason: end.to_string(),
             }),
-            Wait::Ended(Ok(Read { directory, reconciler, result })) => {
+            Wait::Ended(Ok(Read { directory, reconciler, token, result })) => {
                 self.directory = Some(directory);
-                let seal = result?;
+                let seal =
+                    match result {
+                        Ok(seal) => seal,
+                        Err(error) => {
+                            self.paused = token
+                                .filter(|_| is_passing(&error))
+                                .map(|token| Paused { token, reconciler, full, started });
+                            return Err(error);
+                        }
+                    };
                 let pages = reconciler.pages();
                 let extent = seal.extent;
                 let plan = task::blocking("compare", move || reconciler.seal(extent))
@@ -107,17 +157,18 @@ impl Actor {
     fn launch(
         &mut self,
         start: Start,
-        reconciler: Reconciler,
+        reconciler: Box<Reconciler>,
         ticks: Arc<AtomicU64>,
     ) -> Task<Read> {
         let mut directory = match self.directory.take() {
             Some(directory) => directory,
             None => self.terms.settings.open(self.terms.patience),
         };
-        let mut intake = Intake { reconciler: Box::new(reconciler), ticks };
+        let mut intake = Intake { reconciler, ticks, token: None };
         task::spawn(format!("crawl {}", self.terms.name), async move {
             let result = directory.crawl(start, &mut intake).await;
-            Read { directory, reconciler: intake.reconciler, result }
+            let Intake { reconciler, token, .. } = intake;
+            Read { directory, reconciler, token, result }
         })
     }
 
@@ -174,11 +225,16 @@ impl Actor {
 struct Intake {
     reconciler: Box<Reconciler>,
     ticks: Arc<AtomicU64>,
+    token: Option<Vec<u8>>,
 }
 
 impl Sink for Intake {
     fn page(&mut self, items: Vec<Item>) {
         self.ticks.fetch_add(1, Ordering::Relaxed);
         self.reconciler.page(items);
+    }
+
+    fn checkpoint(&mut self, token: Vec<u8>) {
+        self.token = Some(token);
     }
 }

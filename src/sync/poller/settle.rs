@@ -117,6 +117,7 @@ impl Actor {
             info!(directory = self.terms.name, "the hold cleared by itself");
         }
         self.held = None;
+        self.paused = None;
         self.confirm(ended);
         Ok(())
     }
