@@ -5,6 +5,7 @@
 //! of `sync`.
 
 pub mod bundle;
+pub mod http;
 pub mod ldap;
 pub mod registry;
 
@@ -138,6 +139,8 @@ pub struct Seal {
     pub proof: String,
     /// Requests or operations sent, by endpoint or operation.
     pub requests: std::collections::BTreeMap<String, u64>,
+    /// Objects that could not be decoded, whose last good record was kept.
+    pub malformed: u64,
 }
 
 /// What a sealed crawl covered.

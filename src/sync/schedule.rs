@@ -1,8 +1,7 @@
 //! When the next poll starts: pure, with randomness handed in.
 
-use backoff::backoff::Backoff;
-
 use crate::clock::{Duration, Timestamp};
+use crate::retry::Growing;
 
 /// Bounds of the delays between polls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,22 +14,13 @@ pub struct Delays {
 #[derive(Debug)]
 pub struct Schedule {
     delays: Delays,
-    growing: backoff::ExponentialBackoff,
+    growing: Growing,
 }
 
 impl Schedule {
     /// Starts without failures.
     pub fn new(delays: Delays) -> Schedule {
-        // The crate gives up after 15 minutes unless told otherwise; a daemon must not.
-        let growing = backoff::ExponentialBackoff {
-            current_interval: delays.min.saturating_mul(2).min(delays.max),
-            initial_interval: delays.min.saturating_mul(2).min(delays.max),
-            randomization_factor: 0.0,
-            multiplier: 2.0,
-            max_interval: delays.max,
-            max_elapsed_time: None,
-            ..backoff::ExponentialBackoff::default()
-        };
+        let growing = Growing::new(delays.min.saturating_mul(2), delays.max);
         Schedule { delays, growing }
     }
 
@@ -43,8 +33,7 @@ impl Schedule {
     /// The delay after one more failure: doubled up to `max`, less up to 20 %,
     /// and never below `min`.
     pub fn after_failure(&mut self, random: f64) -> Duration {
-        let delay = self.growing.next_backoff().unwrap_or(self.delays.max).min(self.delays.max);
-        delay.mul_f64(1.0 - 0.2 * random.clamp(0.0, 1.0)).max(self.delays.min)
+        self.growing.next(random).max(self.delays.min)
     }
 
     /// The first delay of directory number `position` of `count`: spread over `min`.

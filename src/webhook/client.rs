@@ -14,9 +14,9 @@ use url::Url;
 
 use super::address::Resolver;
 use super::config::WebhookConfig;
-use super::schedule;
 use super::sign::SigningKey;
 use crate::clock::Timestamp;
+use crate::retry;
 
 const USER_AGENT: &str = concat!("rosterd/", env!("CARGO_PKG_VERSION"));
 
@@ -105,7 +105,7 @@ fn outcome(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Outcome {
         }
         status => format!("it answers {status}"),
     };
-    let retry_after = asked.filter(|_| slows).and_then(|value| schedule::retry_after(value, now));
+    let retry_after = asked.filter(|_| slows).and_then(|value| retry::retry_after(value, now));
     Outcome::Failed { reason, retry_after }
 }
 

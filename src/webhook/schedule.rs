@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::clock::Timestamp;
-
 /// Up to this share is added at random, so endpoints do not move in step.
 const JITTER: f64 = 0.2;
 
@@ -23,17 +21,6 @@ pub fn delay(
     let base = schedule.get(index).or(schedule.last()).copied().unwrap_or(RETRY_AFTER_MAX);
     let jittered = base.mul_f64(1.0 + JITTER * random.clamp(0.0, 1.0));
     jittered.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX))
-}
-
-/// Reads `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
-pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
-    let until = u64::try_from(date.as_millisecond()).ok()?;
-    Some(Duration::from_millis(until.saturating_sub(now.0)))
 }
 
 #[cfg(test)]
@@ -57,15 +44,5 @@ mod tests {
         assert_eq!(delay(&schedule, 1, Some(30 * SECOND), 0.0), 30 * SECOND);
         assert_eq!(delay(&schedule, 1, Some(SECOND), 0.0), 10 * SECOND);
         assert_eq!(delay(&schedule, 1, Some(Duration::MAX), 0.0), RETRY_AFTER_MAX);
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = Timestamp::parse("2026-11-20T10:15:00Z").unwrap();
-        assert_eq!(retry_after(" 120 ", now), Some(120 * SECOND));
-        assert_eq!(retry_after("Fri, 20 Nov 2026 10:16:00 GMT", now), Some(60 * SECOND));
-        assert_eq!(retry_after("Fri, 20 Nov 2026 10:14:00 GMT", now), Some(Duration::ZERO));
-        assert_eq!(retry_after("soon", now), None);
-        assert_eq!(retry_after("-5", now), None);
     }
 }

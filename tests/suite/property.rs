@@ -580,7 +580,8 @@ impl Token {
 }
 
 fn seal(extent: Extent, cursor: Cursor) -> Seal {
-    Seal { extent, cursor: Some(cursor), proof: "scripted".into(), requests: BTreeMap::new() }
+    let (proof, requests) = ("scripted".into(), BTreeMap::new());
+    Seal { extent, cursor: Some(cursor), proof, requests, malformed: 0 }
 }
 
 /// The daemon's parts for one directory.

@@ -96,6 +96,23 @@ impl Section<'_> {
         number
     }
 
+    /// A fraction over 0 and up to 1.
+    pub fn fraction(&mut self, key: &str) -> Option<f64> {
+        let number: Option<f64> = match self.value(key)?.get_ref() {
+            DeValue::Integer(integer) => integer.as_str().parse().ok(),
+            DeValue::Float(float) => float.as_str().parse().ok(),
+            _ => {
+                self.wrong_type(key, "a fraction");
+                return None;
+            }
+        };
+        let number = number.filter(|number| *number > 0.0 && *number <= 1.0);
+        if number.is_none() {
+            self.error(key, format!("`{key}` must be over 0 and at most 1"), None);
+        }
+        number
+    }
+
     /// A duration like `"90s"` or `"1h30m"`.
     pub fn duration(&mut self, key: &str) -> Option<Duration> {
         let text = self.text_as(key, "a duration in quotes, like \"30s\"")?;

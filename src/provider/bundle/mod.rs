@@ -135,6 +135,7 @@ impl Directory for Bundle {
                 cursor: Some(now.clone()),
                 proof: format!("{counts} read to the end; {digest}"),
                 requests: BTreeMap::from([("read".to_owned(), file_count)]),
+                malformed: 0,
             }
         };
         self.last = Some((stamp, now));
@@ -200,6 +201,7 @@ fn idle(cursor: Cursor, proof: String, request: &str, count: u64) -> Seal {
         cursor: Some(cursor),
         proof,
         requests: BTreeMap::from([(request.to_owned(), count)]),
+        malformed: 0,
     }
 }
 

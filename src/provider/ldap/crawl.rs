@@ -187,6 +187,7 @@ async fn seal(reading: Reading<'_>, outcome: Outcome) -> Seal {
         cursor: bookmark.map(|bookmark| bookmark.write()),
         proof,
         requests: reading.session.close().await,
+        malformed: 0,
     }
 }
 
