@@ -246,3 +246,89 @@ async fn gzip_is_asked_for() {
     server.client().send(server.call()).await.unwrap();
     assert!(server.seen()[0].head.to_lowercase().contains("accept-encoding: gzip"));
 }
+
+/// Certificates of a private authority: for the server, and for who connects.
+struct Authority {
+    pem: String,
+    server: tokio_rustls::TlsAcceptor,
+    identity: crate::tls::Identity,
+}
+
+fn authority() -> Authority {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap();
+    let issuer = Issuer::new(params, key);
+    let issue = |name: &str| {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.signed_by(&key, &issuer).unwrap(), key)
+    };
+    let (server, server_key) = issue("localhost");
+    let (client, client_key) = issue("rosterd");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate.der().clone()).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        provider.clone(),
+    );
+    let server_key = rustls::pki_types::PrivateKeyDer::try_from(server_key.serialize_der());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(vec![server.der().clone()], server_key.unwrap())
+        .unwrap();
+    Authority {
+        pem: certificate.pem(),
+        server: tokio_rustls::TlsAcceptor::from(Arc::new(config)),
+        identity: crate::tls::Identity {
+            certificate: client.pem().into_bytes(),
+            key: Secret::new(client_key.serialize_pem()),
+        },
+    }
+}
+
+/// Asks a server of this authority once. TLS 1.3 lets a client believe that it
+/// is connected before the server has seen its certificate.
+async fn ask_over_tls(authority: &Authority, config: &HttpConfig) -> Result<Answer, PullError> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = authority.server.clone();
+    let _task = task::spawn("server", async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Ok(stream) = acceptor.accept(stream).await {
+                let mut stream = BufReader::new(stream);
+                let mut line = String::new();
+                while stream.read_line(&mut line).await.is_ok_and(|bytes| bytes > 2) {}
+                let _ = stream.write_all(&answer("200 OK", "", "{}")).await;
+                let _ = stream.shutdown().await;
+            }
+        }
+    });
+    let url = Url::parse(&format!("https://localhost:{port}/")).unwrap();
+    let transport = Transport::new(config, &url, PATIENCE);
+    transport.send(Call::post_form("POST /token", url, &[])).await
+}
+
+#[tokio::test]
+async fn r20_a_private_authority_and_a_client_certificate_are_used() {
+    let authority = authority();
+    let config = HttpConfig {
+        ca: Some(authority.pem.clone().into_bytes()),
+        identity: Some(authority.identity.clone()),
+        ..HttpConfig::default()
+    };
+    ask_over_tls(&authority, &config).await.unwrap();
+    let nameless = HttpConfig { identity: None, ..config.clone() };
+    let error = ask_over_tls(&authority, &nameless).await.unwrap_err();
+    assert!(matches!(error, PullError::Unreachable { .. }), "{error}");
+    let stranger = self::authority();
+    let trusting = HttpConfig { ca: Some(stranger.pem.into_bytes()), ..config };
+    let error = ask_over_tls(&authority, &trusting).await.unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+}
