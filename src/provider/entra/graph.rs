@@ -205,6 +205,10 @@ impl Vendor for Ways {
             status @ (400 | 410) if is_expired(status, &answer.body) => {
                 Verdict::Fatal(PullError::CursorExpired { reason: told() })
             }
+            // No longer offered: a full crawl finds out.
+            400 | 404 | 405 | 501 if call.endpoint.ends_with("/delta") => {
+                Verdict::Fatal(PullError::CursorExpired { reason: told() })
+            }
             401 => Verdict::Refused(told()),
             403 => Verdict::Fatal(PullError::Unauthorized {
                 what: NAME.to_owned(),
