@@ -56,6 +56,7 @@ struct CrawlBody<'a> {
     counts: Value,
     requests: &'a std::collections::BTreeMap<String, u64>,
     proof: &'a str,
+    malformed: u64,
 }
 
 #[derive(Serialize)]
@@ -234,6 +235,7 @@ fn crawl_body(crawl: &CrawlSummary) -> CrawlBody<'_> {
         counts: counts(&crawl.counts),
         requests: &crawl.requests,
         proof: &crawl.proof,
+        malformed: crawl.malformed,
     }
 }
 

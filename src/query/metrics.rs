@@ -145,7 +145,14 @@ impl Collector for Readings {
             "Whether changes wait for a person",
             |status| Some(i64::from(status.hold.is_some())),
         )?;
+        self.gauges(
+            &mut encoder,
+            "directory_malformed",
+            "Objects that the last crawl could not decode; their last good records stand",
+            |status| status.last_crawl.as_ref().map(|crawl| number(crawl.malformed)),
+        )?;
         self.crawls(&mut encoder)?;
+        self.provider_requests(&mut encoder)?;
         let backlog = sources.backlog.events_by_endpoint();
         let samples = backlog.into_iter().map(|(name, events)| (name, number(events))).collect();
         gauges(
@@ -179,6 +186,19 @@ impl Readings {
             for (end, count) in ends {
                 let labels = [("directory", status.name.as_str()), ("end", end)];
                 ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn provider_requests(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let shape = ConstCounter::new(0_u64).metric_type();
+        let help = "Requests to providers, as sealed crawls report them";
+        let mut metric = encoder.encode_descriptor("provider_requests", help, None, shape)?;
+        for status in self.0.statuses.all() {
+            for (endpoint, count) in &status.requests {
+                let labels = [("directory", status.name.as_str()), ("endpoint", endpoint.as_str())];
+                ConstCounter::new(*count).encode(metric.encode_family(&labels)?)?;
             }
         }
         Ok(())

@@ -37,6 +37,9 @@ pub struct DirectoryStatus {
     pub crawls_sealed: u64,
     /// Failed crawls of this process.
     pub crawls_failed: u64,
+    /// Requests to the provider that the sealed crawls of this process report,
+    /// by name.
+    pub requests: BTreeMap<String, u64>,
 }
 
 /// What the last sealed crawl did.
@@ -50,6 +53,8 @@ pub struct CrawlSummary {
     pub requests: BTreeMap<String, u64>,
     /// Why it is known to be complete.
     pub proof: String,
+    /// Objects that could not be decoded; their last good records stand.
+    pub malformed: u64,
 }
 
 /// How much a set of changes does, by kind.
@@ -166,6 +171,7 @@ impl DirectoryStatus {
             unresolved: 0,
             crawls_sealed: 0,
             crawls_failed: 0,
+            requests: BTreeMap::new(),
         }
     }
 }

@@ -58,6 +58,8 @@ enum Mode {
     Whole,
     /// Fails after so many items.
     Breaks(u8),
+    /// Has used up its quota after so many items.
+    Throttled(u8),
     /// Forgets the members of one group, and seals all the same.
     Forgets,
     Panics(u8),
@@ -96,6 +98,7 @@ fn mode() -> impl Strategy<Value = Mode> {
         6 => Just(Mode::Well),
         2 => Just(Mode::Whole),
         2 => (0..12u8).prop_map(Mode::Breaks),
+        1 => (0..12u8).prop_map(Mode::Throttled),
         1 => Just(Mode::Forgets),
         1 => (0..12u8).prop_map(Mode::Panics),
         1 => Just(Mode::CursorExpires),
@@ -397,7 +400,8 @@ impl Directory for Scripted {
         }
         // The token counts items of the list that it was made for.
         let mode = match (&resumed, mode) {
-            (None, mode) | (Some(_), mode @ (Mode::Breaks(_) | Mode::Panics(_))) => mode,
+            (None, mode)
+            | (Some(_), mode @ (Mode::Breaks(_) | Mode::Throttled(_) | Mode::Panics(_))) => mode,
             (Some(_), _) => Mode::Well,
         };
         let start = match &resumed {
@@ -423,11 +427,17 @@ impl Directory for Scripted {
             _ => (world.everything(), Extent::Whole),
         };
         drop(world);
-        let mut fails = false;
+        let mut failure = None;
         match mode {
             Mode::Breaks(after) => {
                 items.truncate(usize::from(after));
-                fails = true;
+                let (what, reason) = ("scripted".into(), "cut".into());
+                failure = Some(PullError::Unreachable { what, reason });
+            }
+            Mode::Throttled(after) => {
+                items.truncate(usize::from(after));
+                let until = rosterd::clock::now();
+                failure = Some(PullError::Throttled { what: "scripted".into(), until });
             }
             Mode::Panics(after) => {
                 for item in items.into_iter().take(usize::from(after)) {
@@ -456,8 +466,8 @@ impl Directory for Scripted {
             sink.page(vec![item]);
             sink.checkpoint(Token { version, since, done: at + 1 }.write());
         }
-        if fails {
-            return Err(PullError::Unreachable { what: "scripted".into(), reason: "cut".into() });
+        if let Some(error) = failure {
+            return Err(error);
         }
         Ok(seal(extent, cursor))
     }
@@ -593,6 +603,27 @@ fn r16_a_crawl_that_failed_goes_on_where_it_was() {
         // Three pages before the failure; then the third again, and the other three.
         let crawl = parts.statuses.get("corp").unwrap().last_crawl.clone().unwrap();
         assert_eq!(crawl.pages, 3 + 4);
+    });
+}
+
+#[test]
+fn r16_a_crawl_that_rests_for_its_quota_is_no_failure() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let world = Arc::new(Mutex::new(World::default()));
+        let parts = Parts::open(folder.path(), &world, Limits::default());
+        for user in 0..6 {
+            world.lock().unwrap().apply(&Op::PutUser(user, 0));
+        }
+        for (after, failures) in [(3, 0), (5, 0), (0, 1)] {
+            world.lock().unwrap().mode = Some(Mode::Throttled(after));
+            parts.poller.remote().sync().await.unwrap_err();
+            let status = parts.statuses.get("corp").unwrap();
+            // Getting no further is a failure all the same.
+            assert_eq!(status.consecutive_failures, failures, "after {after}");
+        }
+        parts.poller.remote().sync().await.unwrap();
+        assert_eq!(parts.roster().users.len(), 6);
     });
 }
 

@@ -142,3 +142,6 @@ impl Client {
         PullError::Incomplete { what: self.0.vendor.name().to_owned(), reason: reason.to_owned() }
     }
 }
+
+#[cfg(test)]
+mod tests;

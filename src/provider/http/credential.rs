@@ -134,7 +134,7 @@ impl<G: Grant> Tokens<G> {
     async fn fetch(&self, kept: &mut Kept) -> Result<Secret, PullError> {
         let asked = clock::instant();
         let token = self.grant.grant().await?;
-        let renew_at = token.expires_in.map(|life| asked + life - EARLY_MAX.min(life / 5));
+        let renew_at = token.expires_in.map(|life| asked + renew_after(life));
         kept.generation += 1;
         kept.token = Some((token.value.clone(), renew_at));
         Ok(token.value)
@@ -153,6 +153,10 @@ impl<G: Grant> Credential for Tokens<G> {
         self.renew(used.generation).await?;
         Ok(true)
     }
+}
+
+fn renew_after(life: Duration) -> Duration {
+    life - EARLY_MAX.min(life / 5)
 }
 
 /// A header value that is not shown in logs.
@@ -175,34 +179,43 @@ mod tests {
 
     use super::*;
 
-    /// Grants `token 1`, `token 2`, …, each good for ten minutes.
-    #[derive(Default)]
-    struct Numbered(AtomicU64);
+    /// Grants `token 1`, `token 2`, …, each good for as long as it says.
+    struct Numbered(AtomicU64, Duration);
 
     #[async_trait]
     impl Grant for Numbered {
         async fn grant(&self) -> Result<Token, PullError> {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::task::yield_now().await;
             let number = self.0.fetch_add(1, Ordering::SeqCst) + 1;
             let value = Secret::new(format!("token {number}"));
-            Ok(Token { value, expires_in: Some(Duration::from_mins(10)) })
+            Ok(Token { value, expires_in: Some(self.1) })
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn r17_a_token_is_fetched_once_for_all_and_renewed_early() {
-        let tokens = Tokens::new(Numbered::default());
+    fn tokens(life: Duration) -> Tokens<Numbered> {
+        Tokens::new(Numbered(AtomicU64::new(0), life))
+    }
+
+    #[tokio::test]
+    async fn r17_a_token_is_fetched_once_for_all() {
+        let tokens = tokens(Duration::from_hours(1));
         let (first, second) = tokio::join!(tokens.current(), tokens.current());
-        assert_eq!(first.unwrap().0, second.unwrap().0);
-        tokio::time::advance(Duration::from_secs(7 * 60)).await;
+        assert_eq!(first.unwrap().0.expose(), "token 1");
+        assert_eq!(second.unwrap().0.expose(), "token 1");
+    }
+
+    #[tokio::test]
+    async fn a_token_is_renewed_before_it_expires() {
+        assert_eq!(renew_after(Duration::from_hours(1)), Duration::from_mins(55));
+        assert_eq!(renew_after(Duration::from_mins(10)), Duration::from_mins(8));
+        let tokens = tokens(Duration::ZERO);
         assert_eq!(tokens.current().await.unwrap().0.expose(), "token 1");
-        tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(tokens.current().await.unwrap().0.expose(), "token 2");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn many_refusals_of_one_token_fetch_one_new_one() {
-        let tokens = Tokens::new(Numbered::default());
+        let tokens = tokens(Duration::from_hours(1));
         let (_, generation) = tokens.current().await.unwrap();
         let (first, second) = tokio::join!(tokens.renew(generation), tokens.renew(generation));
         first.and(second).unwrap();

@@ -1,5 +1,7 @@
 //! The poller's own life: waiting, polling, obeying, reporting.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
@@ -18,6 +20,9 @@ use crate::task::Shutdown;
 /// A crawl that failed longer ago than this starts anew.
 const PAUSE_MAX: Duration = Duration::from_hours(24);
 
+/// Crawls that wait for one quota go on at moments within this.
+const RESUME_SPREAD: Duration = Duration::from_secs(1);
+
 /// Owns everything about one directory.
 pub(super) struct Actor {
     pub(super) terms: Terms,
@@ -33,6 +38,10 @@ pub(super) struct Actor {
     pub(super) failures: u32,
     /// A failed crawl that can go on.
     pub(super) paused: Option<Paused>,
+    /// The last crawl waits for the provider's quota, and is to go on.
+    resting: bool,
+    /// How far the last crawl came that can go on.
+    pages_before: u64,
     /// The crawl was abandoned for an approval, and is to be done again.
     pub(super) superseded: bool,
     /// Which store the progress is of.
@@ -80,6 +89,8 @@ impl Actor {
             syncs: Vec::new(),
             failures: 0,
             paused: None,
+            resting: false,
+            pages_before: 0,
             superseded: false,
         }
     }
@@ -134,6 +145,7 @@ impl Actor {
         };
         let delay = match &outcome {
             Ok(()) => self.schedule.after_success(fastrand::f64()),
+            Err(_) if self.resting => RESUME_SPREAD.mul_f64(fastrand::f64()),
             Err(_) => self.schedule.after_failure(fastrand::f64()),
         };
         let delay = schedule::not_before(delay, clock::now(), floor);
@@ -164,10 +176,21 @@ impl Actor {
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
-        if let Err(error) = &outcome {
+        self.resting = self.rests(&outcome);
+        if let Err(error) = &outcome
+            && !self.resting
+        {
             self.fail(error).await;
         }
         outcome
+    }
+
+    /// Whether a crawl only waits for the provider's quota: it got further than
+    /// before, and goes on from there. That is no failure.
+    fn rests(&mut self, outcome: &Result<(), PullError>) -> bool {
+        let pages = self.paused.as_ref().map_or(0, Paused::pages);
+        let further = pages > std::mem::replace(&mut self.pages_before, pages);
+        further && matches!(outcome, Err(PullError::Throttled { .. }))
     }
 
     /// Makes sure that the committed picture is what the store holds.
@@ -268,6 +291,13 @@ impl Actor {
         let next_poll_seconds = delay.as_secs_f64();
         match outcome {
             Ok(()) => self.report_success(next_poll_seconds),
+            Err(error) if self.resting => info!(
+                directory = self.terms.name,
+                pages = self.pages_before,
+                next_poll_seconds,
+                %error,
+                "poll rests, and goes on where it is"
+            ),
             Err(error) => warn!(
                 directory = self.terms.name,
                 failures = self.failures,
@@ -291,6 +321,8 @@ impl Actor {
             duration_ms = u64::try_from(crawl.duration.as_millis()).unwrap_or(u64::MAX),
             pages = crawl.pages,
             requests = crawl.requests.values().sum::<u64>(),
+            by_endpoint = by_endpoint(&crawl.requests),
+            malformed = (crawl.malformed > 0).then_some(crawl.malformed),
             added = counts.users_created + counts.groups_created + counts.members_added,
             changed = counts.users_updated + counts.groups_updated,
             removed = counts.users_deleted + counts.groups_deleted + counts.members_removed,
@@ -299,4 +331,11 @@ impl Actor {
             "polled"
         );
     }
+}
+
+/// `GET /groups 10, GET /users 41`.
+fn by_endpoint(requests: &BTreeMap<String, u64>) -> String {
+    let parts: Vec<String> =
+        requests.iter().map(|(endpoint, count)| format!("{endpoint} {count}")).collect();
+    parts.join(", ")
 }

@@ -43,6 +43,13 @@ pub(super) struct Paused {
     pub(super) started: Timestamp,
 }
 
+impl Paused {
+    /// How far it came.
+    pub(super) fn pages(&self) -> u64 {
+        self.reconciler.pages()
+    }
+}
+
 /// Whether a crawl may go on after this: what was read before was in order.
 fn is_passing(error: &PullError) -> bool {
     matches!(

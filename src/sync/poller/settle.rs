@@ -146,8 +146,12 @@ impl Actor {
             counts: crawled.plan.counts,
             requests: crawled.seal.requests.clone(),
             proof: crawled.seal.proof.clone(),
+            malformed: crawled.seal.malformed,
         };
         self.statuses.update(&self.terms.name, |status| {
+            for (endpoint, count) in &summary.requests {
+                *status.requests.entry(endpoint.clone()).or_default() += count;
+            }
             status.last_crawl = Some(summary);
             status.crawls_sealed += 1;
         });
