@@ -5,6 +5,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::process::Process;
@@ -52,5 +53,31 @@ impl Emulator {
             }
             std::net::TcpStream::connect(("127.0.0.1", port)).map(drop)
         });
+    }
+}
+
+#[tokio::test]
+async fn it_serves_the_world_that_it_is_given() {
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let github = Emulator::start(
+        "github",
+        &json!({
+            "tokens": { "tests": { "login": "mona", "scopes": ["admin:org"] } },
+            "github": {
+                "users": [{ "login": "mona", "name": "Mona" }],
+                "orgs": [{ "login": "acme", "members": [{ "login": "mona", "role": "admin" }] }]
+            }
+        }),
+    );
+    let okta =
+        Emulator::start("okta", &json!({ "okta": { "users": [{ "login": "a@acme.com" }] } }));
+    for (url, authorization, part) in [
+        (github.url() + "/orgs/acme/members", "Bearer tests", "\"login\":\"mona\""),
+        (okta.url() + "/api/v1/users", "SSWS tests", "\"login\":\"a@acme.com\""),
+    ] {
+        let request = client.get(&url).header("authorization", authorization);
+        let text = request.send().await.unwrap().text().await.unwrap();
+        assert!(text.contains(part), "{url}: {text}");
     }
 }

@@ -1,6 +1,6 @@
 //! Holds what a stub answered against what its vendor publishes.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::clients;
 use super::vendor::{Exchange, Request};
@@ -28,6 +28,25 @@ fn violations(vendor: &str, lines: &str) -> Vec<String> {
     let modules = clients::node_script("");
     let modules = modules.to_str().expect("a path in UTF-8");
     let printed = clients::run("validate.py", &[vendor, modules], lines);
+    serde_json::from_value(printed).expect("a list of sentences")
+}
+
+/// Panics when a GraphQL request (`POST /graphql`) among these is none that
+/// GitHub's published schema allows.
+pub fn validate_graphql(exchanges: &[Exchange]) {
+    let requests: Vec<Value> = exchanges
+        .iter()
+        .filter(|exchange| exchange.request.path.ends_with("/graphql"))
+        .map(|exchange| exchange.request.json())
+        .collect();
+    assert!(!requests.is_empty(), "nothing was recorded");
+    let mistakes = query_mistakes(&requests);
+    assert!(mistakes.is_empty(), "\n{}", mistakes.join("\n"));
+}
+
+fn query_mistakes(requests: &[Value]) -> Vec<String> {
+    let lines: String = requests.iter().map(|request| request.to_string() + "\n").collect();
+    let printed = clients::run("graphql.mjs", &[], &lines);
     serde_json::from_value(printed).expect("a list of sentences")
 }
 
@@ -68,4 +87,13 @@ fn a_wrong_answer_is_told_from_a_right_one() {
         assert_eq!(violations(vendor, &line(&right)), [""; 0], "{vendor}");
         assert!(!violations(vendor, &line(&wrong)).is_empty(), "{vendor}");
     }
+}
+
+#[test]
+fn a_wrong_query_is_told_from_a_right_one() {
+    let query = "query($org: String!) { organization(login: $org) { id login } }";
+    let right = json!({ "query": query, "variables": { "org": "acme" } });
+    assert_eq!(query_mistakes(&[right]), [""; 0]);
+    let wrong = json!({ "query": query.replace("login }", "nick }") });
+    assert_eq!(query_mistakes(&[wrong]).len(), 1);
 }
