@@ -108,8 +108,7 @@ impl Api {
     /// Groups whose profile or members changed after `since`.
     pub fn groups_changed(&self, since: Timestamp) -> Walk {
         let since = moment(since);
-        let filter =
-            format!("lastMembershipUpdated gt \"{since}\" or lastUpdated gt \"{since}\"");
+        let filter = format!("lastMembershipUpdated gt \"{since}\" or lastUpdated gt \"{since}\"");
         self.filtered_groups(&filter, &[])
     }
 

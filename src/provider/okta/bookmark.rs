@@ -13,7 +13,7 @@ const VERSION: u8 = 1;
 /// Where the next incremental crawl starts. Times are those of Okta's clock.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Bookmark {
-    version: u8,
+    pub version: u8,
     /// When the last crawl began.
     pub read_at: u64,
     /// What happened before this was there when the last full crawl read it.
@@ -26,6 +26,8 @@ pub struct Bookmark {
     pub everyone: Option<String>,
     /// When the System Log was refused.
     pub log_refused: Option<u64>,
+    /// The ids of all groups, unless the System Log tells which are deleted.
+    pub group_ids: Option<BTreeSet<String>>,
     pub rolling: Rolling,
 }
 
@@ -56,7 +58,7 @@ pub struct Track {
 /// A full crawl, or the reading of changes, that goes on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Token {
-    version: u8,
+    pub version: u8,
     /// When it began, by Okta's clock.
     pub started: u64,
     pub users: u64,
@@ -86,12 +88,7 @@ pub struct Paused {
 
 impl Bookmark {
     pub fn new(read_at: Timestamp, settled: Timestamp) -> Bookmark {
-        Bookmark {
-            version: VERSION,
-            read_at: read_at.0,
-            settled: settled.0,
-            ..Bookmark::default()
-        }
+        Bookmark { version: VERSION, read_at: read_at.0, settled: settled.0, ..Bookmark::default() }
     }
 
     /// # Errors

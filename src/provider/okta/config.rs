@@ -175,7 +175,13 @@ fn read_login(section: &mut Section<'_>) -> Option<Login> {
         (false, true) if has_key => {
             let private_key = checked_key(section, private_key?)?;
             let scopes = scopes.unwrap_or_else(|| SCOPES.map(str::to_owned).to_vec());
-            Some(Login::App(App { client_id: client_id?, private_key, key_id, scopes, dpop: dpop? }))
+            Some(Login::App(App {
+                client_id: client_id?,
+                private_key,
+                key_id,
+                scopes,
+                dpop: dpop?,
+            }))
         }
         (false, true) => {
             let hint = "the PEM file of the app's key: private_key = { file = \"…\" }";
@@ -225,7 +231,8 @@ fn read_group_types(section: &mut Section<'_>) -> Option<Option<Vec<String>>> {
     };
     if let Some(other) = types.iter().find(|kind| !GROUP_TYPES.contains(&kind.as_str())) {
         let message = format!("`group_types` cannot hold \"{}\"", other.escape_debug());
-        let hint = format!("known are {}", GROUP_TYPES.map(|kind| format!("\"{kind}\"")).join(", "));
+        let hint =
+            format!("known are {}", GROUP_TYPES.map(|kind| format!("\"{kind}\"")).join(", "));
         section.error("group_types", message, Some(hint));
         return None;
     }
@@ -262,7 +269,9 @@ mod tests {
         assert!(refused(token).contains("https://example.okta.com"));
         let console = format!("{token}url = \"https://acme-admin.okta.com\"");
         assert!(refused(&console).contains("https://acme.okta.com"));
-        assert!(refused(&format!("{token}url = \"https://acme.okta.com/api/v1\"")).contains("more"));
+        assert!(
+            refused(&format!("{token}url = \"https://acme.okta.com/api/v1\"")).contains("more")
+        );
         assert!(refused(url).contains("`client_id` and `private_key`"));
         assert!(refused(&format!("{url}client_id = \"0oa\"")).contains("private_key"));
         assert!(refused(&format!("{url}{token}client_id = \"0oa\"")).contains("exclude"));

@@ -66,11 +66,9 @@ pub async fn run(
     };
     let outcome = full.go_on(phase).await;
     full.gathered.seen = std::mem::take(&mut full.crawl.seen);
-    match outcome.and_then(|()| full.seal()) {
-        Ok(seal) => {
-            okta.memory.groups = Some(full.gathered.ids);
-            Ok(seal)
-        }
+    let keep_ids = okta.memory.has_log != Some(true);
+    match outcome.and_then(|()| full.seal(keep_ids)) {
+        Ok(seal) => Ok(seal),
         Err(error) => {
             okta.memory.gathered = Some(full.gathered);
             Err(error)
@@ -220,18 +218,22 @@ impl Full<'_> {
 
     fn checkpoint(&mut self, phase: Phase) {
         let started = self.gathered.started.unwrap_or_default();
-        let token =
-            Token { users: self.users, readable: self.crawl.readable, ..Token::new(started, phase) };
+        let token = Token {
+            users: self.users,
+            readable: self.crawl.readable,
+            ..Token::new(started, phase)
+        };
         self.crawl.sink.checkpoint(token.write());
     }
 
-    fn seal(&mut self) -> Result<Seal, PullError> {
+    fn seal(&mut self, keep_ids: bool) -> Result<Seal, PullError> {
         let started = self.gathered.started.unwrap_or_default();
         let groups = self.gathered.ids.len() as u64;
         let track = |total| Track { total, ..Track::default() };
         let bookmark = Bookmark {
             groups: std::mem::take(&mut self.gathered.fresh),
             everyone: self.gathered.everyone.clone(),
+            group_ids: keep_ids.then(|| std::mem::take(&mut self.gathered.ids)),
             rolling: Rolling { since: started.0, users: track(self.users), groups: track(groups) },
             ..Bookmark::new(started, started.minus(SETTLING))
         };
@@ -241,7 +243,8 @@ impl Full<'_> {
             self.users
         );
         if forbidden > 0 {
-            proof.push_str(&format!("; {forbidden} groups are closed to us and stand as they were"));
+            proof
+                .push_str(&format!("; {forbidden} groups are closed to us and stand as they were"));
         }
         let incremental = self.crawl.config.incremental != Incremental::Off;
         Ok(Seal {

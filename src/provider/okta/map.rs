@@ -140,7 +140,8 @@ pub fn user(config: &OktaConfig, user: OktaUser, raw: Option<String>) -> Result<
     let username = text("login")?.ok_or("`profile.login` is missing")?;
     let (given_name, family_name) = (text("firstName")?, text("lastName")?);
     let whole_name = || {
-        let parts: Vec<&str> = [&given_name, &family_name].into_iter().flatten().map(String::as_str).collect();
+        let parts: Vec<&str> =
+            [&given_name, &family_name].into_iter().flatten().map(String::as_str).collect();
         (!parts.is_empty()).then(|| parts.join(" "))
     };
     let mut emails: Vec<String> = Vec::new();
@@ -180,7 +181,11 @@ pub fn user(config: &OktaConfig, user: OktaUser, raw: Option<String>) -> Result<
 
 /// # Errors
 /// What is malformed.
-pub fn group(config: &OktaConfig, group: OktaGroup, raw: Option<String>) -> Result<GroupItem, String> {
+pub fn group(
+    config: &OktaConfig,
+    group: OktaGroup,
+    raw: Option<String>,
+) -> Result<GroupItem, String> {
     let aliases = if group.is_everyone() { vec![EVERYONE.to_owned()] } else { Vec::new() };
     let mut attributes = attributes(config, &group.profile, &GROUP_FIELDS);
     attributes.insert("type".to_owned(), Value::Text(group.kind.clone()));
@@ -355,7 +360,8 @@ mod tests {
     #[test]
     fn everyone_is_the_built_in_group_of_that_name() {
         let read = |kind: &str, name: &str| {
-            let object = json!({"id": "00g1", "type": kind, "profile": {"name": name, "dn": "CN=x"}});
+            let object =
+                json!({"id": "00g1", "type": kind, "profile": {"name": name, "dn": "CN=x"}});
             let group: OktaGroup = serde_json::from_value(object).unwrap();
             let is_everyone = group.is_everyone();
             (super::group(&config(""), group, None).unwrap(), is_everyone)

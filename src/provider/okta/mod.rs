@@ -43,8 +43,6 @@ mod rolling;
 mod vendor;
 mod walk;
 
-use std::collections::BTreeSet;
-
 use async_trait::async_trait;
 
 pub use config::OktaConfig;
@@ -102,8 +100,8 @@ struct Memory {
     gathered: Option<Gathered>,
     /// Groups that the incremental crawl which began at that time did not get to.
     left: Option<(u64, Left)>,
-    /// The ids of all groups, as of the last crawl that listed them.
-    groups: Option<BTreeSet<String>>,
+    /// Whether the System Log could be read the last time.
+    has_log: Option<bool>,
 }
 
 #[async_trait]

@@ -165,7 +165,9 @@ mod tests {
     }
 
     fn error(code: &str) -> String {
-        format!(r#"{{"errorCode":"{code}","errorSummary":"No.","errorLink":"{code}","errorCauses":[]}}"#)
+        format!(
+            r#"{{"errorCode":"{code}","errorSummary":"No.","errorLink":"{code}","errorCauses":[]}}"#
+        )
     }
 
     #[test]
