@@ -28,7 +28,17 @@ pub struct Bookmark {
     pub log_refused: Option<u64>,
     /// The ids of all groups, unless the System Log tells which are deleted.
     pub group_ids: Option<BTreeSet<String>>,
+    /// Objects that could not be used, to be asked for again.
+    pub unsure: Unsure,
     pub rolling: Rolling,
+}
+
+/// Objects whose last good record stands, though they may have changed: they
+/// were malformed, or closed to us.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsure {
+    pub users: BTreeSet<String>,
+    pub groups: BTreeSet<String>,
 }
 
 /// How far the rolling re-verification has come.
@@ -84,6 +94,31 @@ pub struct Paused {
     /// The cursor of this crawl, once it is done.
     pub bookmark: Bookmark,
     pub proof: String,
+}
+
+/// Each costs a request at every poll; the others wait for their turn in the
+/// rolling re-verification.
+const UNSURE_MAX: usize = 25;
+
+impl Unsure {
+    pub fn user(&mut self, id: &str) {
+        note(&mut self.users, id);
+    }
+
+    pub fn group(&mut self, id: &str) {
+        note(&mut self.groups, id);
+    }
+
+    pub fn extend(&mut self, other: Unsure) {
+        other.users.iter().for_each(|id| self.user(id));
+        other.groups.iter().for_each(|id| self.group(id));
+    }
+}
+
+fn note(ids: &mut BTreeSet<String>, id: &str) {
+    if ids.len() < UNSURE_MAX {
+        ids.insert(id.to_owned());
+    }
 }
 
 impl Bookmark {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracing::{info, warn};
 
 use super::api::{Api, Found};
-use super::bookmark::{Bookmark, Paused, Phase, Token};
+use super::bookmark::{Bookmark, Paused, Phase, Token, Unsure};
 use super::config::Incremental;
 use super::crawl::{Crawl, Left, Strangers};
 use super::map::Event;
@@ -86,8 +86,17 @@ pub async fn run(
     let since = before.since(okta.config.overlap);
     let mut changes = Changes {
         crawl: Crawl::new(api, &okta.config, sink),
-        after: Bookmark { events: BTreeSet::new(), groups: BTreeMap::new(), ..before.clone() },
-        touched: Touched::default(),
+        after: Bookmark {
+            events: BTreeSet::new(),
+            groups: BTreeMap::new(),
+            unsure: Unsure::default(),
+            ..before.clone()
+        },
+        touched: Touched {
+            users: before.unsure.users.clone(),
+            groups: before.unsure.groups.clone(),
+            ..Touched::default()
+        },
         now: Timestamp(before.read_at),
         proof: String::new(),
         since,
@@ -141,6 +150,7 @@ async fn finish(
     mut paused: Paused,
 ) -> (Left, Result<Seal, PullError>) {
     let outcome = crawl.members(&mut left, Strangers::Leave, |_, _, _| {}).await;
+    paused.bookmark.unsure.extend(std::mem::take(&mut crawl.unsure));
     if let Err(error) = outcome {
         paused.left = left.keys().cloned().collect();
         let phase = Phase::Changes(Box::new(paused));
@@ -280,6 +290,7 @@ impl Changes<'_> {
                     self.crawl.sink.page(vec![Item::GroupDeleted(Reference::Group(id))]);
                 }
                 Found::Hidden => {
+                    self.crawl.unsure.group(&id);
                     self.crawl.sink.page(vec![Item::Kept(Reference::Group(id))]);
                 }
             }
@@ -299,7 +310,10 @@ impl Changes<'_> {
                 Found::Gone => {
                     self.crawl.sink.page(vec![Item::UserDeleted(Reference::User(id))]);
                 }
-                Found::Hidden => self.crawl.sink.page(vec![Item::Kept(Reference::User(id))]),
+                Found::Hidden => {
+                    self.crawl.unsure.user(&id);
+                    self.crawl.sink.page(vec![Item::Kept(Reference::User(id))]);
+                }
             }
         }
         Ok(())

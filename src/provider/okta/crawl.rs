@@ -11,6 +11,7 @@ use serde_json::Value;
 use tracing::warn;
 
 use super::api::{self, Api, Found};
+use super::bookmark::Unsure;
 use super::config::OktaConfig;
 use super::map::{self, OktaGroup, OktaUser};
 use super::vendor;
@@ -31,6 +32,8 @@ pub struct Crawl<'a> {
     pub forbidden: u64,
     /// Groups whose members were read.
     pub readable: u64,
+    /// What is to be asked for again.
+    pub unsure: Unsure,
 }
 
 /// Ids by their hash: a few bytes each.
@@ -96,6 +99,7 @@ impl<'a> Crawl<'a> {
             seen: Seen::default(),
             forbidden: 0,
             readable: 0,
+            unsure: Unsure::default(),
         }
     }
 
@@ -117,13 +121,17 @@ impl<'a> Crawl<'a> {
         if let Some(id) = map::id_of(&object) {
             self.seen.insert(id);
         }
-        let Some(user) = self.quarantine.decode::<OktaUser>(object, map::user_reference)? else {
-            return Ok(None);
+        let item = match self.quarantine.decode::<OktaUser>(object, map::user_reference)? {
+            None => None,
+            Some(user) => match map::user(self.config, user, raw) {
+                Ok(item) => Some(item),
+                Err(reason) => self.quarantine.keep(known.clone(), &reason).map(|()| None)?,
+            },
         };
-        match map::user(self.config, user, raw) {
-            Ok(item) => Ok(Some(item)),
-            Err(reason) => self.quarantine.keep(known, &reason).map(|()| None),
+        if let (None, Some(Reference::User(id))) = (&item, &known) {
+            self.unsure.user(id);
         }
+        Ok(item)
     }
 
     /// Decodes a group; `None` when it is malformed, or of a type that is not
@@ -131,6 +139,7 @@ impl<'a> Crawl<'a> {
     pub fn group(&mut self, object: Value) -> Result<Option<Listed>, PullError> {
         let (known, raw) = (map::group_reference(&object), map::raw(self.config, &object));
         let Some(group) = self.quarantine.decode::<OktaGroup>(object, map::group_reference)? else {
+            self.doubt_group(known.as_ref());
             return Ok(None);
         };
         if !self.config.wants_type(&group.kind) {
@@ -140,7 +149,16 @@ impl<'a> Crawl<'a> {
         let changed_at = group.changed_at();
         match map::group(self.config, group, raw) {
             Ok(item) => Ok(Some(Listed { item, is_everyone, stamp, changed_at })),
-            Err(reason) => self.quarantine.keep(known, &reason).map(|()| None),
+            Err(reason) => {
+                self.doubt_group(known.as_ref());
+                self.quarantine.keep(known, &reason).map(|()| None)
+            }
+        }
+    }
+
+    fn doubt_group(&mut self, known: Option<&Reference>) {
+        if let Some(Reference::Group(id)) = known {
+            self.unsure.group(id);
         }
     }
 
@@ -232,6 +250,7 @@ impl<'a> Crawl<'a> {
             }
             End::Forbidden(reason) => {
                 self.forbidden += 1;
+                self.doubt_group(Some(&group));
                 warn!(?group, reason, "a group's members may not be read; the last ones stand");
                 vec![Item::Kept(group)]
             }

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::Okta;
 use super::api::Api;
-use super::bookmark::{Bookmark, Phase, Rolling, Token, Track};
+use super::bookmark::{Bookmark, Phase, Rolling, Token, Track, Unsure};
 use super::config::Incremental;
 use super::crawl::{Crawl, Left, Listed, Seen, Strangers};
 use super::vendor;
@@ -33,6 +33,7 @@ pub struct Gathered {
     /// How the groups were that changed so late that the next crawl sees them.
     fresh: BTreeMap<String, String>,
     everyone: Option<String>,
+    unsure: Unsure,
 }
 
 /// A full crawl under way.
@@ -66,6 +67,7 @@ pub async fn run(
     };
     let outcome = full.go_on(phase).await;
     full.gathered.seen = std::mem::take(&mut full.crawl.seen);
+    full.gathered.unsure = std::mem::take(&mut full.crawl.unsure);
     let keep_ids = okta.memory.has_log != Some(true);
     match outcome.and_then(|()| full.seal(keep_ids)) {
         Ok(seal) => Ok(seal),
@@ -81,6 +83,7 @@ impl Full<'_> {
     fn resume(&mut self, started: Timestamp, gathered: Option<Gathered>, phase: Phase) -> Phase {
         if let Some(mut gathered) = gathered {
             self.crawl.seen = std::mem::take(&mut gathered.seen);
+            self.crawl.unsure = std::mem::take(&mut gathered.unsure);
             self.gathered = gathered;
             return phase;
         }
@@ -233,6 +236,7 @@ impl Full<'_> {
         let bookmark = Bookmark {
             groups: std::mem::take(&mut self.gathered.fresh),
             everyone: self.gathered.everyone.clone(),
+            unsure: std::mem::take(&mut self.gathered.unsure),
             group_ids: keep_ids.then(|| std::mem::take(&mut self.gathered.ids)),
             rolling: Rolling { since: started.0, users: track(self.users), groups: track(groups) },
             ..Bookmark::new(started, started.minus(SETTLING))

@@ -130,8 +130,8 @@ fn throttled(answer: &Answer) -> Verdict {
 fn reset(answer: &Answer) -> Option<Timestamp> {
     let epoch: u64 = answer.header("x-rate-limit-reset")?.trim().parse().ok()?;
     let wait = epoch.saturating_mul(1000).saturating_sub(server_time(answer).0);
-    // `Date` has whole seconds.
-    Some(answer.received.plus(Duration::from_millis(wait)).plus(Duration::from_secs(1)))
+    // `Date` has whole seconds, cut off: the wait is a little too long, never too short.
+    (wait > 0).then(|| answer.received.plus(Duration::from_millis(wait)))
 }
 
 #[cfg(test)]
@@ -180,7 +180,7 @@ mod tests {
             ("date", "Thu, 01 Jan 1970 00:10:00 GMT"),
         ];
         let answer = answer(429, &headers, &error("E0000047"));
-        let until = Some(Timestamp(5_031_000));
+        let until = Some(Timestamp(5_030_000));
         assert_eq!(judge(&answer), Verdict::Throttled { until, scope: Scope::Bucket });
         let quota = Okta.quota(&Call::get("GET /groups", answer.url.clone()), &answer);
         assert_eq!((quota.limit, quota.remaining, quota.reset), (Some(600.0), Some(0.0), until));
