@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use rosterd::clock;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::stub::error;
 use crate::harness::vendor::{Request, Response};
@@ -112,7 +112,9 @@ impl App {
         if number("exp") <= now || number("exp") > now + 3600 || number("iat") > now + 60 {
             return Err(wrong("The assertion is expired, or good for too long."));
         }
-        if self.key_id.is_some() && header.get("kid").and_then(Value::as_str) != self.key_id.as_deref() {
+        if self.key_id.is_some()
+            && header.get("kid").and_then(Value::as_str) != self.key_id.as_deref()
+        {
             return Err(wrong("No key of that `kid`."));
         }
         if !self.used.insert(claims["jti"].to_string()) {
@@ -135,7 +137,8 @@ impl App {
         let jwk = header.get("jwk").cloned().unwrap_or_default();
         let key = point(&jwk).ok_or_else(|| wrong("No key."))?;
         let (header, claims) = verified(proof, &key).map_err(|text| wrong(&text))?;
-        if header["typ"] != "dpop+jwt" || claims["htm"] != *request.method || claims["htu"] != *url {
+        if header["typ"] != "dpop+jwt" || claims["htm"] != *request.method || claims["htu"] != *url
+        {
             return Err(wrong("It is for another request."));
         }
         if claims["iat"].as_u64().unwrap_or(0).abs_diff(clock::now().0 / 1000) > 60 {
@@ -224,7 +227,7 @@ fn refusal(code: &str, text: &str) -> Response {
 }
 
 /// Header and claims of a token signed with ES256.
-fn verified(token: &str, key: &[u8]) -> Result<(Map<String, Value>, Map<String, Value>), String> {
+fn verified(token: &str, key: &[u8]) -> Result<(Value, Value), String> {
     let (signed, signature) = token.rsplit_once('.').ok_or("Not three parts.")?;
     let header = part(token, 0).ok_or("No header.")?;
     if header["alg"] != "ES256" {
@@ -237,7 +240,7 @@ fn verified(token: &str, key: &[u8]) -> Result<(Map<String, Value>, Map<String, 
     Ok((header, part(token, 1).ok_or("No claims.")?))
 }
 
-fn part(token: &str, at: usize) -> Option<Map<String, Value>> {
+fn part(token: &str, at: usize) -> Option<Value> {
     let bytes = URL_SAFE_NO_PAD.decode(token.split('.').nth(at)?).ok()?;
     serde_json::from_slice(&bytes).ok()
 }

@@ -5,7 +5,8 @@ mod crawls;
 mod stub;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
 
 use rosterd::provider::Settings;
 use serde_json::json;
@@ -14,10 +15,12 @@ use self::access::Access;
 use self::stub::{EVERYONE, Org};
 use super::{Effect, Member, Op, Population, Vendor, group_words, settings, user_words};
 use crate::harness::roster::Roster;
-use crate::harness::secrets::secret_file;
 use crate::harness::vendor::{Api, Request, Response};
+use crate::harness::{artifacts, secrets, write_private};
 
-const TOKEN: &str = "00-okta-token-of-the-tests";
+static TOKEN: LazyLock<String> = LazyLock::new(secrets::password);
+static TOKEN_FILE: LazyLock<PathBuf> =
+    LazyLock::new(|| write_private(artifacts().join("okta-token"), &*TOKEN));
 
 /// An org as the common tests see it: numbers stand for ids.
 pub struct Acme {
@@ -40,7 +43,7 @@ enum Trouble {
 impl Default for Acme {
     fn default() -> Acme {
         Acme {
-            org: Org::new(Access::Token(TOKEN.to_owned())),
+            org: Org::new(Access::Token(TOKEN.clone())),
             users: BTreeMap::new(),
             groups: BTreeMap::new(),
             born: 0,
@@ -98,8 +101,7 @@ impl Acme {
 impl Api for Acme {
     fn answer(&mut self, request: &Request) -> Response {
         if let Trouble::TooManyAtOnce(left) = self.trouble {
-            self.trouble =
-                if left > 1 { Trouble::TooManyAtOnce(left - 1) } else { Trouble::None };
+            self.trouble = if left > 1 { Trouble::TooManyAtOnce(left - 1) } else { Trouble::None };
             return stub::too_many_at_once();
         }
         self.org.answer(request)
@@ -132,12 +134,7 @@ impl Vendor for Acme {
     ];
 
     fn settings(&self, url: &str) -> Arc<dyn Settings> {
-        let token = secret_file("okta-token", TOKEN);
-        let block = format!(
-            "url = \"{url}\"\ntoken = {{ file = {:?} }}\nquota_share = 1",
-            token.display().to_string()
-        );
-        settings("okta", &block)
+        settings("okta", &block(url, "quota_share = 1"))
     }
 
     fn apply(&mut self, op: &Op) {
@@ -231,6 +228,11 @@ impl Vendor for Acme {
         }
         self.org.long_ago();
     }
+}
+
+/// The settings for an org that takes the token.
+fn block(url: &str, more: &str) -> String {
+    format!("url = \"{url}\"\ntoken = {{ file = {:?} }}\n{more}", TOKEN_FILE.display().to_string())
 }
 
 /// What readers should see of an org.

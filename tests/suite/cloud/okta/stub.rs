@@ -44,6 +44,8 @@ pub struct Org {
     pub links_repeat: bool,
     /// Links lead to another origin.
     pub links_elsewhere: bool,
+    /// 404 is not about an object: the org itself is gone, say.
+    pub lost_in_other_words: bool,
     /// These are left out of the listing of users without a word.
     pub hidden_users: BTreeSet<String>,
     /// The org's clock runs ahead of ours by so much.
@@ -82,6 +84,7 @@ impl Org {
             links_expired: false,
             links_repeat: false,
             links_elsewhere: false,
+            lost_in_other_words: false,
             hidden_users: BTreeSet::new(),
             ahead: Duration::ZERO,
             spent: BTreeMap::new(),
@@ -255,7 +258,11 @@ impl Org {
             return not_found(group, "UserGroup");
         }
         if self.forbidden.contains(group) {
-            return error(403, "E0000006", "You do not have permission to perform the requested action");
+            return error(
+                403,
+                "E0000006",
+                "You do not have permission to perform the requested action",
+            );
         }
         let members = self.members(group).into_iter();
         let members = members.filter(|id| self.users.contains_key(id));
@@ -265,7 +272,11 @@ impl Org {
 
     fn list_events(&self, request: &Request) -> Response {
         if self.log_forbidden {
-            return error(403, "E0000006", "You do not have permission to perform the requested action");
+            return error(
+                403,
+                "E0000006",
+                "You do not have permission to perform the requested action",
+            );
         }
         let time = |name| request.query(name).map(|text| Timestamp::parse(text).expect("a time"));
         let (since, until) = (time("since").unwrap_or_default(), time("until"));
@@ -305,7 +316,8 @@ impl Org {
         if self.empty_pages && !after.is_some_and(|after| after.ends_with('~')) {
             return own.link("next", &link(&format!("{}~", after.unwrap_or_default())));
         }
-        let after = after.filter(|after| *after != "same").unwrap_or_default().trim_end_matches('~');
+        let after =
+            after.filter(|after| *after != "same").unwrap_or_default().trim_end_matches('~');
         let rest: Vec<&(String, Value)> =
             objects.iter().filter(|(key, _)| key.as_str() > after).collect();
         let shown: Vec<Value> = rest.iter().take(limit).map(|(_, object)| object.clone()).collect();
@@ -332,7 +344,8 @@ impl Org {
         let reset = spent.front().copied().unwrap_or(now).plus(MINUTE).0.div_ceil(1000);
         let remaining = limit - spent.len();
         let headers = [("limit", limit as u64), ("remaining", remaining as u64), ("reset", reset)];
-        let headers = headers.map(|(name, value)| (format!("x-rate-limit-{name}"), value.to_string()));
+        let headers =
+            headers.map(|(name, value)| (format!("x-rate-limit-{name}"), value.to_string()));
         (headers.to_vec(), is_over)
     }
 
@@ -350,7 +363,7 @@ impl Org {
             },
             ["api", "v1", "groups", id, "users"] => self.list_members(request, id),
             ["api", "v1", "logs"] => self.list_events(request),
-            _ => Response::error(404, json!({"status": 404, "message": "Resource not found"})),
+            _ => lost(),
         }
     }
 
@@ -390,6 +403,9 @@ impl Api for Org {
             }
             false => self.route(request),
         };
+        if response.status == 404 && self.lost_in_other_words {
+            response = lost();
+        }
         response.headers.extend(headers);
         self.dated(response)
     }
@@ -440,6 +456,10 @@ pub fn iso(time: Timestamp) -> String {
 
 fn too_many() -> Response {
     error(429, "E0000047", "API call exceeded rate limit due to too many requests.")
+}
+
+fn lost() -> Response {
+    Response::error(404, json!({"status": 404, "message": "Resource not found"}))
 }
 
 fn not_found(id: &str, kind: &str) -> Response {
