@@ -227,30 +227,31 @@ impl Org {
         let visible = self.role_groups.as_ref().map(|groups| {
             groups.iter().flat_map(|group| self.members(group)).collect::<BTreeSet<_>>()
         });
-        let users = self.users.iter().filter(|(id, user)| {
+        let is_shown = |id: &String, user: &Value| {
             let shown = match filter {
                 None => user["status"] != "DEPROVISIONED",
                 Some(filter) => matches(filter, user),
             };
-            let is_visible = visible.as_ref().is_none_or(|visible| visible.contains(*id));
-            shown && is_visible && !self.hidden_users.contains(*id)
-        });
-        let users = users.map(|(id, _)| (id.clone(), self.user(id))).collect();
-        self.page(request, users, 200, usize::MAX)
+            let is_visible = visible.as_ref().is_none_or(|visible| visible.contains(id));
+            shown && is_visible && !self.hidden_users.contains(id)
+        };
+        let users = self.users.iter().filter(|(id, user)| is_shown(id, user));
+        let ids = users.map(|(id, _)| id.clone()).collect();
+        self.page(request, ids, (200, usize::MAX), |id| self.user(id))
     }
 
     fn list_groups(&self, request: &Request) -> Response {
-        let groups = self.groups.iter().filter(|(id, _)| self.sees(id));
-        let groups = groups.map(|(id, group)| {
-            let mut object = group.json(id);
+        let group = |id: &str| {
+            let mut object = self.groups[id].json(id);
             if request.query("expand") == Some("stats") {
                 object["_embedded"] = json!({"stats": {"usersCount": self.members(id).len()}});
             }
-            (id.clone(), object)
-        });
+            object
+        };
         let filter = request.query("filter");
-        let groups = groups.filter(|(_, group)| filter.is_none_or(|filter| matches(filter, group)));
-        self.page(request, groups.collect(), 10_000, 10_000)
+        let is_shown = |id: &String| filter.is_none_or(|filter| matches(filter, &group(id)));
+        let ids = self.groups.keys().filter(|id| self.sees(id) && is_shown(id));
+        self.page(request, ids.cloned().collect(), (10_000, 10_000), group)
     }
 
     fn list_members(&self, request: &Request, group: &str) -> Response {
@@ -258,51 +259,44 @@ impl Org {
             return not_found(group, "UserGroup");
         }
         if self.forbidden.contains(group) {
-            return error(
-                403,
-                "E0000006",
-                "You do not have permission to perform the requested action",
-            );
+            return forbidden();
         }
-        let members = self.members(group).into_iter();
-        let members = members.filter(|id| self.users.contains_key(id));
-        let members = members.map(|id| (id.clone(), self.user(&id)));
-        self.page(request, members.collect(), 1000, usize::MAX)
+        let members = self.members(group).into_iter().filter(|id| self.users.contains_key(id));
+        self.page(request, members.collect(), (1000, usize::MAX), |id| self.user(id))
     }
 
     fn list_events(&self, request: &Request) -> Response {
         if self.log_forbidden {
-            return error(
-                403,
-                "E0000006",
-                "You do not have permission to perform the requested action",
-            );
+            return forbidden();
         }
         let time = |name| request.query(name).map(|text| Timestamp::parse(text).expect("a time"));
         let (since, until) = (time("since").unwrap_or_default(), time("until"));
         let filter = request.query("filter");
-        let events = self.events.iter().enumerate().filter(|(_, event)| {
+        let is_meant = |event: &Value| {
             let published = Timestamp::parse(event["published"].as_str().unwrap()).unwrap();
             published >= since
                 && until.is_none_or(|until| published < until)
                 && filter.is_none_or(|filter| matches(filter, event))
-        });
-        let events = events.map(|(at, event)| (format!("{at:09}"), event.clone())).collect();
-        self.page(request, events, 100, 1000)
+        };
+        let events = self.events.iter().enumerate().filter(|(_, event)| is_meant(event));
+        let places = events.map(|(at, _)| format!("{at:09}")).collect();
+        let event = |at: &str| self.events[at.parse::<usize>().unwrap()].clone();
+        self.page(request, places, (100, 1000), event)
     }
 
-    /// One page in the order of keys, with a link to the next one.
+    /// One page in the order of keys, with a link to the next one. `limits` are
+    /// the usual and the largest number of objects.
     fn page(
         &self,
         request: &Request,
-        objects: Vec<(String, Value)>,
-        limit: usize,
-        limit_max: usize,
+        keys: Vec<String>,
+        limits: (usize, usize),
+        object: impl Fn(&str) -> Value,
     ) -> Response {
         let limit: usize =
-            request.query("limit").map_or(limit, |text| text.parse().expect("a number"));
+            request.query("limit").map_or(limits.0, |text| text.parse().expect("a number"));
         let after = request.query("after");
-        if limit == 0 || limit > limit_max || (after.is_some() && self.links_expired) {
+        if limit == 0 || limit > limits.1 || (after.is_some() && self.links_expired) {
             return error(400, "E0000031", "Invalid search criteria.");
         }
         let base = if self.links_elsewhere { "http://127.0.0.1:9" } else { &request.base };
@@ -318,12 +312,11 @@ impl Org {
         }
         let after =
             after.filter(|after| *after != "same").unwrap_or_default().trim_end_matches('~');
-        let rest: Vec<&(String, Value)> =
-            objects.iter().filter(|(key, _)| key.as_str() > after).collect();
-        let shown: Vec<Value> = rest.iter().take(limit).map(|(_, object)| object.clone()).collect();
+        let rest: Vec<&String> = keys.iter().filter(|key| key.as_str() > after).collect();
+        let shown: Vec<Value> = rest.iter().take(limit).map(|key| object(key)).collect();
         let response = Response { body: Response::json(json!(shown)).body, ..own };
         match rest.get(limit.saturating_sub(1)) {
-            Some((last, _)) if rest.len() > limit => response.link("next", &link(last)),
+            Some(last) if rest.len() > limit => response.link("next", &link(last)),
             _ if self.links_repeat => response.link("next", &link("same")),
             _ => response,
         }
@@ -456,6 +449,11 @@ pub fn iso(time: Timestamp) -> String {
 
 fn too_many() -> Response {
     error(429, "E0000047", "API call exceeded rate limit due to too many requests.")
+}
+
+fn forbidden() -> Response {
+    let text = "You do not have permission to perform the requested action";
+    error(403, "E0000006", text)
 }
 
 fn lost() -> Response {
