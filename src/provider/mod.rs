@@ -7,6 +7,7 @@
 pub mod bundle;
 pub mod http;
 pub mod ldap;
+pub mod okta;
 pub mod registry;
 
 use std::time::Duration;
