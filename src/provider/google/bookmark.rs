@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::again::Again;
 use super::feed::Event;
 use super::progress::Progress;
 use super::rolling::Rolling;
@@ -35,6 +36,7 @@ pub struct Bookmark {
     /// Our own customer id.
     pub customer: Option<String>,
     pub rolling: Rolling,
+    pub again: Again,
 }
 
 impl Bookmark {
@@ -49,6 +51,7 @@ impl Bookmark {
             everybody: progress.everybody.clone(),
             customer: progress.customer.clone(),
             rolling: Rolling::new(progress.users, progress.groups, now),
+            again: progress.again.clone(),
         }
     }
 

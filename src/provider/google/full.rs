@@ -143,7 +143,9 @@ impl<'a> Full<'a> {
 
     /// Malformed users exist, too: everybody holds them, and they are no suspects.
     fn take_malformed(&mut self, items: &mut Vec<Item>) {
-        for kept in self.quarantine.take_kept() {
+        let kept = self.quarantine.take_kept();
+        self.progress.again.note(&kept);
+        for kept in kept {
             self.progress.malformed += 1;
             if let (Item::Kept(Reference::User(id)), Some(everybody)) = (&kept, &mut self.everybody)
             {
@@ -243,7 +245,9 @@ impl<'a> Full<'a> {
             Judged::Gone => {}
         }
         self.progress.pending.remove(&group);
-        self.google.items(&group, &reading, self.progress.customer.as_deref())
+        let items = self.google.items(&group, &reading, self.progress.customer.as_deref());
+        self.progress.again.note(&items);
+        items
     }
 
     /// Hands over the groups that hold everybody.

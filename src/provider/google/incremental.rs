@@ -92,9 +92,12 @@ struct Reread {
 
 impl Incremental<'_> {
     async fn read(&mut self, events: &[Event], sink: &mut dyn Sink) -> Result<Seal, PullError> {
-        let touched = Touched::by(events);
+        let mut touched = Touched::by(events);
         self.counts.events = events.len();
         self.counts.touched = touched.users.len() + touched.groups.len();
+        let (users, groups) = self.bookmark.again.next();
+        touched.users.extend(users.into_iter().map(|id| (id, Touch::again())));
+        touched.groups.extend(groups.into_iter().map(|id| (id, Touch::again())));
         let mut unsettled = BTreeSet::new();
         self.read_users(&touched, &mut unsettled, sink).await?;
         self.read_groups(&touched, &mut unsettled, sink).await?;
@@ -137,6 +140,9 @@ impl Incremental<'_> {
             if touch.deleted {
                 items.push(Item::UserDeleted(Reference::Alias(map::mail_alias(email))));
             }
+            if !is_there && !email.contains('@') {
+                items.push(Item::UserDeleted(Reference::User((*email).to_owned())));
+            }
             let shows = match touch.last {
                 Some(Last::Created) => is_there,
                 Some(Last::Deleted) => !is_there,
@@ -153,9 +159,7 @@ impl Incremental<'_> {
 
     fn take_user(&mut self, object: &Value, items: &mut Vec<Item>) -> Result<(), PullError> {
         let read = map::user(object, &self.google.config, &mut self.quarantine)?;
-        let kept = self.quarantine.take_kept();
-        self.counts.malformed += kept.len() as u64;
-        items.extend(kept);
+        items.extend(self.take_malformed());
         let Some(read) = read else { return Ok(()) };
         let reference = Reference::User(read.item.user.id.clone());
         if read.is_deleted {
@@ -233,9 +237,7 @@ impl Incremental<'_> {
         items: &mut Vec<Item>,
     ) -> Result<Option<ReadGroup>, PullError> {
         let group = map::group(object, &self.google.config, &mut self.quarantine)?;
-        let kept = self.quarantine.take_kept();
-        self.counts.malformed += kept.len() as u64;
-        items.extend(kept);
+        items.extend(self.take_malformed());
         if let Some(group) = &group {
             self.google.known.learn(&group.email, &group.item.group.id, group.count);
         }
@@ -261,7 +263,16 @@ impl Incremental<'_> {
             Judged::Kept { .. } => self.counts.malformed += 1,
             Judged::Short(_) => {}
         }
-        items.extend(self.google.items(&group, &judged, customer.as_deref()));
+        let handed_over = self.google.items(&group, &judged, customer.as_deref());
+        self.bookmark.again.note(&handed_over);
+        items.extend(handed_over);
+    }
+
+    fn take_malformed(&mut self) -> Vec<Item> {
+        let kept = self.quarantine.take_kept();
+        self.counts.malformed += kept.len() as u64;
+        self.bookmark.again.note(&kept);
+        kept
     }
 
     /// Reads the slice that is due.

@@ -10,9 +10,10 @@
 //! | `members`, `shortage` | one group's complete members, compared with the count |
 //! | `full`, `progress` | a full crawl, which goes on where it ended |
 //! | `feed`, `touched` | the audit feed: a hint at what to read again |
-//! | `incremental`, `rolling`, `bookmark` | what changed, a slice of the rest, and the cursor |
+//! | `incremental`, `rolling`, `again`, `bookmark` | what changed, a slice of the rest, what was read badly, and the cursor |
 //! | `doctor` | what `rosterd doctor` says |
 
+mod again;
 mod api;
 mod bookmark;
 pub mod config;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::again::Again;
 use crate::clock::Timestamp;
 use crate::provider::PullError;
 
@@ -39,6 +40,7 @@ pub struct Progress {
     pub forbidden: u64,
     /// Groups whose lists are shorter than their counts.
     pub short: u64,
+    pub again: Again,
 }
 
 impl Progress {
@@ -57,6 +59,7 @@ impl Progress {
             malformed: 0,
             forbidden: 0,
             short: 0,
+            again: Again::default(),
         }
     }
 

@@ -94,6 +94,11 @@ impl Touched {
 }
 
 impl Touch {
+    /// Without an event.
+    pub fn again() -> Touch {
+        Touch { object: true, ..Touch::default() }
+    }
+
     fn note(&mut self, place: usize, event: &Event, object: bool) {
         self.events.push(place);
         self.object |= object;
