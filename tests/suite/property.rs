@@ -611,7 +611,7 @@ fn r16_a_crawl_that_rests_for_its_quota_is_no_failure() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let world = Arc::new(Mutex::new(World::default()));
-        let parts = Parts::open(folder.path(), &world, Limits::default());
+        let parts = open(folder.path(), &world, Manner::new(LENS, Limits::default()));
         for user in 0..6 {
             world.lock().unwrap().apply(&Op::PutUser(user, 0));
         }

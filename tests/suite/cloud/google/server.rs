@@ -33,6 +33,8 @@ pub struct Google {
     /// Hazards that happen once.
     spent: BTreeSet<&'static str>,
     throttles: u64,
+    /// So many users are missing from the list, as if it were whole.
+    pub forgotten_users: usize,
     /// Page tokens: what was asked for, and the last object that was shown.
     pages: BTreeMap<String, (String, String)>,
 }
@@ -47,6 +49,7 @@ impl Default for Google {
             hazards: BTreeSet::new(),
             spent: BTreeSet::new(),
             throttles: 0,
+            forgotten_users: 0,
             pages: BTreeMap::new(),
         }
     }
@@ -127,22 +130,19 @@ impl Google {
         let shown = self.world.users.iter().filter(|(_, user)| {
             domain.as_ref().is_none_or(|domain| user.email.ends_with(domain))
         });
-        let users: Vec<(String, Value)> =
-            shown.map(|(id, user)| (id.clone(), self.user(id, user, request))).collect();
-        let list =
-            List { array: "users", kind: "admin#directory#users", most: 500, default: 100 };
-        self.list(request, list, users)
+        let ids = shown.skip(self.forgotten_users).map(|(id, _)| id.clone()).collect();
+        let list = List { array: "users", kind: "admin#directory#users", most: 500, default: 100 };
+        self.list(request, list, ids, |google, id| google.user(id, &google.world.users[id], request))
     }
 
     fn groups(&mut self, request: &Request) -> Response {
         if let Some(refusal) = covered(request) {
             return refusal;
         }
-        let groups: Vec<(String, Value)> =
-            self.world.groups.iter().map(|(id, group)| (id.clone(), group_json(id, group))).collect();
+        let ids = self.world.groups.keys().cloned().collect();
         let list =
             List { array: "groups", kind: "admin#directory#groups", most: 200, default: 200 };
-        self.list(request, list, groups)
+        self.list(request, list, ids, |google, id| group_json(id, &google.world.groups[id]))
     }
 
     fn members(&mut self, request: &Request, key: &str) -> Response {
@@ -154,17 +154,17 @@ impl Google {
         };
         let lagging = self.before.groups.get(id).filter(|_| self.has("lagging lists"));
         let group = lagging.unwrap_or(group);
-        let mut members: Vec<(String, Value)> = group
-            .members
-            .iter()
-            .map(|(id, (kind, email))| (id.clone(), self.member(id, kind, email.as_deref())))
-            .collect();
+        let members = group.members.clone();
+        let mut ids: Vec<String> = members.keys().cloned().collect();
         if self.has("members missing") {
-            members.truncate(members.len() / 2);
+            ids.truncate(ids.len() / 2);
         }
         let list =
             List { array: "members", kind: "admin#directory#members", most: 200, default: 200 };
-        self.list(request, list, members)
+        self.list(request, list, ids, |_, id| {
+            let (kind, email) = &members[id];
+            member_json(id, kind, email.as_deref())
+        })
     }
 
     fn activities(&mut self, request: &Request, application: &str) -> Response {
@@ -178,17 +178,23 @@ impl Google {
             let time = |text: &str| rosterd::clock::Timestamp::parse(text).expect("a time");
             time(activity["id"]["time"].as_str().expect("text")) >= time(&start)
         });
-        let told: Vec<(String, Value)> = told
-            .enumerate()
-            .map(|(place, activity)| (format!("{place:09}"), activity.clone()))
-            .collect();
+        let told: Vec<Value> = told.cloned().collect();
+        let places = (0..told.len()).map(|place| format!("{place:09}")).collect();
         let list =
             List { array: "items", kind: "admin#reports#activities", most: 1000, default: 1000 };
-        self.list(request, list, told)
+        self.list(request, list, places, |_, place| {
+            told[place.parse::<usize>().expect("a place")].clone()
+        })
     }
 
     /// One page: everything behind the last object that was shown.
-    fn list(&mut self, request: &Request, list: List, objects: Vec<(String, Value)>) -> Response {
+    fn list(
+        &mut self,
+        request: &Request,
+        list: List,
+        ids: Vec<String>,
+        show: impl Fn(&Google, &str) -> Value,
+    ) -> Response {
         let most = request.query("maxResults").map_or(list.default, |n| n.parse().unwrap_or(0));
         if most == 0 || most > list.most {
             return error(400, "invalid", "Invalid value for maxResults");
@@ -217,8 +223,8 @@ impl Google {
         if self.once("nothing in a 200") {
             return Response::json(json!({}));
         }
-        let rest: Vec<&(String, Value)> =
-            objects.iter().filter(|(id, _)| after.is_empty() || *id > after).collect();
+        let rest: Vec<&String> =
+            ids.iter().filter(|id| after.is_empty() || **id > after).collect();
         let mut size = most.min(self.page);
         if self.has("short pages") {
             size = 1;
@@ -226,24 +232,25 @@ impl Google {
         let first_is_empty = after.is_empty() && self.has("empty first page");
         if first_is_empty || (!after.is_empty() && !after.ends_with('!') && self.has("empty page")) {
             // `!` comes before all that ids are made of.
-            return self.page_of(list, &[], Some(format!("{after}!")), &asked);
+            return self.page_of(list, Vec::new(), Some(format!("{after}!")), &asked);
         }
         size = size.min(rest.len());
-        let next = (size < rest.len()).then(|| rest[size - 1].0.clone());
-        self.page_of(list, &rest[..size], next, &asked)
+        let next = (size < rest.len()).then(|| rest[size - 1].clone());
+        let objects = rest[..size].iter().map(|id| show(self, id)).collect();
+        self.page_of(list, objects, next, &asked)
     }
 
     fn page_of(
         &mut self,
         list: List,
-        objects: &[&(String, Value)],
+        objects: Vec<Value>,
         next: Option<String>,
         asked: &str,
     ) -> Response {
         let mut body = json!({ "kind": list.kind, "etag": "\"e\"" });
         // Google leaves out what is empty.
         if !objects.is_empty() {
-            body[list.array] = objects.iter().map(|(_, object)| object.clone()).collect();
+            body[list.array] = Value::Array(objects);
         }
         if let Some(last) = next {
             let token = format!("page-{}", self.pages.len());
@@ -277,22 +284,6 @@ impl Google {
         }
         if self.has("malformed user") && self.world.users.keys().next().map(String::as_str) == Some(id) {
             value["primaryEmail"] = json!({ "what": "is this" });
-        }
-        value
-    }
-
-    fn member(&self, id: &str, kind: &str, email: Option<&str>) -> Value {
-        let mut value = json!({
-            "kind": "admin#directory#member",
-            "role": "MEMBER",
-            "type": kind,
-            "status": "ACTIVE",
-        });
-        if kind != "EXTERNAL" {
-            value["id"] = json!(id);
-        }
-        if let Some(email) = email {
-            value["email"] = json!(email);
         }
         value
     }
@@ -338,6 +329,22 @@ pub fn group_json(id: &str, group: &StubGroup) -> Value {
         "adminCreated": true,
     });
     value["description"] = json!(group.description.clone().unwrap_or_default());
+    value
+}
+
+fn member_json(id: &str, kind: &str, email: Option<&str>) -> Value {
+    let mut value = json!({
+        "kind": "admin#directory#member",
+        "role": "MEMBER",
+        "type": kind,
+        "status": "ACTIVE",
+    });
+    if kind != "EXTERNAL" {
+        value["id"] = json!(id);
+    }
+    if let Some(email) = email {
+        value["email"] = json!(email);
+    }
     value
 }
 
