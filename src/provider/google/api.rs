@@ -9,7 +9,7 @@ use url::Url;
 use super::config::{Coverage, GoogleConfig, Schemas};
 use super::grant::Delegation;
 use super::session::Session;
-use super::vendor::AdminSdk;
+use super::vendor::{self, AdminSdk};
 use super::wire::{self, ACTIVITIES, GROUPS, List, MEMBERS, Page, USERS};
 use crate::clock::{Duration, Timestamp};
 use crate::provider::http::{Allowance, Answer, Budget, Call, Client, Transport};
@@ -32,6 +32,24 @@ const ACTIVITIES_PAGE: &str = "1000";
 const EXPIRED: &[u16] = &[400, 410];
 const MISSING: &[u16] = &[404];
 const MISSING_OR_EXPIRED: &[u16] = &[400, 404, 410];
+
+/// What asking for one object came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    Object(Value),
+    Missing,
+    /// It is closed to us: somebody else's, say.
+    Closed,
+}
+
+impl Found {
+    pub fn object(self) -> Option<Value> {
+        match self {
+            Found::Object(object) => Some(object),
+            Found::Missing | Found::Closed => None,
+        }
+    }
+}
 
 /// Google as one directory sees it.
 #[derive(Clone)]
@@ -120,15 +138,15 @@ impl Api {
         self.list(Call::get("GET /groups/{id}/members", url), MEMBERS, page).await
     }
 
-    /// One user by id or address; `None` when there is none.
-    pub async fn user(&self, key: &str) -> Result<Option<Value>, PullError> {
+    /// One user by id or address.
+    pub async fn user(&self, key: &str) -> Result<Found, PullError> {
         let mut url = self.url(&["directory", "v1", "users", key])?;
         self.project(&mut url);
         self.one(Call::get("GET /users/{id}", url)).await
     }
 
-    /// One group by id or address; `None` when there is none.
-    pub async fn group(&self, key: &str) -> Result<Option<Value>, PullError> {
+    /// One group by id or address.
+    pub async fn group(&self, key: &str) -> Result<Found, PullError> {
         let url = self.url(&["directory", "v1", "groups", key])?;
         self.one(Call::get("GET /groups/{id}", url)).await
     }
@@ -180,12 +198,13 @@ impl Api {
         }
     }
 
-    async fn one(&self, call: Call) -> Result<Option<Value>, PullError> {
-        let answer = self.client.send(call.accept(MISSING)).await?;
-        if answer.status == http::StatusCode::NOT_FOUND {
-            return Ok(None);
+    async fn one(&self, call: Call) -> Result<Found, PullError> {
+        match self.client.send(call.accept(MISSING)).await {
+            Ok(answer) if answer.status == http::StatusCode::NOT_FOUND => Ok(Found::Missing),
+            Ok(answer) => wire::object(&answer).map(Found::Object),
+            Err(error) if vendor::is_closed_object(&error) => Ok(Found::Closed),
+            Err(error) => Err(error),
         }
-        wire::object(&answer).map(Some)
     }
 
     fn url(&self, path: &[&str]) -> Result<Url, PullError> {

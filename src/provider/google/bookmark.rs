@@ -19,6 +19,9 @@ const OVERLAP: Duration = Duration::from_hours(1);
 /// What happened so long before a full crawl began, that crawl has seen.
 const SETTLED: Duration = Duration::from_mins(2);
 
+/// A feed that was not followed for so long is not caught up with.
+const AGE_MAX: Duration = Duration::from_hours(7 * 24);
+
 /// What an incremental crawl starts from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bookmark {
@@ -69,6 +72,17 @@ impl Bookmark {
 
     pub fn token(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// # Errors
+    /// [`PullError::CursorExpired`] when the feed was not followed for too long.
+    pub fn check_age(&self, now: Timestamp) -> Result<(), PullError> {
+        if now < Timestamp(self.at).plus(AGE_MAX) {
+            return Ok(());
+        }
+        Err(PullError::CursorExpired {
+            reason: "the audit feed was not followed for a week".to_owned(),
+        })
     }
 
     /// From when on the feed is read.

@@ -98,6 +98,17 @@ impl GoogleConfig {
         })
     }
 
+    /// Whether users and groups with this address are to be read.
+    pub(super) fn covers(&self, email: &str) -> bool {
+        match &self.coverage {
+            Coverage::Customer(_) => true,
+            Coverage::Domains(domains) => {
+                let domain = email.rsplit_once('@').map(|(_, domain)| domain.to_lowercase());
+                domain.is_some_and(|domain| domains.contains(&domain))
+            }
+        }
+    }
+
     /// Bytes that tell this credential from others, without a secret.
     pub(super) fn identity(&self) -> String {
         let account = match &self.access {

@@ -105,7 +105,7 @@ async fn see(
 /// Whether the impersonated account sees everybody, as far as Google says.
 async fn administrator(google: &Google) -> Result<Finding, PullError> {
     let address = &google.config.impersonate;
-    let user = google.api.user(address).await?;
+    let user = google.api.user(address).await?.object();
     let is = |name: &str| user.as_ref().and_then(|user| user.get(name)).and_then(Value::as_bool);
     let (outcome, detail) = match (&user, is("isAdmin"), is("isDelegatedAdmin")) {
         (None, ..) => (Outcome::Warning, format!("{address} is not among the users it can see")),

@@ -81,7 +81,10 @@ pub async fn read(
             events.sort_by_key(|event| (event.time, event.key));
             Ok(Feed::Events(events))
         }
-        Err(error @ PullError::Unauthorized { .. }) => Ok(Feed::Closed(error.to_string())),
+        // A permission that is missing, not a token that was refused in passing.
+        Err(error @ PullError::Unauthorized { permission: Some(_), .. }) => {
+            Ok(Feed::Closed(error.to_string()))
+        }
         Err(error) => Err(error),
     }
 }
@@ -104,7 +107,7 @@ async fn read_both(
     }
     let [first, second] = MEMBERS;
     let (name, read) = match read_one(api, first, start, sink).await {
-        Err(PullError::Incomplete { .. } | PullError::Unauthorized { .. }) => {
+        Err(PullError::Incomplete { .. } | PullError::Unauthorized { permission: Some(_), .. }) => {
             (second, read_one(api, second, start, sink).await?)
         }
         read => (first, read?),

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use tracing::warn;
 
 use super::Google;
-use super::api::Listed;
+use super::api::{Found, Listed};
 use super::bookmark::Bookmark;
 use super::everybody::{self, Everybody};
 use super::map::{self, ReadUser, Who};
 use super::members::{self, Members, Reading};
 use super::progress::{Phase, Progress};
+use super::vendor;
 use crate::clock::{self, Duration, Timestamp};
 use crate::model::Reference;
 use crate::provider::http::{Cursors, Quarantine, in_parallel};
@@ -278,15 +279,8 @@ impl<'a> Full<'a> {
         let (forbidden, groups) = (self.progress.forbidden, self.progress.groups);
         let most = forbidden > FORBIDDEN_MAX && forbidden > groups / 10;
         if most || (groups > 1 && forbidden == groups) {
-            return Err(PullError::Unauthorized {
-                what: "the Google Admin SDK".to_owned(),
-                reason: format!("the members of {forbidden} of {groups} groups may not be read"),
-                permission: Some(
-                    "an administrator role of the impersonated account with the privilege \
-                     Groups > Read (Admin API privileges)"
-                        .to_owned(),
-                ),
-            });
+            let reason = format!("the members of {forbidden} of {groups} groups may not be read");
+            return Err(vendor::closed(reason));
         }
         Ok(())
     }
@@ -311,7 +305,7 @@ impl<'a> Full<'a> {
         for (id, email) in std::mem::take(&mut self.suspects) {
             let found = self.google.api.user(&id).await?;
             sink.page(Vec::new());
-            let Some(object) = found else { continue };
+            let Found::Object(object) = found else { continue };
             let read = map::user(&object, &self.google.config, &mut self.quarantine)?;
             let Some(read) = read.filter(|read| !read.is_deleted) else { continue };
             let created = read.created.as_deref().and_then(|time| Timestamp::parse(time).ok());

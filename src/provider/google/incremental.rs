@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tracing::warn;
 
-use super::api::{Api, Listed};
+use super::api::{Api, Found, Listed};
 use super::bookmark::Bookmark;
 use super::everybody::{self, Everybody};
 use super::feed::{self, Event, Feed};
@@ -33,8 +33,9 @@ pub async fn run(
     cursor: &Cursor,
     sink: &mut dyn Sink,
 ) -> Result<Seal, PullError> {
-    let mut bookmark = Bookmark::read(&cursor.0)?;
     let now = clock::now();
+    let mut bookmark = Bookmark::read(&cursor.0)?;
+    bookmark.check_age(now)?;
     match feed::read(&google.api, &mut bookmark, sink).await? {
         Feed::Events(events) => {
             google.feed_refused = None;
@@ -116,23 +117,20 @@ impl Incremental<'_> {
     ) -> Result<(), PullError> {
         let api = self.google.api.clone();
         let at_once = self.google.config.http.parallel_requests_max;
-        let mut read: Vec<(&str, &Touch, Option<Value>)> = Vec::new();
-        let work = |(email, touch): (&'_ String, &'_ Touch)| {
+        let mut read: Vec<(String, Touch, Option<Value>)> = Vec::new();
+        let work = |(email, touch): (&String, &Touch)| {
             let api = &api;
             let (email, touch) = (email.clone(), touch.clone());
             async move { Ok((api.user(&email).await?, email, touch)) }
         };
-        let mut answers = Vec::new();
-        in_parallel(&touched.users, at_once, work, |answer| {
+        in_parallel(&touched.users, at_once, work, |(found, email, touch)| {
             sink.page(Vec::new());
-            answers.push(answer);
+            // Nothing is known of whom Google does not show.
+            if found != Found::Closed {
+                read.push((email, touch, found.object()));
+            }
         })
         .await?;
-        for (object, email, _) in answers {
-            if let Some((email, touch)) = touched.users.get_key_value(&email) {
-                read.push((email.as_str(), touch, object));
-            }
-        }
         // Deletions first: whoever has the address now is handed over after.
         let mut items = Vec::new();
         for (email, touch, object) in &read {
@@ -141,7 +139,7 @@ impl Incremental<'_> {
                 items.push(Item::UserDeleted(Reference::Alias(map::mail_alias(email))));
             }
             if !is_there && !email.contains('@') {
-                items.push(Item::UserDeleted(Reference::User((*email).to_owned())));
+                items.push(Item::UserDeleted(Reference::User(email.clone())));
             }
             let shows = match touch.last {
                 Some(Last::Created) => is_there,
@@ -162,7 +160,7 @@ impl Incremental<'_> {
         items.extend(self.take_malformed());
         let Some(read) = read else { return Ok(()) };
         let reference = Reference::User(read.item.user.id.clone());
-        if read.is_deleted {
+        if read.is_deleted || !self.google.config.covers(&read.item.user.username) {
             items.push(Item::UserDeleted(reference));
             return Ok(());
         }
@@ -220,6 +218,10 @@ impl Incremental<'_> {
         }
         if let Some(object) = &reread.object {
             let Some(group) = self.take_group(object, &mut items)? else { return Ok(items) };
+            if !self.google.config.covers(&group.email) {
+                let id = Reference::Group(group.item.group.id);
+                return Ok(vec![Item::GroupDeleted(id)]);
+            }
             items.push(Item::Group(group.item));
         }
         if let Some((group, reading)) = reread.list {
@@ -446,7 +448,11 @@ async fn reread(
             }
         }
     }
-    let object = api.group(&reread.name).await?;
+    let found = api.group(&reread.name).await?;
+    if found == Found::Closed {
+        return Ok(reread);
+    }
+    let object = found.object();
     let id = object.as_ref().and_then(map::id_of);
     if touch.deleted && id.is_none() {
         reread.gone.push(Reference::Alias(map::mail_alias(&reread.name)));
@@ -454,7 +460,7 @@ async fn reread(
     // The object itself says that it is gone.
     if let Some(known) = known.filter(|known| Some(&known.id) != id.as_ref())
         && reread.gone.is_empty()
-        && api.group(&known.id).await?.is_none()
+        && api.group(&known.id).await? == Found::Missing
     {
         reread.gone.push(Reference::Group(known.id));
     }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::api::{Api, Listed};
+use super::api::{Api, Found, Listed};
 use super::map::{self, Member, Who};
+use super::vendor;
 use crate::model::Reference;
 use crate::provider::PullError;
 use crate::provider::http::Cursors;
@@ -113,8 +114,8 @@ pub async fn read(api: &Api, group: &str, count: Option<u64>) -> Result<Reading,
     match attempt(api, group, count).await {
         // Known failures R13 and R15: one group must neither lose its members
         // nor stop all others.
-        Err(PullError::Unauthorized { reason, permission: Some(_), .. }) => {
-            Ok(Reading::Kept { reason, is_forbidden: true })
+        Err(error) if vendor::is_closed_object(&error) => {
+            Ok(Reading::Kept { reason: error.to_string(), is_forbidden: true })
         }
         outcome => outcome,
     }
@@ -132,7 +133,14 @@ async fn attempt(api: &Api, group: &str, count: Option<u64>) -> Result<Reading, 
         }
     };
     // The group itself says whether it still exists, and how many it counts now.
-    let Some(object) = api.group(group).await? else { return Ok(Reading::Gone) };
+    let object = match api.group(group).await? {
+        Found::Object(object) => object,
+        Found::Missing => return Ok(Reading::Gone),
+        Found::Closed => {
+            let reason = "Google does not show it".to_owned();
+            return Ok(Reading::Kept { reason, is_forbidden: true });
+        }
+    };
     let count = map::count_of(&object);
     if let Some(members) = first
         && members.len() > 0

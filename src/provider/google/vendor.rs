@@ -10,6 +10,24 @@ use crate::provider::http::{Answer, Call, Scope, Vendor, Verdict, ordinary, retr
 /// The Admin SDK.
 pub struct AdminSdk;
 
+const NAME: &str = "the Google Admin SDK";
+/// How the permission begins that one object may lack while others have it.
+const ROLE: &str = "an administrator role";
+
+/// Whether Google closes one object to us, not the API or the scope.
+pub fn is_closed_object(error: &PullError) -> bool {
+    matches!(error, PullError::Unauthorized { what, permission: Some(permission), .. }
+        if what == NAME && permission.starts_with(ROLE))
+}
+
+/// Too many objects are closed to us for it to be about single ones.
+pub fn closed(reason: String) -> PullError {
+    let permission = format!(
+        "{ROLE} of the impersonated account with the privilege Groups > Read (Admin API privileges)"
+    );
+    PullError::Unauthorized { what: NAME.to_owned(), reason, permission: Some(permission) }
+}
+
 /// `{"error": {"code": …, "message": …, "errors": [{"reason": …}], "status": …}}`
 #[derive(Default, Deserialize)]
 struct Body {
@@ -47,7 +65,7 @@ const NO_SCOPE: &[&str] = &["insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUF
 
 impl Vendor for AdminSdk {
     fn name(&self) -> &'static str {
-        "the Google Admin SDK"
+        NAME
     }
 
     fn judge(&self, call: &Call, answer: &Answer) -> Verdict {
@@ -75,10 +93,8 @@ impl AdminSdk {
         } else if told.is(NO_SCOPE) {
             format!("the scope {scope}, delegated to the service account in the Admin console")
         } else {
-            format!(
-                "an administrator role of the impersonated account with the privilege {}",
-                privilege(call)
-            )
+            let privilege = privilege(call);
+            format!("{ROLE} of the impersonated account with the privilege {privilege}")
         };
         let reasons = told.reasons().collect::<Vec<_>>().join(", ");
         PullError::Unauthorized {
@@ -162,6 +178,7 @@ mod tests {
         ] {
             let Verdict::Fatal(error) = judge(403, reason) else { panic!("{reason}") };
             assert!(error.to_string().contains(part), "{error}");
+            assert_eq!(is_closed_object(&error), reason == "forbidden");
         }
     }
 
