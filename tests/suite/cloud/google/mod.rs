@@ -1,6 +1,7 @@
 //! Google Workspace: the provider against an Admin SDK of our own.
 
 mod hazards;
+mod second_client;
 mod server;
 mod tests;
 mod token;
