@@ -6,6 +6,7 @@
 
 mod driver;
 mod okta;
+mod google;
 mod population;
 mod script;
 
