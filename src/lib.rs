@@ -14,6 +14,7 @@
 //! | [`wire`] | how objects and events look as JSON |
 //! | [`query`] | HTTP over the unix socket |
 //! | [`webhook`] | tells other systems, from the journal |
+//! | [`tls`] | whom rosterd trusts, and what it shows of itself; for LDAP, HTTP and webhooks alike |
 //! | [`cli`] | the command; talks to the daemon over the socket |
 //! | [`daemon`] | the wiring: the only place that sees every part |
 //!

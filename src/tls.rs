@@ -43,7 +43,7 @@ pub fn client_config(
         Trust::Only(pem) => builder.with_root_certificates(roots(pem)?),
         Trust::Nobody => builder.with_root_certificates(RootCertStore::empty()),
         Trust::Platform => builder.with_platform_verifier().map_err(|error| {
-            format!("the system's trusted authorities cannot be read: {error}\nhint: install ca-certificates, or set `ca`")
+            format!("the system's trusted authorities cannot be read: {error}; install ca-certificates, or set `ca`")
         })?,
     };
     let Some(identity) = identity else { return Ok(builder.with_no_client_auth()) };
@@ -80,4 +80,46 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
         return Err("`ca` holds no certificate".to_owned());
     }
     Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> Identity {
+        let made = rcgen::generate_simple_self_signed(["rosterd".to_owned()]).unwrap();
+        let key = Secret::new(made.signing_key.serialize_pem());
+        Identity { certificate: made.cert.pem().into_bytes(), key }
+    }
+
+    fn refusal(identity: &Identity) -> String {
+        client_config(Trust::Nobody, Some(identity)).unwrap_err()
+    }
+
+    #[test]
+    fn a_certificate_is_shown_only_when_there_is_one() {
+        let config = client_config(Trust::Nobody, Some(&identity())).unwrap();
+        assert!(config.client_auth_cert_resolver.has_certs());
+        let config = client_config(Trust::Nobody, None).unwrap();
+        assert!(!config.client_auth_cert_resolver.has_certs());
+    }
+
+    #[test]
+    fn mistakes_name_the_setting_and_never_show_the_key() {
+        let nothing = Identity { certificate: b"nothing".to_vec(), ..identity() };
+        assert!(refusal(&nothing).contains("`client_certificate` holds no certificate"));
+        let strange = Identity { key: identity().key, ..identity() };
+        assert!(refusal(&strange).contains("`client_key` do not go together"));
+        let hidden = "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n";
+        let damaged = Identity { key: Secret::new(hidden.to_owned()), ..identity() };
+        let refusal = refusal(&damaged);
+        assert!(refusal.contains("`client_key`") && !refusal.contains("hunter2"), "{refusal}");
+    }
+
+    #[test]
+    fn an_authority_without_certificates_is_refused() {
+        assert!(
+            client_config(Trust::Only(b"nothing"), None).unwrap_err().contains("`ca` holds no")
+        );
+    }
 }

@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt;
+use rustls::ClientConfig;
 use url::Url;
 
 use super::address::Resolver;
@@ -17,6 +14,7 @@ use super::config::WebhookConfig;
 use super::sign::SigningKey;
 use crate::clock::Timestamp;
 use crate::retry;
+use crate::tls::{self, Trust};
 
 const USER_AGENT: &str = concat!("rosterd/", env!("CARGO_PKG_VERSION"));
 
@@ -122,35 +120,12 @@ async fn drain(response: &mut reqwest::Response) {
 }
 
 fn tls(config: &WebhookConfig) -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?;
-    let builder = match &config.ca {
-        Some(pem) => builder.with_root_certificates(roots(pem)?),
-        // Plain HTTP needs no trust, and a bare container may have none.
-        None if config.url.scheme() == "http" => {
-            builder.with_root_certificates(RootCertStore::empty())
-        }
-        None => builder.with_platform_verifier().map_err(|error| {
-            format!("the system's trusted authorities cannot be read: {error}\nhint: install ca-certificates, or set `ca`")
-        })?,
+    let trust = match &config.ca {
+        Some(pem) => Trust::Only(pem),
+        None if config.url.scheme() == "http" => Trust::Nobody,
+        None => Trust::Platform,
     };
-    Ok(builder.with_no_client_auth())
-}
-
-fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| format!("`ca` is damaged: {error}"))?;
-        roots
-            .add(certificate)
-            .map_err(|error| format!("`ca` holds an unusable certificate: {error}"))?;
-    }
-    if roots.is_empty() {
-        return Err("`ca` holds no certificate".to_owned());
-    }
-    Ok(roots)
+    tls::client_config(trust, None)
 }
 
 /// An error with its causes, without the address, which may hold a token.

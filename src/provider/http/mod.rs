@@ -11,6 +11,8 @@
 //!    and deadlines, and reads a bounded answer.
 //! 4. [`vendor`] says what the answer means. What is safe is tried again.
 //!
+//! [`jwt`] and [`oauth`] get tokens for a key or a secret.
+//!
 //! [`cursors`], [`quarantine`] and [`parallel`] help to read pages strictly.
 
 pub mod budget;
@@ -19,7 +21,9 @@ pub mod client;
 pub mod config;
 pub mod credential;
 pub mod cursors;
+pub mod jwt;
 pub mod links;
+pub mod oauth;
 pub mod parallel;
 pub mod quarantine;
 pub mod transport;

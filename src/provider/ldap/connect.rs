@@ -4,10 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -17,6 +15,7 @@ use super::ber::{
 };
 use super::config::Place;
 use super::guard::{EXTENDED_RESPONSE, first_message};
+use crate::tls::{self, Trust};
 
 /// A stream to the server, protected or not.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -84,32 +83,7 @@ pub async fn dial(
 /// # Errors
 /// In words, when `ca` holds no certificate.
 pub fn tls_config(ca: Option<&[u8]>) -> Result<Arc<ClientConfig>, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?;
-    let config = match ca {
-        Some(pem) => builder.with_root_certificates(roots(pem)?).with_no_client_auth(),
-        None => builder
-            .with_platform_verifier()
-            .map_err(|error| format!("the system's trusted authorities cannot be read: {error}"))?
-            .with_no_client_auth(),
-    };
-    Ok(Arc::new(config))
-}
-
-fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| format!("`ca` is damaged: {error}"))?;
-        roots
-            .add(certificate)
-            .map_err(|error| format!("`ca` holds an unusable certificate: {error}"))?;
-    }
-    if roots.is_empty() {
-        return Err("`ca` holds no certificate".to_owned());
-    }
-    Ok(roots)
+    tls::client_config(ca.map_or(Trust::Platform, Trust::Only), None).map(Arc::new)
 }
 
 /// Asks the server to go on with TLS on this connection.
