@@ -5,6 +5,7 @@
 //! of `sync`.
 
 pub mod bundle;
+pub mod github;
 pub mod http;
 pub mod ldap;
 pub mod registry;

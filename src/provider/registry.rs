@@ -1,6 +1,6 @@
 //! The kinds of providers: one line each.
 
-use super::{Settings, bundle, ldap};
+use super::{Settings, bundle, github, ldap};
 use crate::config::Section;
 
 /// Reads the `provider.KIND` block of a directory; `None` when it noted a mistake.
@@ -9,6 +9,7 @@ pub type Read = fn(&mut Section<'_>) -> Option<Box<dyn Settings>>;
 /// Every kind by the name of its block.
 pub const KINDS: &[(&str, Read)] = &[
     ("bundle", |section| boxed(bundle::BundleConfig::read(section))),
+    ("github", |section| boxed(github::GithubConfig::read(section))),
     ("ldap", |section| boxed(ldap::LdapConfig::read(section))),
 ];
 
