@@ -3,6 +3,7 @@
 
 mod ad;
 mod check;
+mod cloud;
 mod end_to_end;
 mod harness;
 mod ldap;

@@ -12,20 +12,15 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use proptest::prelude::*;
-use rosterd::clock::Duration;
-use rosterd::index::DirectoryView;
-use rosterd::model::{Event, EventKind, Group, MemberObject, Payload, Reference, User};
+use rosterd::model::{Group, Reference, User};
 use rosterd::provider::{
     Cursor, Directory, Extent, Finding, GroupItem, Item, Patience, PullError, Seal, Settings, Sink,
     Start, UserItem,
 };
-use rosterd::store::{self, Store};
 use rosterd::sync::guard::Limits;
-use rosterd::sync::ledger::Ledger;
-use rosterd::sync::poller::{Poller, Terms};
-use rosterd::sync::schedule::Delays;
-use rosterd::sync::status::Statuses;
-use rosterd::task;
+
+use crate::harness::parts::{Manner, Parts, Receiver};
+use crate::harness::roster::{Lens, Roster};
 
 const USERS: u8 = 12;
 const GROUPS: u8 = 6;
@@ -368,93 +363,6 @@ impl World {
     }
 }
 
-/// A directory, as far as this test compares it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Roster {
-    users: BTreeMap<String, String>,
-    groups: BTreeMap<String, String>,
-    members: BTreeSet<(String, String)>,
-}
-
-impl Roster {
-    fn of(view: &DirectoryView) -> Roster {
-        let mut roster = Roster::default();
-        let user_id =
-            |slot| store::record::id_of(view.user_record(slot).unwrap()).unwrap().to_owned();
-        let group_id =
-            |slot| store::record::id_of(view.group_record(slot).unwrap()).unwrap().to_owned();
-        for slot in view.user_slots() {
-            let item = store::record::decode_user(view.user_record(slot).unwrap()).unwrap();
-            roster.users.insert(item.user.id, item.user.title.unwrap());
-            for group in view.groups_of_user(slot) {
-                roster.members.insert((group_id(*group), user_id(slot)));
-            }
-        }
-        for slot in view.group_slots() {
-            let item = store::record::decode_group(view.group_record(slot).unwrap()).unwrap();
-            roster.groups.insert(item.group.id, item.group.description.unwrap());
-            for member in view.subgroups(slot) {
-                roster.members.insert((group_id(slot), group_id(*member)));
-            }
-        }
-        roster
-    }
-
-    /// What a receiver does; it insists on what the contract promises.
-    fn fold(&mut self, event: &Event) {
-        match (&event.kind, &event.payload) {
-            (EventKind::UserCreated, Payload::User { user, .. }) => {
-                let before = self.users.insert(user.id.clone(), user.title.clone().unwrap());
-                assert_eq!(before, None, "created twice: {event:?}");
-            }
-            (EventKind::UserUpdated, Payload::User { user, previous }) => {
-                let before = self.users.insert(user.id.clone(), user.title.clone().unwrap());
-                let previous = previous.as_ref().unwrap();
-                assert_eq!(before, previous.0.title, "{event:?}");
-                assert_ne!(previous.0, *user, "an update that changes nothing");
-            }
-            (EventKind::UserDeleted, Payload::User { user, .. }) => {
-                assert!(self.users.remove(&user.id).is_some(), "{event:?}");
-                assert!(!self.members.iter().any(|(_, m)| *m == user.id), "still a member");
-            }
-            (EventKind::GroupCreated, Payload::Group { group, .. }) => {
-                let text = group.description.clone().unwrap();
-                assert_eq!(self.groups.insert(group.id.clone(), text), None);
-            }
-            (EventKind::GroupUpdated, Payload::Group { group, previous }) => {
-                let text = group.description.clone().unwrap();
-                let before = self.groups.insert(group.id.clone(), text);
-                assert_eq!(before, previous.as_ref().unwrap().0.description);
-            }
-            (EventKind::GroupDeleted, Payload::Group { group, .. }) => {
-                assert!(self.groups.remove(&group.id).is_some());
-                assert!(!self.members.iter().any(|(g, m)| *g == group.id || *m == group.id));
-            }
-            (
-                EventKind::GroupUserAdded
-                | EventKind::GroupUserRemoved
-                | EventKind::GroupGroupAdded
-                | EventKind::GroupGroupRemoved,
-                Payload::Membership { group, member },
-            ) => {
-                let (id, there) = match member {
-                    MemberObject::User(user) => (&user.id, self.users.contains_key(&user.id)),
-                    MemberObject::Group(inner) => (&inner.id, self.groups.contains_key(&inner.id)),
-                };
-                assert!(there && self.groups.contains_key(&group.id), "{event:?}");
-                let added =
-                    matches!(event.kind, EventKind::GroupUserAdded | EventKind::GroupGroupAdded);
-                let pair = (group.id.clone(), id.clone());
-                let changed =
-                    if added { self.members.insert(pair) } else { self.members.remove(&pair) };
-                assert!(changed, "told twice: {event:?}");
-            }
-            (_, Payload::Directory { .. }) => {}
-            (kind, payload) => panic!("{kind:?} with {payload:?}"),
-        }
-    }
-}
-
 #[derive(Clone, Debug)]
 struct Scripted(Arc<Mutex<World>>);
 
@@ -594,75 +502,20 @@ fn seal(extent: Extent, cursor: Cursor) -> Seal {
     Seal { extent, cursor: Some(cursor), proof, requests, malformed: 0 }
 }
 
-/// The daemon's parts for one directory.
-struct Parts {
-    ledger: Ledger,
-    statuses: Statuses,
-    poller: Poller,
-    trigger: task::Trigger,
+const LENS: Lens = Lens {
+    user: |user| user.title.clone().unwrap(),
+    group: |group| group.description.clone().unwrap(),
+};
+
+fn open(folder: &Path, world: &Arc<Mutex<World>>, manner: Manner) -> Parts {
+    Parts::open(folder, Arc::new(Scripted(world.clone())), manner)
 }
 
-impl Parts {
-    fn open(folder: &Path, world: &Arc<Mutex<World>>, limits: Limits) -> Parts {
-        let (store, _) = Store::open(folder, store::Options::default()).unwrap();
-        let ledger = Ledger::open(store).unwrap();
-        let hour = Duration::from_secs(3600);
-        let terms = Terms {
-            name: "corp".into(),
-            tenant: "acme".into(),
-            product: "vpn".into(),
-            delays: Delays { min: hour, max: hour },
-            patience: Patience { request_timeout: hour, stall_timeout: hour },
-            full_every: hour * 1000,
-            limits,
-            settings: Arc::new(Scripted(world.clone())),
-        };
-        let (trigger, shutdown) = task::shutdown();
-        let statuses = Statuses::default();
-        let poller = Poller::start(terms, ledger.clone(), statuses.clone(), Some(hour), shutdown);
-        Parts { ledger, statuses, poller, trigger }
-    }
-
-    async fn close(self) {
-        self.trigger.fire();
-        self.poller.join().await;
-    }
-
-    fn roster(&self) -> Roster {
-        Roster::of(&self.ledger.directory("corp"))
-    }
-
-    fn events_after(&self, seq: u64) -> Vec<Event> {
-        self.ledger.store().events(seq, 100_000).unwrap()
-    }
-}
-
-/// A receiver that keeps what it folded, and checks what it gets again.
-#[derive(Default)]
-struct Receiver {
-    roster: Roster,
-    events: Vec<Event>,
-}
-
-impl Receiver {
-    fn follow(&mut self, parts: &Parts) {
-        let all = parts.events_after(0);
-        assert_eq!(all[..self.events.len()], self.events[..], "an event changed its body");
-        for (event, seq) in all.iter().zip(1..) {
-            assert_eq!(event.seq, seq, "the seqs have a gap");
-        }
-        for event in &all[self.events.len()..] {
-            self.roster.fold(event);
-        }
-        self.events = all;
-    }
-}
-
-async fn run(steps: Vec<Step>, limits: Limits) {
+async fn run(steps: Vec<Step>, manner: Manner) {
     let folder = tempfile::tempdir().unwrap();
     let world = Arc::new(Mutex::new(World::default()));
-    let mut parts = Parts::open(folder.path(), &world, limits);
-    let mut receiver = Receiver::default();
+    let mut parts = open(folder.path(), &world, manner);
+    let mut receiver = Receiver::new(LENS);
     for step in steps.into_iter().chain([Step::Crawl(Mode::Well), Step::Crawl(Mode::Well)]) {
         match step {
             Step::Change(ops) => {
@@ -674,25 +527,25 @@ async fn run(steps: Vec<Step>, limits: Limits) {
             Step::Crawl(mode) => {
                 let before = parts.roster();
                 world.lock().unwrap().mode = Some(mode);
-                let outcome = parts.poller.remote().sync().await;
-                let held = parts.statuses.get("corp").unwrap().hold.is_some();
+                let outcome = parts.sync().await;
+                let held = parts.is_held();
                 let expected = world.lock().unwrap().roster();
                 match (outcome, held) {
                     (Ok(()), false) => assert_eq!(parts.roster(), expected, "after {mode:?}"),
                     _ => assert_eq!(parts.roster(), before, "unsealed or held, and yet visible"),
                 }
                 // The next poll goes well and recovers from whatever this one did.
-                parts.poller.remote().sync().await.unwrap();
-                if parts.statuses.get("corp").unwrap().hold.is_none() {
+                parts.sync().await.unwrap();
+                if !parts.is_held() {
                     assert_eq!(parts.roster(), expected, "after recovering from {mode:?}");
                 }
                 let quiet = parts.ledger.store().last_seq();
-                parts.poller.remote().sync().await.unwrap();
+                parts.sync().await.unwrap();
                 assert_eq!(parts.ledger.store().last_seq(), quiet, "an idle poll told something");
             }
             Step::Restart => {
                 parts.close().await;
-                parts = Parts::open(folder.path(), &world, limits);
+                parts = open(folder.path(), &world, manner);
             }
             Step::Approve => {
                 let hold = parts.statuses.get("corp").unwrap().hold.clone();
@@ -703,7 +556,6 @@ async fn run(steps: Vec<Step>, limits: Limits) {
             }
         }
         receiver.follow(&parts);
-        assert_eq!(receiver.roster, parts.roster(), "the folded events are not the directory");
     }
 }
 
@@ -716,7 +568,7 @@ fn only_what_was_asked_for_in_full_postpones_the_next_full_crawl() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let world = Arc::new(Mutex::new(World::default()));
-        let parts = Parts::open(folder.path(), &world, Limits::default());
+        let parts = open(folder.path(), &world, Manner::new(LENS, Limits::default()));
         let full_at = || parts.ledger.progress("corp").full_at;
         let change = |user, mode| {
             let mut world = world.lock().unwrap();
@@ -724,11 +576,11 @@ fn only_what_was_asked_for_in_full_postpones_the_next_full_crawl() {
             world.mode = Some(mode);
         };
         change(1, Mode::Well);
-        parts.poller.remote().sync().await.unwrap();
+        parts.sync().await.unwrap();
         let first = full_at();
         assert!(first.is_some());
         change(2, Mode::Whole);
-        parts.poller.remote().sync().await.unwrap();
+        parts.sync().await.unwrap();
         assert_eq!(parts.roster().users.len(), 2);
         assert_eq!(full_at(), first, "a delta that read everything passed for a full crawl");
     });
@@ -739,14 +591,14 @@ fn r16_a_crawl_that_failed_goes_on_where_it_was() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let world = Arc::new(Mutex::new(World::default()));
-        let parts = Parts::open(folder.path(), &world, Limits::default());
+        let parts = open(folder.path(), &world, Manner::new(LENS, Limits::default()));
         for user in 0..6 {
             world.lock().unwrap().apply(&Op::PutUser(user, 0));
         }
         world.lock().unwrap().mode = Some(Mode::Breaks(3));
-        parts.poller.remote().sync().await.unwrap_err();
+        parts.sync().await.unwrap_err();
         assert_eq!(parts.roster(), Roster::default(), "unsealed, and yet visible");
-        parts.poller.remote().sync().await.unwrap();
+        parts.sync().await.unwrap();
         assert_eq!(parts.roster().users.len(), 6);
         // Three pages before the failure; then the third again, and the other three.
         let crawl = parts.statuses.get("corp").unwrap().last_crawl.clone().unwrap();
@@ -780,17 +632,11 @@ proptest! {
 
     #[test]
     fn w7_folded_events_equal_the_directory(steps in prop::collection::vec(step(), 1..30)) {
-        let off = 100.0;
-        let limits = Limits {
-            users_removed_percent_max: off,
-            groups_removed_percent_max: off,
-            members_removed_percent_max: off,
-        };
-        block_on(run(steps, limits));
+        block_on(run(steps, Manner::unguarded(LENS)));
     }
 
     #[test]
     fn the_same_holds_when_the_guard_holds(steps in prop::collection::vec(step(), 1..30)) {
-        block_on(run(steps, Limits::default()));
+        block_on(run(steps, Manner::new(LENS, Limits::default())));
     }
 }

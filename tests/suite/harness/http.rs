@@ -108,6 +108,22 @@ pub fn read(reader: &mut impl BufRead) -> std::io::Result<Message> {
     Ok(message)
 }
 
+/// Reads one request whole: without a length it has no body.
+///
+/// # Errors
+/// When the peer is gone before its end.
+pub fn read_request(reader: &mut impl BufRead) -> std::io::Result<Message> {
+    let mut message = read_head(reader)?;
+    let length = message.header("content-length").and_then(|length| length.parse().ok());
+    if let Some(length) = length {
+        message.body.resize(length, 0);
+        reader.read_exact(&mut message.body)?;
+    } else if message.header("transfer-encoding") == Some("chunked") {
+        message.body = read_chunks(reader)?;
+    }
+    Ok(message)
+}
+
 fn read_head(reader: &mut impl BufRead) -> std::io::Result<Message> {
     let start = read_line(reader)?;
     let mut headers = Vec::new();

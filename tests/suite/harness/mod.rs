@@ -7,13 +7,16 @@ pub mod fold;
 pub mod http;
 pub mod ldap_stub;
 pub mod ldif;
+pub mod parts;
 pub mod process;
 pub mod receiver;
+pub mod roster;
 pub mod samba;
 pub mod secrets;
 pub mod slapd;
 pub mod story;
 pub mod tls;
+pub mod vendor;
 
 use std::fmt::Display;
 use std::net::{Ipv4Addr, TcpListener};
