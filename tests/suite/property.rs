@@ -611,18 +611,18 @@ fn r16_a_crawl_that_rests_for_its_quota_is_no_failure() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let world = Arc::new(Mutex::new(World::default()));
-        let parts = Parts::open(folder.path(), &world, Limits::default());
+        let parts = open(folder.path(), &world, Manner::new(LENS, Limits::default()));
         for user in 0..6 {
             world.lock().unwrap().apply(&Op::PutUser(user, 0));
         }
         for (after, failures) in [(3, 0), (5, 0), (0, 1)] {
             world.lock().unwrap().mode = Some(Mode::Throttled(after));
-            parts.poller.remote().sync().await.unwrap_err();
+            parts.sync().await.unwrap_err();
             let status = parts.statuses.get("corp").unwrap();
             // Getting no further is a failure all the same.
             assert_eq!(status.consecutive_failures, failures, "after {after}");
         }
-        parts.poller.remote().sync().await.unwrap();
+        parts.sync().await.unwrap();
         assert_eq!(parts.roster().users.len(), 6);
     });
 }
