@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod google;
+pub mod github;
 pub mod http;
 pub mod ldap;
 pub mod okta;

@@ -7,6 +7,7 @@
 mod driver;
 mod okta;
 mod google;
+mod github;
 mod population;
 mod script;
 
