@@ -6,8 +6,11 @@
 
 pub mod bundle;
 pub mod entra;
+pub mod github;
+pub mod google;
 pub mod http;
 pub mod ldap;
+pub mod okta;
 pub mod registry;
 
 use std::time::Duration;

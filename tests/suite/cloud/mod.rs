@@ -6,6 +6,9 @@
 
 mod driver;
 mod entra;
+mod github;
+mod google;
+mod okta;
 mod population;
 mod script;
 
