@@ -176,6 +176,7 @@ class Entra:
         (r"users/[^/]+", "user.User"),
         (r"groups/[^/]+", "group.Group"),
         (r"groups/[^/]+/(transitiveM|m)embers", "directory_object.DirectoryObject"),
+        (r"users/[^/]+/memberOf", "directory_object.DirectoryObject"),
         (r"groups/[^/]+/(transitiveM|m)embers/microsoft\.graph\.user", "user.User"),
         (r"groups/[^/]+/(transitiveM|m)embers/microsoft\.graph\.group", "group.Group"),
         (r"directory/deletedItems/microsoft\.graph\.user", "user.User"),

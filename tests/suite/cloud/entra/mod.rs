@@ -2,6 +2,7 @@
 
 mod access;
 mod crawls;
+mod second_client;
 mod size;
 mod stub;
 mod tenant;
