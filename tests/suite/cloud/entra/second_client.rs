@@ -68,7 +68,12 @@ async fn the_stub_answers_in_the_shapes_that_microsofts_models_know() {
     server.record();
     let folder = tempfile::tempdir().unwrap();
     let parts = open(folder.path(), &server);
-    for op in [Op::PutUser(4, 2), Op::PutUser(20, 2), Op::AddMember(0, Member::User(4)), Op::PutGroup(0, 2)] {
+    for op in [
+        Op::PutUser(4, 2),
+        Op::PutUser(20, 2),
+        Op::AddMember(0, Member::User(4)),
+        Op::PutGroup(0, 2),
+    ] {
         parts.sync().await.unwrap();
         server.with(|contoso| contoso.apply(&op));
     }
