@@ -5,6 +5,8 @@
 //! of `sync`.
 
 pub mod bundle;
+pub mod google;
+pub mod github;
 pub mod http;
 pub mod ldap;
 pub mod okta;

@@ -617,12 +617,12 @@ fn r16_a_crawl_that_rests_for_its_quota_is_no_failure() {
         }
         for (after, failures) in [(3, 0), (5, 0), (0, 1)] {
             world.lock().unwrap().mode = Some(Mode::Throttled(after));
-            parts.poller.remote().sync().await.unwrap_err();
+            parts.sync().await.unwrap_err();
             let status = parts.statuses.get("corp").unwrap();
             // Getting no further is a failure all the same.
             assert_eq!(status.consecutive_failures, failures, "after {after}");
         }
-        parts.poller.remote().sync().await.unwrap();
+        parts.sync().await.unwrap();
         assert_eq!(parts.roster().users.len(), 6);
     });
 }

@@ -299,3 +299,6 @@ fn encode_json(object: Map<String, Value>) -> String {
 fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,7 +50,7 @@ pub enum OauthError {
     Refused {
         error: String,
         description: Option<String>,
-        answer: Answer,
+        answer: Box<Answer>,
     },
     Pull(PullError),
 }
@@ -149,7 +149,7 @@ fn conclude(
         Err(RequestTokenError::ServerResponse(refusal)) => Err(OauthError::Refused {
             error: printable(refusal.error().as_ref()).into_owned(),
             description: refusal.error_description().map(|text| short(text)),
-            answer,
+            answer: Box::new(answer),
         }),
         Err(RequestTokenError::Request(error)) => Err(OauthError::Pull(error)),
         Err(RequestTokenError::Parse(..) | RequestTokenError::Other(_)) => {

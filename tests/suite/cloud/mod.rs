@@ -6,6 +6,8 @@
 
 mod driver;
 mod okta;
+mod google;
+mod github;
 mod population;
 mod script;
 

@@ -1,8 +1,10 @@
 //! What the tests stand on: private servers, the daemon, a webhook receiver,
 //! and waiting for conditions.
 
+pub mod clients;
 pub mod copy;
 pub mod daemon;
+pub mod emulate;
 pub mod fold;
 pub mod http;
 pub mod ldap_stub;
@@ -12,6 +14,7 @@ pub mod process;
 pub mod receiver;
 pub mod roster;
 pub mod samba;
+pub mod schema;
 pub mod secrets;
 pub mod slapd;
 pub mod story;

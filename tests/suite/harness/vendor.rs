@@ -209,3 +209,6 @@ impl<A> Shared<A> {
         number
     }
 }
+
+#[cfg(test)]
+mod tests;
