@@ -3,15 +3,33 @@
 /// By number (`AADSTS…`), from Microsoft's list of authentication errors.
 const HINTS: &[(&str, &str)] = &[
     ("AADSTS7000215", "`client_secret` must hold the secret's Value, not its Secret ID"),
-    ("AADSTS7000222", "the client secret has expired: make a new one in the app registration under Certificates & secrets"),
-    ("AADSTS700016", "the tenant knows no such application: check `client_id`, `tenant_id`, and whether `authority` is the right cloud"),
+    (
+        "AADSTS7000222",
+        "the client secret has expired: make a new one in the app registration under Certificates & secrets",
+    ),
+    (
+        "AADSTS700016",
+        "the tenant knows no such application: check `client_id`, `tenant_id`, and whether `authority` is the right cloud",
+    ),
     ("AADSTS90002", "there is no such tenant in this cloud: check `tenant_id` and `authority`"),
     ("AADSTS900023", "`tenant_id` is neither a GUID nor a domain of the tenant"),
-    ("AADSTS500011", "the tenant does not know Graph at this address: `graph` belongs to another cloud than `authority`"),
-    ("AADSTS700027", "the certificate is not registered for the application: upload it under Certificates & secrets"),
+    (
+        "AADSTS500011",
+        "the tenant does not know Graph at this address: `graph` belongs to another cloud than `authority`",
+    ),
+    (
+        "AADSTS700027",
+        "the certificate is not registered for the application: upload it under Certificates & secrets",
+    ),
     ("AADSTS700024", "the assertion is not valid now: check this machine's clock"),
-    ("AADSTS700021", "the token of the other issuer is refused: compare issuer, subject and audience with the federated credential of the application"),
-    ("AADSTS70021", "no federated credential of the application matches the token: compare issuer, subject and audience"),
+    (
+        "AADSTS700021",
+        "the token of the other issuer is refused: compare issuer, subject and audience with the federated credential of the application",
+    ),
+    (
+        "AADSTS70021",
+        "no federated credential of the application matches the token: compare issuer, subject and audience",
+    ),
     ("AADSTS7000112", "the application is disabled in the tenant"),
     ("AADSTS53003", "a conditional access policy for workload identities blocks it"),
 ];

@@ -67,8 +67,7 @@ async fn users(
     touched: Touched,
     pending: &mut BTreeMap<String, u32>,
 ) -> Result<(), PullError> {
-    let mut wanted: BTreeMap<String, bool> =
-        pending.keys().map(|id| (id.clone(), true)).collect();
+    let mut wanted: BTreeMap<String, bool> = pending.keys().map(|id| (id.clone(), true)).collect();
     let mut gone = Vec::new();
     for (id, touch) in touched.0 {
         match touch {
@@ -160,11 +159,7 @@ async fn memberships(
     Ok(())
 }
 
-async fn groups_of(
-    graph: &Graph,
-    wanted: &Wanted,
-    part: Part,
-) -> Result<Vec<String>, PullError> {
+async fn groups_of(graph: &Graph, wanted: &Wanted, part: Part) -> Result<Vec<String>, PullError> {
     let mut page = page_of(part.body)?;
     let mut cursors = Cursors::new("the groups of a user");
     let mut groups = Vec::new();
@@ -176,7 +171,9 @@ async fn groups_of(
         }
         let next = match page.end {
             End::Last => return Ok(groups),
-            End::Delta(_) => return Err(incomplete("groups of a user end like changes".to_owned())),
+            End::Delta(_) => {
+                return Err(incomplete("groups of a user end like changes".to_owned()));
+            }
             End::Next(next) => next,
         };
         cursors.pass(next.as_str())?;
@@ -204,7 +201,8 @@ async fn groups(
     let left_out = changed_groups(reading, wanted.into_iter().collect(), pending).await?;
     // After the lists: these are newer than a replica that lags.
     let mut items = Vec::new();
-    let others = touched.0.iter().filter(|(id, touch)| !touch.is_removed && !left_out.contains(*id));
+    let others =
+        touched.0.iter().filter(|(id, touch)| !touch.is_removed && !left_out.contains(*id));
     for (id, touch) in others {
         let group = Reference::Group(id.clone());
         let (joined, left) = (touch.who(true), touch.who(false));

@@ -38,11 +38,8 @@ impl Access {
         let transport = match &config.proof {
             // It leads to this machine: no proxy, no certificate of ours.
             Proof::Managed(identity) => {
-                let http = HttpConfig {
-                    proxy: Proxy::Direct,
-                    identity: None,
-                    ..config.http.clone()
-                };
+                let http =
+                    HttpConfig { proxy: Proxy::Direct, identity: None, ..config.http.clone() };
                 Transport::new(&http, &identity.endpoint, patience)
             }
             _ => Transport::new(&config.http, &config.authority, patience),
@@ -69,7 +66,9 @@ impl Access {
             let assertion = assertion(client_id, &self.config.token_url(), certificate, key)
                 .map_err(|reason| self.unusable(reason, "certificate"))?;
             match self.exchange(client_id, ClientProof::Assertion(assertion.expose())).await {
-                Err(OauthError::Pull(PullError::Unreachable { .. })) if attempt < ASSERTIONS_MAX => {
+                Err(OauthError::Pull(PullError::Unreachable { .. }))
+                    if attempt < ASSERTIONS_MAX =>
+                {
                     attempt += 1;
                 }
                 result => return result.map_err(|error| self.refusal(error)),

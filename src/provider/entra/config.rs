@@ -46,11 +46,21 @@ pub(super) struct Wanted {
 /// How it is proved who asks.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Proof {
-    Secret { client_id: String, secret: Secret },
+    Secret {
+        client_id: String,
+        secret: Secret,
+    },
     /// PEM texts; the key may stand in the first one.
-    Certificate { client_id: String, certificate: Secret, key: Secret },
+    Certificate {
+        client_id: String,
+        certificate: Secret,
+        key: Secret,
+    },
     /// A token of another issuer (workload identity), read at every grant.
-    Federated { client_id: String, file: PathBuf },
+    Federated {
+        client_id: String,
+        file: PathBuf,
+    },
     Managed(Managed),
 }
 
@@ -351,7 +361,10 @@ mod tests {
     fn a_managed_identity_needs_no_names() {
         let config = read("managed_identity = true\n").unwrap();
         let Proof::Managed(identity) = config.proof else { panic!("{:?}", config.proof) };
-        assert_eq!(identity, Managed { endpoint: IMDS.parse().unwrap(), header: None, client_id: None });
+        assert_eq!(
+            identity,
+            Managed { endpoint: IMDS.parse().unwrap(), header: None, client_id: None }
+        );
     }
 
     #[test]

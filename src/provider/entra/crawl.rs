@@ -134,10 +134,7 @@ async fn list_kind(
     list.refuse_if_blind(reading.mapper.stripped - stripped_before, kind.permission())
 }
 
-async fn list_groups(
-    reading: &mut Reading<'_>,
-    progress: &mut Progress,
-) -> Result<(), PullError> {
+async fn list_groups(reading: &mut Reading<'_>, progress: &mut Progress) -> Result<(), PullError> {
     let first = format!("groups?$top={PAGE}&$select={}", group_select(reading.wanted()));
     let sees_hidden = sees_hidden(reading.graph).await?;
     let stripped_before = reading.mapper.stripped;
@@ -272,10 +269,7 @@ impl List {
     }
 }
 
-async fn read_members(
-    reading: &mut Reading<'_>,
-    progress: &mut Progress,
-) -> Result<(), PullError> {
+async fn read_members(reading: &mut Reading<'_>, progress: &mut Progress) -> Result<(), PullError> {
     let wishes: Vec<Wish> = progress
         .groups
         .iter()
@@ -333,8 +327,7 @@ async fn finish(reading: &mut Reading<'_>, progress: &mut Progress) -> Result<Se
             .await?;
     }
     let now = clock::now().0;
-    place.patrol =
-        Patrol { users_at: now, groups_at: now, users, groups, ..Patrol::default() };
+    place.patrol = Patrol { users_at: now, groups_at: now, users, groups, ..Patrol::default() };
     let is_counted = progress.counted.get(Kind::Users.path()).is_some();
     let proof = format!(
         "{users} users and {groups} groups listed to the end{}; {findings}{}",

@@ -135,7 +135,11 @@ impl Doctor<'_> {
             );
             return finding("visibility", Outcome::Bad, detail);
         }
-        finding("visibility", Outcome::Good, format!("can see {readable} of the first {listed} {what}"))
+        finding(
+            "visibility",
+            Outcome::Good,
+            format!("can see {readable} of the first {listed} {what}"),
+        )
     }
 
     async fn groups(&self) -> Vec<Finding> {

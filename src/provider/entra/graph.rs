@@ -95,7 +95,12 @@ impl Graph {
     ///
     /// # Errors
     /// What the answer means, when it is not a whole page.
-    pub(super) async fn page(&self, endpoint: &'static str, url: Url, cost: f64) -> Result<Page, PullError> {
+    pub(super) async fn page(
+        &self,
+        endpoint: &'static str,
+        url: Url,
+        cost: f64,
+    ) -> Result<Page, PullError> {
         let call = Call::get(endpoint, url).cost(cost);
         // Rounds of changes: only what changed, else everything ever set.
         let answer = self.send(call.header("prefer", "return=minimal")).await?;
@@ -106,7 +111,11 @@ impl Graph {
     ///
     /// # Errors
     /// When there is no answer.
-    pub(super) async fn count(&self, endpoint: &'static str, path: &str) -> Result<Option<u64>, PullError> {
+    pub(super) async fn count(
+        &self,
+        endpoint: &'static str,
+        path: &str,
+    ) -> Result<Option<u64>, PullError> {
         let call = Call::get(endpoint, self.url(&format!("{path}/$count"))?)
             .header("consistencylevel", "eventual")
             .accept(&[400, 403, 404, 501]);
@@ -140,8 +149,8 @@ impl Graph {
 /// When it is not whole: an error in it, no list, or links that contradict
 /// each other.
 pub(super) fn page_of(wire: Json) -> Result<Page, PullError> {
-    let wire: WirePage =
-        serde_json::from_value(wire).map_err(|e| incomplete(format!("a page is malformed: {e}")))?;
+    let wire: WirePage = serde_json::from_value(wire)
+        .map_err(|e| incomplete(format!("a page is malformed: {e}")))?;
     if let Some(error) = wire.error {
         return Err(incomplete(format!("a page carries an error: {}", message(&error))));
     }
@@ -156,7 +165,9 @@ pub(super) fn page_of(wire: Json) -> Result<Page, PullError> {
         (None, Some(delta)) => End::Delta(address(delta)?),
         (None, None) => End::Last,
         (Some(_), Some(_)) => {
-            return Err(incomplete("a page says both that there is more and that it is the end".to_owned()));
+            return Err(incomplete(
+                "a page says both that there is more and that it is the end".to_owned(),
+            ));
         }
     };
     Ok(Page { value, end })
@@ -309,7 +320,8 @@ impl Statuses {
     fn longest_delay(&self, answer: &Answer) -> Option<Duration> {
         let throttled = self.responses.iter().filter(|part| matches!(part.status, 429 | 503));
         let delay = |part: &PartStatus| {
-            let named = part.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
+            let named =
+                part.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
             let text = match named.map(|(_, value)| value) {
                 Some(Json::String(text)) => text.clone(),
                 Some(Json::Number(number)) => number.to_string(),

@@ -86,7 +86,8 @@ impl<'a> Mapper<'a> {
             Json::Object(object) => object.clone(),
             _ => Map::new(),
         };
-        let Some(person) = self.quarantine.decode::<Person>(value, |v| reference(v, Reference::User))?
+        let Some(person) =
+            self.quarantine.decode::<Person>(value, |v| reference(v, Reference::User))?
         else {
             return Ok(Mapped::Kept(Reference::User(text_id(&own))));
         };
@@ -155,7 +156,8 @@ impl<'a> Mapper<'a> {
             Json::Object(object) => object.clone(),
             _ => Map::new(),
         };
-        let Some(team) = self.quarantine.decode::<Team>(value, |v| reference(v, Reference::Group))?
+        let Some(team) =
+            self.quarantine.decode::<Team>(value, |v| reference(v, Reference::Group))?
         else {
             return Ok(Mapped::Kept(Reference::Group(text_id(&own))));
         };
@@ -228,7 +230,9 @@ pub(super) fn member(wanted: &Wanted, value: &Json) -> Result<Option<Reference>,
     Ok(match (name, Kind::of_type(name)) {
         ("#microsoft.graph.group", _) => Some(Reference::Group(id)),
         (_, Some(Kind::Users)) => Some(Reference::User(id)),
-        (_, Some(Kind::ServicePrincipals)) => wanted.service_principals.then_some(Reference::User(id)),
+        (_, Some(Kind::ServicePrincipals)) => {
+            wanted.service_principals.then_some(Reference::User(id))
+        }
         (_, Some(Kind::Devices)) => wanted.devices.then_some(Reference::User(id)),
         _ => None,
     })

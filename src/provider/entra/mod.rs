@@ -50,9 +50,7 @@ use self::crawl::Reading;
 use self::graph::Graph;
 use self::map::Mapper;
 use self::place::Place;
-use super::{
-    Cursor, Directory, Extent, Finding, Patience, PullError, Seal, Settings, Sink, Start,
-};
+use super::{Cursor, Directory, Extent, Finding, Patience, PullError, Seal, Settings, Sink, Start};
 use crate::clock;
 
 impl Settings for EntraConfig {

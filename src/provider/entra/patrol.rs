@@ -76,7 +76,8 @@ async fn users(
 ) -> Result<(usize, bool), PullError> {
     let kind = Kind::Users;
     let first = format!("users?$top={USERS_PER_STEP}&$select={}", kind.select(reading.wanted()));
-    let Some(page) = page(reading.graph, kind.list_endpoint(), &mut patrol.users_next, &first).await?
+    let Some(page) =
+        page(reading.graph, kind.list_endpoint(), &mut patrol.users_next, &first).await?
     else {
         return Ok((0, true));
     };
@@ -102,7 +103,8 @@ async fn groups(
     findings: &Findings,
 ) -> Result<(usize, bool), PullError> {
     let first = format!("groups?$top={GROUPS_PER_STEP}&$select={}", group_select(reading.wanted()));
-    let Some(page) = page(reading.graph, "GET /groups", &mut patrol.groups_next, &first).await? else {
+    let Some(page) = page(reading.graph, "GET /groups", &mut patrol.groups_next, &first).await?
+    else {
         return Ok((0, true));
     };
     let sees_hidden = sees_hidden(reading.graph).await?;

@@ -35,8 +35,14 @@ pub(super) async fn latest(
 ) -> Result<Option<BTreeMap<String, String>>, PullError> {
     let mut tokens = BTreeMap::new();
     for kind in config.kinds() {
-        let query = format!("{}/delta?$deltatoken=latest&$select={}", kind.path(), kind.select(&config.wanted));
-        let Some(token) = begin(graph, kind.delta_endpoint(), &query).await? else { return Ok(None) };
+        let query = format!(
+            "{}/delta?$deltatoken=latest&$select={}",
+            kind.path(),
+            kind.select(&config.wanted)
+        );
+        let Some(token) = begin(graph, kind.delta_endpoint(), &query).await? else {
+            return Ok(None);
+        };
         tokens.insert(kind.path().to_owned(), token.to_string());
     }
     let select = group_select(&config.wanted);
@@ -46,7 +52,11 @@ pub(super) async fn latest(
     Ok(Some(tokens))
 }
 
-async fn begin(graph: &Graph, endpoint: &'static str, query: &str) -> Result<Option<Url>, PullError> {
+async fn begin(
+    graph: &Graph,
+    endpoint: &'static str,
+    query: &str,
+) -> Result<Option<Url>, PullError> {
     let call = Call::get(endpoint, graph.url(query)?)
         .header("prefer", "return=minimal")
         .accept(&[400, 403, 404, 405, 501]);
@@ -96,7 +106,9 @@ pub(super) async fn drain(
 fn start(rounds: &BTreeMap<String, String>, name: &str) -> Result<Url, PullError> {
     match rounds.get(name) {
         Some(url) => parse(url),
-        None => Err(PullError::CursorExpired { reason: format!("changes of {name} were not followed") }),
+        None => {
+            Err(PullError::CursorExpired { reason: format!("changes of {name} were not followed") })
+        }
     }
 }
 

@@ -55,7 +55,8 @@ fn a_removed_group_that_comes_back_is_read_anew() {
     let removed = json!({ "id": "g", "@removed": { "reason": "changed" } });
     let touched = groups(&[json!([{ "id": "g", "members@delta": [joins("1")] }, removed])]);
     assert_eq!(touched.0["g"], GroupTouch { is_removed: true, ..GroupTouch::default() });
-    let touched = groups(&[json!([removed]), json!([{ "id": "g", "members@delta": [joins("1")] }])]);
+    let touched =
+        groups(&[json!([removed]), json!([{ "id": "g", "members@delta": [joins("1")] }])]);
     assert!(touched.0["g"].is_changed && !touched.0["g"].is_removed);
 }
 
@@ -74,7 +75,8 @@ fn members_of_other_kinds_are_told_apart() {
 #[test]
 fn r6_a_partial_entry_says_only_that_something_changed() {
     let mut touched = Touched::default();
-    let page = [json!({ "id": "1", "jobTitle": "CTO" }), json!({ "id": "2", "userPrincipalName": "b" })];
+    let page =
+        [json!({ "id": "1", "jobTitle": "CTO" }), json!({ "id": "2", "userPrincipalName": "b" })];
     touched.take(&page).unwrap();
     assert_eq!(touched.0["1"], Touch::Changed { may_be_new: false });
     assert_eq!(touched.0["2"], Touch::Changed { may_be_new: true });
@@ -91,6 +93,7 @@ fn r6_a_partial_entry_says_only_that_something_changed() {
 #[test]
 fn a_change_of_nobody_is_an_error() {
     assert!(Touched::default().take(&[json!({ "jobTitle": "CTO" })]).is_err());
-    let nameless = json!({ "id": "g", "members@delta": [{ "@odata.type": "#microsoft.graph.user" }] });
+    let nameless =
+        json!({ "id": "g", "members@delta": [{ "@odata.type": "#microsoft.graph.user" }] });
     assert!(TouchedGroups::default().take(&wanted(), &[nameless]).is_err());
 }
