@@ -48,6 +48,27 @@ async fn r1_users_that_groups_have_and_the_list_lacks_end_the_crawl() {
 }
 
 #[tokio::test]
+async fn r1_groups_that_others_hold_and_the_list_lacks_are_listed_again() {
+    let server = start();
+    server.with(|google| {
+        google.apply(&Op::PutUser(0, 1));
+        (0..3).for_each(|group| google.apply(&Op::PutGroup(group, 1)));
+        google.apply(&Op::AddMember(0, Member::User(0)));
+        google.apply(&Op::AddMember(1, Member::Group(0)));
+        google.forgotten_groups = 1;
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let parts = open(folder.path(), settings("google", &block(&server.url(), "")));
+    let error = parts.sync().await.unwrap_err();
+    assert!(error.contains("which exists"), "{error}");
+    let again = When::nth(2).only(|request| request.path.ends_with("/groups"));
+    server.meanwhile(again, |google| google.forgotten_groups = 0);
+    parts.sync().await.unwrap();
+    assert_eq!(parts.roster(), server.with(|google| google.roster()));
+    parts.close().await;
+}
+
+#[tokio::test]
 async fn r3_an_empty_list_of_users_ends_the_crawl() {
     let server = start();
     let settings = settings("google", &block(&server.url(), ""));
