@@ -22,7 +22,7 @@ pub use fingerprint::Fingerprint;
 pub use log::{LogConfig, LogFormat};
 pub use report::{Mistake, Place, Report};
 pub use section::Section;
-pub use source::{File, Surroundings, variable};
+pub use source::{File, Surroundings, read_secret_file, variable};
 pub use store::StoreConfig;
 
 use std::collections::BTreeMap;

@@ -108,6 +108,16 @@ pub fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
+/// A secret that others replace while the daemon runs (a workload's token, say).
+///
+/// # Errors
+/// The reason, as a fragment with the path.
+pub fn read_secret_file(path: &Path) -> Result<Secret, String> {
+    let what = path.display();
+    let bytes = read_file(path).map_err(|reason| format!("cannot read {what}: {reason}"))?;
+    secret(bytes, &what.to_string()).map_err(|problem| problem.message)
+}
+
 /// Reads a file of sane size.
 ///
 /// # Errors

@@ -5,9 +5,12 @@
 //! of `sync`.
 
 pub mod bundle;
+pub mod entra;
 pub mod github;
+pub mod google;
 pub mod http;
 pub mod ldap;
+pub mod okta;
 pub mod registry;
 
 use std::time::Duration;

@@ -59,6 +59,20 @@ impl Section<'_> {
         value
     }
 
+    /// `true`, `false`, or `word`, which is `None` inside.
+    pub fn boolean_or(&mut self, key: &str, word: &str) -> Option<Option<bool>> {
+        let value = self.value(key)?.get_ref();
+        let found = match (value.as_bool(), value.as_str()) {
+            (Some(value), _) => Some(Some(value)),
+            (None, Some(text)) if text == word => Some(None),
+            _ => None,
+        };
+        if found.is_none() {
+            self.error(key, format!("`{key}` must be true, false or \"{word}\""), None);
+        }
+        found
+    }
+
     /// A whole number within `range`.
     pub fn integer(&mut self, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
         let value = self.value(key)?;

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{Method, StatusCode};
 use oauth2::basic::{BasicClient, BasicErrorResponse, BasicTokenResponse};
 use oauth2::{
-    AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RequestTokenError, Scope,
-    TokenResponse, TokenUrl,
+    AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse,
+    RequestTokenError, Scope, TokenResponse, TokenUrl,
 };
 use url::Url;
 
@@ -58,39 +59,73 @@ pub enum OauthError {
 ///
 /// # Errors
 /// See [`OauthError`].
-pub async fn client_credentials(
+pub fn client_credentials<'a>(
     transport: &Transport,
     token_url: &Url,
     client_id: &str,
-    proof: ClientProof<'_>,
+    proof: ClientProof<'a>,
     scopes: &[&str],
     headers: &[(&'static str, String)],
+) -> BoxFuture<'a, Result<Granted, OauthError>> {
+    let client_id = ClientId::new(client_id.to_owned());
+    let scopes: Vec<Scope> = scopes.iter().map(|scope| Scope::new((*scope).to_owned())).collect();
+    let is_repeatable = matches!(proof, ClientProof::Secret(_)) && headers.is_empty();
+    let sender = Sender {
+        transport: transport.clone(),
+        token_url: token_url.clone(),
+        headers: headers.to_vec(),
+        is_repeatable,
+        kept: Mutex::new(None),
+    };
+    Box::pin(exchange(sender, client_id, proof, scopes))
+}
+
+async fn exchange(
+    sender: Sender,
+    client_id: ClientId,
+    proof: ClientProof<'_>,
+    scopes: Vec<Scope>,
 ) -> Result<Granted, OauthError> {
-    let mut client = BasicClient::new(ClientId::new(client_id.to_owned()))
-        .set_token_uri(TokenUrl::from_url(token_url.clone()))
+    let mut client = BasicClient::new(client_id)
+        .set_token_uri(TokenUrl::from_url(sender.token_url.clone()))
         .set_auth_type(AuthType::RequestBody);
     if let ClientProof::Secret(secret) = proof {
         client = client.set_client_secret(ClientSecret::new(secret.expose().to_owned()));
     }
-    let mut request = client.exchange_client_credentials();
-    request = request.add_scopes(scopes.iter().map(|&scope| Scope::new(scope.to_owned())));
+    let mut request = client.exchange_client_credentials().add_scopes(scopes);
     if let ClientProof::Assertion(assertion) = proof {
         request = request
             .add_extra_param("client_assertion_type", ASSERTION_TYPE)
             .add_extra_param("client_assertion", assertion);
     }
-    let is_repeatable = matches!(proof, ClientProof::Secret(_)) && headers.is_empty();
-    let kept = Mutex::new(None);
-    let send = |request: HttpRequest| async {
-        let call = to_call(request, token_url, headers, is_repeatable);
-        let answer = transport.send(call).await?;
-        let response = to_response(&answer);
-        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
-        Ok::<HttpResponse, PullError>(response)
-    };
-    let result = request.request_async(&send).await;
-    let answer = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
-    conclude(result, answer, token_url)
+    let result = request.request_async(&sender).await;
+    let answer = sender.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+    conclude(result, answer, &sender.token_url)
+}
+
+/// What the `oauth2` crate sends its one request with. A type with a name: with
+/// a closure in its place the compiler cannot see that the future is `Send`.
+struct Sender {
+    transport: Transport,
+    token_url: Url,
+    headers: Vec<(&'static str, String)>,
+    is_repeatable: bool,
+    kept: Mutex<Option<Answer>>,
+}
+
+impl<'c> AsyncHttpClient<'c> for Sender {
+    type Error = PullError;
+    type Future = BoxFuture<'c, Result<HttpResponse, PullError>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(async move {
+            let call = to_call(request, &self.token_url, &self.headers, self.is_repeatable);
+            let answer = self.transport.send(call).await?;
+            let response = to_response(&answer);
+            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+            Ok(response)
+        })
+    }
 }
 
 type Exchanged = Result<BasicTokenResponse, RequestTokenError<PullError, BasicErrorResponse>>;

@@ -5,7 +5,10 @@
 //! and a [`Vendor`], and calls [`lives_through_anything`].
 
 mod driver;
+mod entra;
 mod github;
+mod google;
+mod okta;
 mod population;
 mod script;
 

@@ -1,0 +1,278 @@
+//! The full crawl: users, groups, members, and who changed meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use url::Url;
+
+use super::Okta;
+use super::api::Api;
+use super::bookmark::{Bookmark, Phase, Rolling, Token, Track, Unsure};
+use super::config::Incremental;
+use super::crawl::{Crawl, Left, Listed, Seen, Strangers};
+use super::vendor;
+use super::walk::{List, Walk};
+use crate::clock::{Duration, Timestamp};
+use crate::provider::{Extent, PullError, Seal, Sink};
+
+/// So many groups are read between two checkpoints.
+const GROUPS_A_CHECKPOINT: u64 = 500;
+
+/// What happened this long before a crawl began is there for it to read.
+const SETTLING: Duration = Duration::from_secs(30);
+
+/// What a full crawl read and has not handed over, or must know later on.
+#[derive(Default)]
+pub struct Gathered {
+    /// When it began; `None` before the first answer.
+    started: Option<Timestamp>,
+    /// Users that were handed over.
+    seen: Seen,
+    groups: Left,
+    /// Every group's id.
+    ids: BTreeSet<String>,
+    /// How the groups were that changed so late that the next crawl sees them.
+    fresh: BTreeMap<String, String>,
+    everyone: Option<String>,
+    unsure: Unsure,
+}
+
+/// A full crawl under way.
+struct Full<'a> {
+    crawl: Crawl<'a>,
+    gathered: Gathered,
+    users: u64,
+}
+
+/// Reads everything, or what is left of it.
+pub async fn run(
+    okta: &mut Okta,
+    api: &Api,
+    token: Option<Token>,
+    sink: &mut dyn Sink,
+) -> Result<Seal, PullError> {
+    let mut full = Full {
+        crawl: Crawl::new(api, &okta.config, sink),
+        gathered: Gathered::default(),
+        users: token.as_ref().map_or(0, |token| token.users),
+    };
+    let phase = match token {
+        None => Phase::Users { next: None },
+        Some(token) => {
+            let started = Timestamp(token.started);
+            let gathered = okta.memory.gathered.take();
+            let gathered = gathered.filter(|gathered| gathered.started == Some(started));
+            full.crawl.readable = token.readable;
+            full.resume(started, gathered, token.phase)
+        }
+    };
+    let outcome = full.go_on(phase).await;
+    full.gathered.seen = std::mem::take(&mut full.crawl.seen);
+    full.gathered.unsure = std::mem::take(&mut full.crawl.unsure);
+    let keep_ids = okta.memory.has_log != Some(true);
+    match outcome.and_then(|()| full.seal(keep_ids)) {
+        Ok(seal) => Ok(seal),
+        Err(error) => {
+            okta.memory.gathered = Some(full.gathered);
+            Err(error)
+        }
+    }
+}
+
+impl Full<'_> {
+    /// Where a crawl goes on: without what it gathered, groups are listed anew.
+    fn resume(&mut self, started: Timestamp, gathered: Option<Gathered>, phase: Phase) -> Phase {
+        if let Some(mut gathered) = gathered {
+            self.crawl.seen = std::mem::take(&mut gathered.seen);
+            self.crawl.unsure = std::mem::take(&mut gathered.unsure);
+            self.gathered = gathered;
+            return phase;
+        }
+        self.gathered.started = Some(started);
+        match phase {
+            Phase::Groups { .. } => Phase::Groups { next: None },
+            Phase::Members { left } => {
+                // Only these, once they are listed again.
+                self.gathered.groups = left.into_iter().map(|id| (id, None)).collect();
+                Phase::Groups { next: None }
+            }
+            other => other,
+        }
+    }
+
+    async fn go_on(&mut self, phase: Phase) -> Result<(), PullError> {
+        let api = self.crawl.api;
+        let mut phase = phase;
+        let left = loop {
+            phase = match phase {
+                Phase::Users { next } => {
+                    let walk = begin(List::Users, next, || api.users())?;
+                    self.list_users(walk, |next| Phase::Users { next }).await?;
+                    Phase::Deprovisioned { next: None }
+                }
+                Phase::Deprovisioned { next } => {
+                    let walk = begin(List::Users, next, || api.deprovisioned())?;
+                    self.list_users(walk, |next| Phase::Deprovisioned { next }).await?;
+                    Phase::Groups { next: None }
+                }
+                Phase::Groups { next } => {
+                    let only = match next {
+                        None => std::mem::take(&mut self.gathered.groups),
+                        Some(_) => Left::new(),
+                    };
+                    let walk = begin(List::Groups, next, || api.groups())?;
+                    self.list_groups(walk, &only).await?;
+                    Phase::Members { left: self.gathered.groups.keys().cloned().collect() }
+                }
+                Phase::Members { left } => break left,
+                Phase::Changes(_) => return Err(foreign()),
+            };
+        };
+        self.gathered.groups.retain(|id, _| left.contains(id));
+        self.read_members().await?;
+        self.catch_up().await
+    }
+
+    async fn list_users(
+        &mut self,
+        mut walk: Walk,
+        phase: impl Fn(Option<String>) -> Phase,
+    ) -> Result<(), PullError> {
+        while let Some(page) = walk.next(self.crawl.api).await? {
+            self.begun(page.time);
+            self.users += self.crawl.users(page.objects)?;
+            if let Some(next) = walk.place() {
+                self.checkpoint(phase(Some(next.to_string())));
+            }
+        }
+        Ok(())
+    }
+
+    async fn list_groups(&mut self, mut walk: Walk, only: &Left) -> Result<(), PullError> {
+        while let Some(page) = walk.next(self.crawl.api).await? {
+            self.begun(page.time);
+            for listed in self.crawl.groups(page.objects)? {
+                self.gather(listed, only);
+            }
+            if let Some(next) = walk.place() {
+                self.checkpoint(Phase::Groups { next: Some(next.to_string()) });
+            }
+        }
+        Ok(())
+    }
+
+    fn gather(&mut self, listed: Listed, only: &Left) {
+        let id = listed.item.group.id.clone();
+        self.gathered.ids.insert(id.clone());
+        let settled = self.gathered.started.map(|at| at.minus(SETTLING));
+        if listed.changed_at >= settled {
+            self.gathered.fresh.insert(id.clone(), listed.stamp);
+        }
+        if listed.is_everyone {
+            self.gathered.everyone = Some(id);
+            self.crawl.everyone(listed.item);
+        } else if only.is_empty() || only.contains_key(&id) {
+            self.gathered.groups.insert(id, Some(listed.item));
+        }
+    }
+
+    async fn read_members(&mut self) -> Result<(), PullError> {
+        let started = self.gathered.started.unwrap_or_default();
+        let users = self.users;
+        let checkpoint = |sink: &mut dyn Sink, left: &Left, readable| {
+            let phase = Phase::Members { left: left.keys().cloned().collect() };
+            let token = Token { users, readable, ..Token::new(started, phase) };
+            sink.checkpoint(token.write());
+        };
+        let mut count = 0;
+        let outcome = self
+            .crawl
+            .members(&mut self.gathered.groups, Strangers::HandOver, |sink, left, readable| {
+                count += 1;
+                if count % GROUPS_A_CHECKPOINT == 0 {
+                    checkpoint(sink, left, readable);
+                }
+            })
+            .await;
+        checkpoint(self.crawl.sink, &self.gathered.groups, self.crawl.readable);
+        outcome?;
+        if self.crawl.readable == 0 && self.crawl.forbidden > 0 {
+            return Err(PullError::Unauthorized {
+                what: vendor::NAME.to_owned(),
+                reason: "no group's members may be read".to_owned(),
+                permission: Some("okta.groups.read".to_owned()),
+            });
+        }
+        Ok(())
+    }
+
+    /// Users whose status changed between the two lists are in neither.
+    async fn catch_up(&mut self) -> Result<(), PullError> {
+        let started = self.gathered.started.unwrap_or_default();
+        let mut walk = self.crawl.api.users_changed(started.minus(SETTLING));
+        while let Some(page) = walk.next(self.crawl.api).await? {
+            self.crawl.users(page.objects)?;
+        }
+        Ok(())
+    }
+
+    fn begun(&mut self, time: Timestamp) {
+        self.gathered.started.get_or_insert(time);
+    }
+
+    fn checkpoint(&mut self, phase: Phase) {
+        let started = self.gathered.started.unwrap_or_default();
+        let token = Token {
+            users: self.users,
+            readable: self.crawl.readable,
+            ..Token::new(started, phase)
+        };
+        self.crawl.sink.checkpoint(token.write());
+    }
+
+    fn seal(&mut self, keep_ids: bool) -> Result<Seal, PullError> {
+        let started = self.gathered.started.unwrap_or_default();
+        let groups = self.gathered.ids.len() as u64;
+        let track = |total| Track { total, ..Track::default() };
+        let bookmark = Bookmark {
+            groups: std::mem::take(&mut self.gathered.fresh),
+            everyone: self.gathered.everyone.clone(),
+            unsure: std::mem::take(&mut self.gathered.unsure),
+            group_ids: keep_ids.then(|| std::mem::take(&mut self.gathered.ids)),
+            rolling: Rolling { since: started.0, users: track(self.users), groups: track(groups) },
+            ..Bookmark::new(started, started.minus(SETTLING))
+        };
+        let Crawl { forbidden, readable, .. } = self.crawl;
+        let mut proof = format!(
+            "every list ended without a next page: {} users, {groups} groups, the members of {readable}",
+            self.users
+        );
+        if forbidden > 0 {
+            proof
+                .push_str(&format!("; {forbidden} groups are closed to us and stand as they were"));
+        }
+        let incremental = self.crawl.config.incremental != Incremental::Off;
+        Ok(Seal {
+            extent: Extent::Whole,
+            cursor: incremental.then(|| bookmark.write()),
+            proof,
+            requests: BTreeMap::new(),
+            malformed: self.crawl.quarantine.count(),
+        })
+    }
+}
+
+/// A listing from its beginning, or from a link that a token holds.
+pub fn begin(
+    list: List,
+    next: Option<String>,
+    first: impl FnOnce() -> Walk,
+) -> Result<Walk, PullError> {
+    match next {
+        None => Ok(first()),
+        Some(next) => Url::parse(&next).map(|next| Walk::go_on(list, next)).map_err(|_| foreign()),
+    }
+}
+
+fn foreign() -> PullError {
+    PullError::CursorExpired { reason: "it is no place in a listing".to_owned() }
+}

@@ -1,0 +1,1 @@
+//! The provider against answers that a test makes up.

@@ -1,0 +1,139 @@
+//! Known failures of the field, one test each.
+
+use rosterd::provider::{Item, PullError, Start};
+
+use super::block;
+use super::tests::{open, start};
+use crate::cloud::{Member, Op, Vendor, crawl_once, settings};
+use crate::harness::vendor::{Hazard, When};
+
+#[tokio::test]
+async fn r1_members_that_google_counts_and_does_not_list_are_kept() {
+    let server = start();
+    server.with(|google| {
+        (0..6).for_each(|user| google.apply(&Op::PutUser(user, 1)));
+        google.apply(&Op::PutGroup(0, 1));
+        (0..6).for_each(|user| google.apply(&Op::AddMember(0, Member::User(user))));
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let parts =
+        open(folder.path(), settings("google", &block(&server.url(), "incremental = \"off\"")));
+    parts.sync().await.unwrap();
+    assert_eq!(parts.roster().members.len(), 6);
+    server.with(|google| google.hazard("members missing"));
+    parts.sync().await.unwrap();
+    assert_eq!(parts.roster().members.len(), 6, "a page is missing, not the members");
+    server.with(|google| {
+        google.calm();
+        google.apply(&Op::RemoveMember(0, Member::User(1)));
+    });
+    parts.sync().await.unwrap();
+    assert_eq!(parts.roster().members.len(), 5);
+    parts.close().await;
+}
+
+#[tokio::test]
+async fn r1_users_that_groups_have_and_the_list_lacks_end_the_crawl() {
+    let server = start();
+    server.with(|google| {
+        (0..6).for_each(|user| google.apply(&Op::PutUser(user, 1)));
+        google.apply(&Op::PutGroup(0, 1));
+        (0..6).for_each(|user| google.apply(&Op::AddMember(0, Member::User(user))));
+        google.forgotten_users = 3;
+    });
+    let settings = settings("google", &block(&server.url(), ""));
+    let (_, outcome) = crawl_once(&*settings, Start::Full).await;
+    let Err(PullError::Incomplete { reason, .. }) = outcome else { panic!("{outcome:?}") };
+    assert!(reason.contains("who exists"), "{reason}");
+}
+
+#[tokio::test]
+async fn r3_an_empty_list_of_users_ends_the_crawl() {
+    let server = start();
+    let settings = settings("google", &block(&server.url(), ""));
+    let (_, outcome) = crawl_once(&*settings, Start::Full).await;
+    assert!(matches!(outcome, Err(PullError::Incomplete { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn r15_a_group_closed_to_us_stops_no_other() {
+    let server = start();
+    server.with(|google| {
+        (0..3).for_each(|user| google.apply(&Op::PutUser(user, 1)));
+        (0..3).for_each(|group| google.apply(&Op::PutGroup(group, 1)));
+        (0..3).for_each(|n| google.apply(&Op::AddMember(n, Member::User(n))));
+        google.hazard("forbidden group");
+    });
+    let settings = settings("google", &block(&server.url(), ""));
+    let (crawl, outcome) = crawl_once(&*settings, Start::Full).await;
+    let seal = outcome.unwrap();
+    assert_eq!(seal.malformed, 1);
+    let lists = crawl.collected.items.iter().filter(|item| matches!(item, Item::Members { .. }));
+    assert_eq!(lists.count(), 2);
+    assert!(crawl.collected.items.iter().any(|item| matches!(item, Item::Kept(_))));
+}
+
+#[tokio::test]
+async fn r16_a_crawl_goes_on_where_it_was_cut_off() {
+    let server = start();
+    server.with(|google| {
+        (0..12).for_each(|user| google.apply(&Op::PutUser(user, 1)));
+        (0..6).for_each(|group| google.apply(&Op::PutGroup(group, 1)));
+        google.page = 4;
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let parts =
+        open(folder.path(), settings("google", &block(&server.url(), "parallel_requests_max = 1")));
+    server.arm(Hazard::Refuse, When::from(8));
+    parts.sync().await.unwrap_err();
+    server.disarm();
+    let read = |server: &crate::harness::vendor::VendorServer<super::Google>| {
+        server.count(|request| request.path.starts_with("/admin/directory"))
+    };
+    server.forget();
+    parts.sync().await.unwrap();
+    assert_eq!(parts.roster(), server.with(|google| google.roster()));
+    // 3 pages of users, 2 of groups and 6 lists in all; the 8th request was the 2nd list.
+    assert!(read(&server) <= 5, "{} requests to go on", read(&server));
+    parts.close().await;
+}
+
+#[tokio::test]
+async fn r22_an_address_that_is_used_again_is_another_person() {
+    let server = start();
+    server.with(|google| {
+        (0..3).for_each(|user| google.apply(&Op::PutUser(user, 1)));
+        google.apply(&Op::PutGroup(0, 1));
+        google.apply(&Op::AddMember(0, Member::User(1)));
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let parts = open(folder.path(), settings("google", &block(&server.url(), "")));
+    parts.sync().await.unwrap();
+    server.with(|google| {
+        google.apply(&Op::DeleteUser(1));
+        google.apply(&Op::PutUser(1, 2));
+    });
+    parts.sync().await.unwrap();
+    let roster = parts.roster();
+    assert_eq!(roster, server.with(|google| google.roster()));
+    assert!(roster.members.is_empty(), "the newcomer inherited a membership");
+    parts.close().await;
+}
+
+#[tokio::test]
+async fn r7_groups_that_were_deleted_leave_in_incremental_mode() {
+    let server = start();
+    server.with(|google| {
+        google.apply(&Op::PutUser(0, 1));
+        (0..2).for_each(|group| google.apply(&Op::PutGroup(group, 1)));
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let parts = open(folder.path(), settings("google", &block(&server.url(), "")));
+    parts.sync().await.unwrap();
+    server.with(|google| google.apply(&Op::DeleteGroup(1)));
+    server.forget();
+    parts.sync().await.unwrap();
+    assert_eq!(parts.roster().groups.len(), 1);
+    assert_eq!(server.count(|request| request.path.ends_with("/users")), 0, "no full crawl");
+    parts.close().await;
+}
