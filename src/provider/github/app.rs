@@ -162,7 +162,7 @@ fn claims(id: &str, now: Timestamp) -> Map<String, Value> {
 
 fn refused(answer: &Answer) -> PullError {
     let mut reason = message_of(answer);
-    let is_clock = ["'Expiration time'", "'Issued at'"].iter().any(|claim| reason.contains(claim));
+    let is_clock = ["Expiration time", "Issued at"].iter().any(|claim| reason.contains(claim));
     if is_clock {
         let theirs = answer.header("date").unwrap_or("unknown").escape_debug().to_string();
         reason.push_str(&format!(

@@ -34,6 +34,8 @@ const PEOPLE_MAX: usize = 20;
 const TEAMS_MAX: usize = 500;
 
 const VERSION: u8 = 1;
+/// How GitHub says that there is no log, or not for this credential.
+const HIDDEN: &[u16] = &[400, 404, 422];
 const ENDPOINT: &str = "GET /orgs/{org}/audit-log";
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -70,9 +72,12 @@ pub async fn begin(github: &mut Github, started: Timestamp) -> Result<Option<Cur
 /// When that cannot be told.
 pub async fn probe(connection: &Connection) -> Result<Result<(), PullError>, PullError> {
     let path = format!("/orgs/{}/audit-log", connection.organization);
-    let call = connection.get(ENDPOINT, &path, &[("per_page", "1")]).accept(&[400, 404, 422]);
+    let call = connection.get(ENDPOINT, &path, &[("per_page", "1")]).accept(HIDDEN);
     match connection.send(call).await {
-        Ok(answer) if answer.status.is_success() => Ok(Ok(())),
+        Ok(answer) if answer.status.is_success() => {
+            answer.json::<Vec<Value>>()?;
+            Ok(Ok(()))
+        }
         Ok(answer) => Ok(Err(PullError::Unauthorized {
             what: format!("the audit log of {}", connection.organization),
             reason: message_of(&answer),
@@ -192,7 +197,14 @@ async fn read_log(connection: &Connection, from: Timestamp) -> Result<Option<Hin
     let mut cursors = Cursors::new("GitHub audit log");
     let mut hints = Hints::default();
     for _ in 0..PAGES_MAX {
-        let answer = connection.send(call).await?;
+        let answer = match connection.send(call.accept(HIDDEN)).await {
+            // It was visible once; a full crawl finds out what is now.
+            Err(PullError::Unauthorized { .. }) => return Ok(None),
+            answer => answer?,
+        };
+        if !answer.status.is_success() {
+            return Ok(None);
+        }
         for entry in answer.json::<Vec<Value>>()? {
             if !hints.take(&entry, extras) {
                 return Ok(None);

@@ -226,6 +226,11 @@ pub async fn with_members(connection: &Connection, teams: Vec<Team>) -> Result<B
         Err((_, trouble)) => gone = Some(trouble),
     };
     in_parallel(teams, at_once, work, each).await?;
+    if !batch.refused.is_empty() {
+        // Or is it the credential that is not good any more?
+        let path = format!("/orgs/{}", connection.organization);
+        connection.send(connection.get("GET /orgs/{org}", &path, &[])).await?;
+    }
     match gone {
         Some(trouble) => Err(trouble),
         None => Ok(batch),
@@ -261,8 +266,6 @@ async fn direct_members(
 
 async fn team_members(connection: &Connection, slug: &str) -> Result<Vec<Value>, Trouble> {
     const ENDPOINT: &str = "GET /orgs/{org}/teams/{slug}/members";
-    let slug =
-        percent_encoding::utf8_percent_encode(slug, percent_encoding::NON_ALPHANUMERIC).to_string();
     let path = format!("/orgs/{}/teams/{slug}/members", connection.organization);
     let mut cursors = Cursors::new("GitHub team members");
     let mut all = Vec::new();

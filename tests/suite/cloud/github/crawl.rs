@@ -231,8 +231,7 @@ async fn an_app_is_told_what_it_lacks() {
         let bad =
             findings.iter().find(|finding| finding.outcome == Outcome::Bad).expect("it is bad");
         let error = directory.crawl(Start::Full, &mut Crawl::default()).await.unwrap_err();
-        assert_eq!(bad.detail, error.to_string());
-        bad.detail.clone()
+        [bad.detail.clone(), error.to_string()]
     };
     for (change, part) in [
         (
@@ -243,8 +242,9 @@ async fn an_app_is_told_what_it_lacks() {
         (|app| app.clock_ahead = 3600, "set the clock"),
         (|app| app.clock_ahead = -3600, "set the clock"),
     ] {
-        let told = attempt(change).await;
-        assert!(told.contains(part), "{part}: {told}");
+        for told in attempt(change).await {
+            assert!(told.contains(part), "{part}: {told}");
+        }
     }
 }
 
@@ -307,7 +307,7 @@ async fn the_audit_log_names_who_left_and_everything_is_read_anew_in_time() {
     server.with(|world| {
         let bob = world.people.values().find(|one| one.login == "bob").unwrap().id;
         world.orgs[0].members.remove(&bob);
-        world.orgs[0].teams.values_mut().for_each(|team| drop(team.members.remove(&bob)));
+        world.orgs[0].teams.values_mut().for_each(|team| team.members.retain(|member, _| *member != bob));
         world.log(0, "org.remove_member", json!({ "user": "bob", "user_id": bob }));
         let cid = world.people.values().find(|one| one.login == "cid").unwrap().id;
         world.orgs[0].members.insert(cid, true);
@@ -315,15 +315,13 @@ async fn the_audit_log_names_who_left_and_everything_is_read_anew_in_time() {
     });
     let followed = copy.follow(&mut *directory).await;
     assert!(followed.is_changes());
-    let (_other, mut anew) = open("", |_| {});
-    drop(Copy::full(&mut *anew).await);
     let (url, picture) = (server.url(), copy.picture());
     assert_eq!(Copy::full(&mut *block(&url, "").open(PATIENCE)).await.picture(), picture);
     // A log that says nothing of a change is caught up with in `verify_within`.
     let since = clock::now().minus(Duration::from_secs(31)).0;
     let bookmark = json!({ "version": 1, "since": since, "whole_at": since });
     copy.cursor = Some(rosterd::provider::Cursor(serde_json::to_vec(&bookmark).unwrap()));
-    server.with(|world| drop(world.make_team(0, "silent", &[])));
+    server.with(|world| world.make_team(0, "silent", &[]));
     let followed = copy.follow(&mut *directory).await;
     assert_eq!(followed.seal.extent, Extent::Whole);
     assert!(copy.groups.values().any(|group| group.group.name == "acme/silent"));
@@ -335,9 +333,15 @@ async fn r4_r16_a_crawl_that_was_cut_off_goes_on_where_it_was() {
     for more in ["", "api = \"rest\""] {
         let (server, mut directory) = open(more, |world| {
             small(world);
-            (0..20).for_each(|n| drop(world.member(0, &format!("user{n}"))));
+            // A server of one's own, which has no quota to keep to.
+            world.root = "/api/v3";
+            for n in 0..20 {
+                world.member(0, &format!("user{n}"));
+            }
             let all: Vec<u64> = world.orgs[0].members.keys().copied().collect();
-            (0..12).for_each(|n| drop(world.make_team(0, &format!("team{n}"), &all[n..])));
+            for n in 0..12 {
+                world.make_team(0, &format!("team{n}"), &all[n..]);
+            }
             world.page = 5;
         });
         let whole = Copy::full(&mut *directory).await;

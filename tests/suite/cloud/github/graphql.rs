@@ -331,12 +331,11 @@ impl Run<'_> {
         let mut has_next = all.len() > size;
         let rest = all.split_off(size.min(all.len()));
         let mut end = all.last().map_or(after, |(id, ..)| *id);
-        match self.world.strike(what, has_next) {
+        match self.world.strike(what, has_next && first > 1) {
             Some("empty page") => {
                 // Nobody on it, and yet it goes on, at the same place.
                 all.clear();
                 (has_next, end) = (true, after);
-                if after > 0 { /* Another cursor for the same place. */ }
             }
             Some("repeated cursor") => end = after,
             Some("missing page") => {

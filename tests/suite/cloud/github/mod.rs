@@ -4,6 +4,7 @@
 mod app;
 mod crawl;
 mod graphql;
+mod others;
 mod rest;
 mod story;
 mod trouble;

@@ -32,7 +32,7 @@ impl Vendor for World {
     ];
 
     fn settings(&self, url: &str) -> Arc<dyn Settings> {
-        block(url, "quota_share = 1.0")
+        block(&format!("{url}/api/v3"), "")
     }
 
     fn apply(&mut self, op: &Op) {
@@ -48,12 +48,15 @@ impl Vendor for World {
                 let id = user(self, n).unwrap_or_else(|| self.member(0, &format!("u{n}")));
                 self.people.get_mut(&id).unwrap().name = Some(format!("title {title}"));
             }
-            Op::Disable(_) | Op::Enable(_) => {}
+            Op::Disable(n) | Op::Enable(n) => {
+                let Some(id) = user(self, n) else { return };
+                self.people.get_mut(&id).unwrap().suspended = matches!(op, Op::Disable(_));
+            }
             Op::DeleteUser(n) => {
                 let Some(id) = user(self, n) else { return };
                 self.people.remove(&id);
                 self.orgs[0].members.remove(&id);
-                self.orgs[0].teams.values_mut().for_each(|team| drop(team.members.remove(&id)));
+                self.orgs[0].teams.values_mut().for_each(|team| team.members.retain(|member, _| *member != id));
             }
             Op::PutGroup(n, text) => {
                 let id = team(self, n).unwrap_or_else(|| self.make_team(0, &format!("g{n}"), &[]));

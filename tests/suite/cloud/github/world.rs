@@ -164,7 +164,7 @@ impl World {
             "repeated cursor" | "missing page" => has_next,
             _ => false,
         };
-        if fits {
+        if fits && hazard != "repeated cursor" {
             self.hazard = None;
         }
         fits.then_some(hazard)
@@ -223,7 +223,7 @@ impl World {
 impl Api for World {
     fn answer(&mut self, request: &Request) -> Response {
         assert!(request.header("user-agent").is_some(), "GitHub insists on it");
-        let path = request.path.strip_prefix(self.root).unwrap_or(&request.path).to_owned();
+        let path = request.path.strip_prefix("/api/v3").unwrap_or(&request.path).to_owned();
         let is_app_call = path.ends_with("/installation") || path.starts_with("/app/");
         if let (Some(app), true) = (&self.app, is_app_call) {
             let app = app.clone();
