@@ -10,8 +10,8 @@ pub type Read = fn(&mut Section<'_>) -> Option<Box<dyn Settings>>;
 pub const KINDS: &[(&str, Read)] = &[
     ("bundle", |section| boxed(bundle::BundleConfig::read(section))),
     ("entra", |section| boxed(entra::EntraConfig::read(section))),
-    ("google", |section| boxed(google::GoogleConfig::read(section))),
     ("github", |section| boxed(github::GithubConfig::read(section))),
+    ("google", |section| boxed(google::GoogleConfig::read(section))),
     ("ldap", |section| boxed(ldap::LdapConfig::read(section))),
     ("okta", |section| boxed(okta::OktaConfig::read(section))),
 ];

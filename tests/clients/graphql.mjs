@@ -8,7 +8,8 @@ import { readFileSync } from "node:fs";
 import { schema as published } from "@octokit/graphql-schema";
 import { buildSchema, parse, validate } from "graphql";
 
-const schema = buildSchema(published.idl);
+// The published schema defines a few fields twice.
+const schema = buildSchema(published.idl, { assumeValidSDL: true });
 const mistakes = [];
 for (const line of readFileSync(0, "utf8").split("\n").filter(Boolean)) {
   const { query, variables = {} } = JSON.parse(line);

@@ -81,8 +81,9 @@ impl App {
             404 => Err(PullError::Misconfigured {
                 what: format!("the organization {organization}"),
                 reason: format!("the GitHub App {} is not installed there", self.id),
-                hint: "an owner installs it: Settings, Developer settings, GitHub Apps, Install App"
-                    .to_owned(),
+                hint:
+                    "an owner installs it: Settings, Developer settings, GitHub Apps, Install App"
+                        .to_owned(),
             }),
             _ => Err(refused(&answer)),
         }
@@ -142,7 +143,8 @@ impl App {
             PullError::Misconfigured {
                 what: "private_key".to_owned(),
                 reason,
-                hint: "use the PEM file that GitHub gave out under the App's Private keys".to_owned(),
+                hint: "use the PEM file that GitHub gave out under the App's Private keys"
+                    .to_owned(),
             }
         })
     }
@@ -160,7 +162,7 @@ fn claims(id: &str, now: Timestamp) -> Map<String, Value> {
 
 fn refused(answer: &Answer) -> PullError {
     let mut reason = message_of(answer);
-    let is_clock = ["'Expiration time'", "'Issued at'"].iter().any(|claim| reason.contains(claim));
+    let is_clock = ["Expiration time", "Issued at"].iter().any(|claim| reason.contains(claim));
     if is_clock {
         let theirs = answer.header("date").unwrap_or("unknown").escape_debug().to_string();
         reason.push_str(&format!(

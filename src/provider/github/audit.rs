@@ -34,6 +34,8 @@ const PEOPLE_MAX: usize = 20;
 const TEAMS_MAX: usize = 500;
 
 const VERSION: u8 = 1;
+/// How GitHub says that there is no log, or not for this credential.
+const HIDDEN: &[u16] = &[400, 404, 422];
 const ENDPOINT: &str = "GET /orgs/{org}/audit-log";
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -70,9 +72,12 @@ pub async fn begin(github: &mut Github, started: Timestamp) -> Result<Option<Cur
 /// When that cannot be told.
 pub async fn probe(connection: &Connection) -> Result<Result<(), PullError>, PullError> {
     let path = format!("/orgs/{}/audit-log", connection.organization);
-    let call = connection.get(ENDPOINT, &path, &[("per_page", "1")]).accept(&[400, 404, 422]);
+    let call = connection.get(ENDPOINT, &path, &[("per_page", "1")]).accept(HIDDEN);
     match connection.send(call).await {
-        Ok(answer) if answer.status.is_success() => Ok(Ok(())),
+        Ok(answer) if answer.status.is_success() => {
+            answer.json::<Vec<Value>>()?;
+            Ok(Ok(()))
+        }
         Ok(answer) => Ok(Err(PullError::Unauthorized {
             what: format!("the audit log of {}", connection.organization),
             reason: message_of(&answer),
@@ -154,7 +159,9 @@ impl Hints {
     fn take(&mut self, entry: &Value, extras: bool) -> bool {
         let Some(action) = entry["action"].as_str() else { return false };
         match action {
-            "team.add_member" | "team.remove_member" | "team.promote_maintainer"
+            "team.add_member"
+            | "team.remove_member"
+            | "team.promote_maintainer"
             | "team.demote_maintainer" => {
                 let slug = entry["team"].as_str().and_then(|team| team.rsplit('/').next());
                 self.teams.extend(slug.map(str::to_owned));
@@ -166,7 +173,9 @@ impl Hints {
                 self.people.insert(login.to_owned(), id);
                 true
             }
-            "org.invite_member" | "org.cancel_invitation" | "org.add_outside_collaborator"
+            "org.invite_member"
+            | "org.cancel_invitation"
+            | "org.add_outside_collaborator"
             | "org.remove_outside_collaborator" => !extras,
             // What teams may do with repositories is not told here.
             _ if action.starts_with("team.") => action.contains("repository"),
@@ -188,7 +197,14 @@ async fn read_log(connection: &Connection, from: Timestamp) -> Result<Option<Hin
     let mut cursors = Cursors::new("GitHub audit log");
     let mut hints = Hints::default();
     for _ in 0..PAGES_MAX {
-        let answer = connection.send(call).await?;
+        let answer = match connection.send(call.accept(HIDDEN)).await {
+            // It was visible once; a full crawl finds out what is now.
+            Err(PullError::Unauthorized { .. }) => return Ok(None),
+            answer => answer?,
+        };
+        if !answer.status.is_success() {
+            return Ok(None);
+        }
         for entry in answer.json::<Vec<Value>>()? {
             if !hints.take(&entry, extras) {
                 return Ok(None);

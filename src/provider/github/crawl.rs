@@ -33,6 +33,8 @@ pub struct Place {
     /// When the crawl began, and what it counted so far.
     pub started: u64,
     pub counts: Counts,
+    /// What it had counted when this step began.
+    before: Counts,
 }
 
 /// To be changed with the meaning of a [`Place`].
@@ -60,6 +62,7 @@ impl Place {
             pending: Vec::new(),
             started,
             counts: Counts::default(),
+            before: Counts::default(),
         }
     }
 
@@ -81,6 +84,7 @@ impl Place {
         self.after = None;
         self.tally = Tally::default();
         self.pending = Vec::new();
+        self.before = self.counts;
     }
 }
 
@@ -157,6 +161,10 @@ pub async fn run(
     mut place: Place,
     sink: &mut dyn Sink,
 ) -> Result<Counts, PullError> {
+    // Should it fail at once, it can still go on there.
+    if place.step > 0 || place.after.is_some() {
+        sink.checkpoint(place.token());
+    }
     let all = ready(github).await?;
     let steps = steps(all.len());
     let mut people = People::of(all.len());
@@ -246,7 +254,8 @@ impl Reading<'_> {
                 }
                 outcome => outcome.map_err(Trouble::into_error)?,
             };
-            self.place.tally.read += found.ids.iter().filter(|id| known.insert(**id)).count() as u64;
+            self.place.tally.read +=
+                found.ids.iter().filter(|id| known.insert(**id)).count() as u64;
             self.place.tally.told(found.page.total);
             self.people.take(found.items, self.quarantine.take_kept(), self.sink);
             match found.page.next {
@@ -319,15 +328,14 @@ impl Reading<'_> {
 
     async fn teams(&mut self, ready: &Ready) -> Result<(), PullError> {
         self.sink.page(organization(&ready.facts));
-        let before = (self.place.counts.teams, self.place.counts.refused);
         match ready.facts.by {
             Interface::Graphql => self.teams_by_graphql(ready).await?,
             Interface::Rest => self.teams_by_rest(ready).await?,
         }
         let what = format!("the teams of {}", ready.connection.organization);
         self.place.tally.check(&what)?;
-        let (read, refused) =
-            (self.place.counts.teams - before.0, self.place.counts.refused - before.1);
+        let (counts, before) = (self.place.counts, self.place.before);
+        let (read, refused) = (counts.teams - before.teams, counts.refused - before.refused);
         if read == 0 && refused > 0 {
             return Err(PullError::Unauthorized {
                 what,
@@ -347,7 +355,6 @@ impl Reading<'_> {
             self.batch(batch.map_err(Trouble::into_error)?, ready, &mut open)?;
         }
         let mut known = HashSet::new();
-        let before = self.place.counts;
         let mut restarted = false;
         loop {
             let after = self.place.after.clone();
@@ -375,7 +382,7 @@ impl Reading<'_> {
                     cursors = Cursors::new("GitHub teams");
                     open.clear();
                     known.clear();
-                    self.place.counts = before;
+                    self.place.counts = self.place.before;
                     self.place.tally = Tally::default();
                     self.place.after = None;
                     continue;

@@ -226,6 +226,11 @@ pub async fn with_members(connection: &Connection, teams: Vec<Team>) -> Result<B
         Err((_, trouble)) => gone = Some(trouble),
     };
     in_parallel(teams, at_once, work, each).await?;
+    if !batch.refused.is_empty() {
+        // Or is it the credential that is not good any more?
+        let path = format!("/orgs/{}", connection.organization);
+        connection.send(connection.get("GET /orgs/{org}", &path, &[])).await?;
+    }
     match gone {
         Some(trouble) => Err(trouble),
         None => Ok(batch),
@@ -261,8 +266,6 @@ async fn direct_members(
 
 async fn team_members(connection: &Connection, slug: &str) -> Result<Vec<Value>, Trouble> {
     const ENDPOINT: &str = "GET /orgs/{org}/teams/{slug}/members";
-    let slug =
-        percent_encoding::utf8_percent_encode(slug, percent_encoding::NON_ALPHANUMERIC).to_string();
     let path = format!("/orgs/{}/teams/{slug}/members", connection.organization);
     let mut cursors = Cursors::new("GitHub team members");
     let mut all = Vec::new();
@@ -310,7 +313,9 @@ async fn page(
         return Err(PullError::Unauthorized {
             what: format!("the organization {}", connection.organization),
             reason: format!("{endpoint}: {}", message_of(&answer)),
-            permission: Some("Members: Read-only, or for classic tokens an owner's read:org".into()),
+            permission: Some(
+                "Members: Read-only, or for classic tokens an owner's read:org".into(),
+            ),
         });
     }
     let next = answer.next_link()?.map(String::from);

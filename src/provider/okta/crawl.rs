@@ -7,6 +7,7 @@ use std::hash::BuildHasher;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::StatusCode;
+use serde::Deserialize;
 use serde_json::Value;
 use tracing::warn;
 
@@ -77,9 +78,16 @@ struct Reading {
     id: String,
     walk: Walk,
     members: Vec<Reference>,
-    /// The users of the page just read.
-    page: Vec<Value>,
+    /// The page just read.
+    page: Option<Answer>,
     end: Option<End>,
+}
+
+/// A member, of whom most often only the id matters: the whole user is decoded
+/// when the listing of users lacks it.
+#[derive(Deserialize)]
+struct Member {
+    id: Option<String>,
 }
 
 enum End {
@@ -201,8 +209,9 @@ impl<'a> Crawl<'a> {
             }
             let Some(read) = running.next().await else { return Ok(()) };
             let mut reading = read?;
-            let page = std::mem::take(&mut reading.page);
-            self.members_page(page, &mut reading.members, strangers)?;
+            if let Some(page) = reading.page.take() {
+                self.members_page(&page, &mut reading.members, strangers)?;
+            }
             match reading.end.take() {
                 None => running.push(reading.next(api)),
                 Some(end) => {
@@ -215,22 +224,31 @@ impl<'a> Crawl<'a> {
 
     fn members_page(
         &mut self,
-        page: Vec<Value>,
+        page: &Answer,
         members: &mut Vec<Reference>,
         strangers: Strangers,
     ) -> Result<(), PullError> {
-        let mut items = Vec::new();
-        for object in page {
-            let Some(id) = map::id_of(&object).map(str::to_owned) else {
+        let before = members.len();
+        for member in page.json::<Vec<Member>>()? {
+            let Some(id) = member.id.filter(|id| !id.is_empty()) else {
                 return Err(PullError::Incomplete {
                     what: "the members of a group".to_owned(),
                     reason: "one of them has no id".to_owned(),
                 });
             };
-            if strangers == Strangers::HandOver && !self.seen.contains(&id) {
-                items.extend(self.user(object)?.map(Item::User));
-            }
             members.push(Reference::User(id));
+        }
+        let mut items = Vec::new();
+        let seen = |member: &Reference| match member {
+            Reference::User(id) => self.seen.contains(id),
+            _ => false,
+        };
+        if strangers == Strangers::HandOver && !members.iter().skip(before).all(seen) {
+            for object in page.json::<Vec<Value>>()? {
+                if !map::id_of(&object).is_some_and(|id| self.seen.contains(id)) {
+                    items.extend(self.user(object)?.map(Item::User));
+                }
+            }
         }
         items.extend(self.quarantine.take_kept());
         self.sink.page(items);
@@ -263,13 +281,13 @@ impl<'a> Crawl<'a> {
 impl Reading {
     fn new(api: &Api, id: String) -> Reading {
         let walk = api.members(&id);
-        Reading { id, walk, members: Vec::new(), page: Vec::new(), end: None }
+        Reading { id, walk, members: Vec::new(), page: None, end: None }
     }
 
     async fn next(mut self, api: &Api) -> Result<Reading, PullError> {
         match self.walk.next_if_allowed(api).await {
             Ok(Some(Read::Page(page))) => {
-                self.page = page.objects;
+                self.page = Some(page);
                 if self.walk.place().is_none() {
                     self.end = Some(End::Complete);
                 }

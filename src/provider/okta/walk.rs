@@ -51,7 +51,8 @@ pub struct Page {
 
 /// What a request for a page gave.
 pub enum Read {
-    Page(Page),
+    /// A page, not decoded yet.
+    Page(Answer),
     /// 403 or 404, if the listing takes them for answers.
     Refused(Answer),
 }
@@ -89,7 +90,9 @@ impl Walk {
     pub async fn next(&mut self, api: &Api) -> Result<Option<Page>, PullError> {
         match self.read(api, &[400]).await? {
             None => Ok(None),
-            Some(Read::Page(page)) => Ok(Some(page)),
+            Some(Read::Page(answer)) => {
+                Ok(Some(Page { objects: answer.json()?, time: vendor::server_time(&answer) }))
+            }
             Some(Read::Refused(answer)) => Err(PullError::Incomplete {
                 what: answer.url.to_string(),
                 reason: vendor::told(&answer),
@@ -121,12 +124,11 @@ impl Walk {
             status if !status.is_success() => return Ok(Some(Read::Refused(answer))),
             _ => {}
         }
-        let objects = answer.json()?;
         let next = answer.next_link()?;
         if let Some(next) = &next {
             self.cursors.pass(next.as_str())?;
         }
         (self.next, self.continues) = (next, true);
-        Ok(Some(Read::Page(Page { objects, time: vendor::server_time(&answer) })))
+        Ok(Some(Read::Page(answer)))
     }
 }

@@ -11,7 +11,7 @@ mod message;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use rosterd::clock::{Instant, Timestamp};
+use rosterd::clock::Instant;
 use serde_json::Value;
 
 pub use self::hazard::{Armed, Hazard, When};
@@ -46,7 +46,6 @@ pub struct Seen {
     pub status: u16,
     /// When it had come whole.
     pub received: Instant,
-    pub received_at: Timestamp,
     /// What was done to it.
     pub hazard: Option<Hazard>,
 }

@@ -32,7 +32,7 @@ impl Vendor for World {
     ];
 
     fn settings(&self, url: &str) -> Arc<dyn Settings> {
-        block(url, "quota_share = 1.0")
+        block(&format!("{url}/api/v3"), "")
     }
 
     fn apply(&mut self, op: &Op) {
@@ -48,12 +48,15 @@ impl Vendor for World {
                 let id = user(self, n).unwrap_or_else(|| self.member(0, &format!("u{n}")));
                 self.people.get_mut(&id).unwrap().name = Some(format!("title {title}"));
             }
-            Op::Disable(_) | Op::Enable(_) => {}
+            Op::Disable(n) | Op::Enable(n) => {
+                let Some(id) = user(self, n) else { return };
+                self.people.get_mut(&id).unwrap().suspended = matches!(op, Op::Disable(_));
+            }
             Op::DeleteUser(n) => {
                 let Some(id) = user(self, n) else { return };
                 self.people.remove(&id);
                 self.orgs[0].members.remove(&id);
-                self.orgs[0].teams.values_mut().for_each(|team| drop(team.members.remove(&id)));
+                self.orgs[0].teams.values_mut().for_each(|team| team.members.retain(|member, _| *member != id));
             }
             Op::PutGroup(n, text) => {
                 let id = team(self, n).unwrap_or_else(|| self.make_team(0, &format!("g{n}"), &[]));
@@ -111,20 +114,24 @@ impl Vendor for World {
 
     fn roster(&self) -> Roster {
         let org = &self.orgs[0];
-        let (whole, owners) = (format!("organization-{}", org.id), format!("organization-{}-owners", org.id));
+        let (whole, owners) =
+            (format!("organization-{}", org.id), format!("organization-{}-owners", org.id));
         let mut roster = Roster::default();
         roster.groups.insert(whole.clone(), group_words(&org.login, None));
         roster.groups.insert(owners.clone(), group_words(&format!("{}:owners", org.login), None));
         for (id, is_owner) in &org.members {
             let person = &self.people[id];
-            roster.users.insert(id.to_string(), user_words(person.name.as_deref(), !person.suspended));
+            roster
+                .users
+                .insert(id.to_string(), user_words(person.name.as_deref(), !person.suspended));
             roster.members.insert((whole.clone(), id.to_string()));
             if *is_owner {
                 roster.members.insert((owners.clone(), id.to_string()));
             }
         }
         for team in org.teams.values() {
-            let words = group_words(&format!("{}/{}", org.login, team.slug), team.description.as_deref());
+            let words =
+                group_words(&format!("{}/{}", org.login, team.slug), team.description.as_deref());
             roster.groups.insert(team.id.to_string(), words);
             for id in team.members.keys() {
                 roster.members.insert((team.id.to_string(), id.to_string()));

@@ -164,7 +164,7 @@ impl World {
             "repeated cursor" | "missing page" => has_next,
             _ => false,
         };
-        if fits {
+        if fits && hazard != "repeated cursor" {
             self.hazard = None;
         }
         fits.then_some(hazard)
@@ -199,7 +199,9 @@ impl World {
         let mut outcome = graphql::execute(self, &request.json());
         match self.hazard {
             Some("errors in a 200") => {
-                outcome.errors.push(json!({ "message": "Something broke", "path": ["organization"] }));
+                outcome
+                    .errors
+                    .push(json!({ "message": "Something broke", "path": ["organization"] }));
             }
             Some("timeout in a 200") => {
                 self.hazard = None;
@@ -212,7 +214,8 @@ impl World {
         if !outcome.errors.is_empty() {
             body["errors"] = json!(outcome.errors);
         }
-        body["data"]["rateLimit"] = json!({ "cost": (outcome.connections as f64 / 100.0).round().max(1.0) });
+        body["data"]["rateLimit"] =
+            json!({ "cost": (outcome.connections as f64 / 100.0).round().max(1.0) });
         Response::json(body)
     }
 }
@@ -220,7 +223,7 @@ impl World {
 impl Api for World {
     fn answer(&mut self, request: &Request) -> Response {
         assert!(request.header("user-agent").is_some(), "GitHub insists on it");
-        let path = request.path.strip_prefix(self.root).unwrap_or(&request.path).to_owned();
+        let path = request.path.strip_prefix("/api/v3").unwrap_or(&request.path).to_owned();
         let is_app_call = path.ends_with("/installation") || path.starts_with("/app/");
         if let (Some(app), true) = (&self.app, is_app_call) {
             let app = app.clone();

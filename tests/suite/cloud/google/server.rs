@@ -35,6 +35,8 @@ pub struct Google {
     throttles: u64,
     /// So many users are missing from the list, as if it were whole.
     pub forgotten_users: usize,
+    /// And so many groups.
+    pub forgotten_groups: usize,
     /// Page tokens: what was asked for, and the last object that was shown.
     pages: BTreeMap<String, (String, String)>,
 }
@@ -50,6 +52,7 @@ impl Default for Google {
             spent: BTreeSet::new(),
             throttles: 0,
             forgotten_users: 0,
+            forgotten_groups: 0,
             pages: BTreeMap::new(),
         }
     }
@@ -83,13 +86,15 @@ impl Google {
             ("POST", ["v1", "projects", "-", "serviceAccounts", account]) => {
                 self.tokens.sign_jwt(request, account)
             }
-            ("GET", ["computeMetadata", "v1", "instance", "service-accounts", "default", "token"]) => {
-                self.tokens.metadata(request)
-            }
+            (
+                "GET",
+                ["computeMetadata", "v1", "instance", "service-accounts", "default", "token"],
+            ) => self.tokens.metadata(request),
             ("GET", ["admin", "directory", "v1", rest @ ..]) => self.directory(request, rest),
-            ("GET", ["admin", "reports", "v1", "activity", "users", "all", "applications", name]) => {
-                self.activities(request, name)
-            }
+            (
+                "GET",
+                ["admin", "reports", "v1", "activity", "users", "all", "applications", name],
+            ) => self.activities(request, name),
             _ => error(404, "notFound", "Not Found"),
         }
     }
@@ -102,7 +107,8 @@ impl Google {
         match path {
             ["users"] => self.users(request),
             ["users", key] => {
-                let found = self.world.users.iter().find(|(id, user)| *id == key || user.email == *key);
+                let found =
+                    self.world.users.iter().find(|(id, user)| *id == key || user.email == *key);
                 match found.map(|(id, user)| self.user(id, user, request)) {
                     Some(user) => Response::json(user),
                     None => error(404, "notFound", "Resource Not Found: userKey"),
@@ -127,26 +133,31 @@ impl Google {
             return refusal;
         }
         let domain = request.query("domain").map(|domain| format!("@{domain}"));
-        let shown = self.world.users.iter().filter(|(_, user)| {
-            domain.as_ref().is_none_or(|domain| user.email.ends_with(domain))
-        });
+        let shown =
+            self.world.users.iter().filter(|(_, user)| {
+                domain.as_ref().is_none_or(|domain| user.email.ends_with(domain))
+            });
         let ids = shown.skip(self.forgotten_users).map(|(id, _)| id.clone()).collect();
         let list = List { array: "users", kind: "admin#directory#users", most: 500, default: 100 };
-        self.list(request, list, ids, |google, id| google.user(id, &google.world.users[id], request))
+        self.list(request, list, ids, |google, id| {
+            google.user(id, &google.world.users[id], request)
+        })
     }
 
     fn groups(&mut self, request: &Request) -> Response {
         if let Some(refusal) = covered(request) {
             return refusal;
         }
-        let ids = self.world.groups.keys().cloned().collect();
+        let ids = self.world.groups.keys().skip(self.forgotten_groups).cloned().collect();
         let list =
             List { array: "groups", kind: "admin#directory#groups", most: 200, default: 200 };
         self.list(request, list, ids, |google, id| group_json(id, &google.world.groups[id]))
     }
 
     fn members(&mut self, request: &Request, key: &str) -> Response {
-        if self.has("forbidden group") && self.world.groups.keys().next().map(String::as_str) == Some(key) {
+        if self.has("forbidden group")
+            && self.world.groups.keys().next().map(String::as_str) == Some(key)
+        {
             return error(403, "forbidden", "Not Authorized to access this resource/api");
         }
         let Some((id, group)) = self.find_group(key) else {
@@ -171,7 +182,7 @@ impl Google {
         if let Some(refusal) = self.tokens.check(request, REPORTS) {
             return refusal;
         }
-        let start = request.query("startTime").unwrap_or_default().to_owned();
+        let start = request.query("startTime").unwrap_or("1970-01-01T00:00:00Z").to_owned();
         let world = if self.has("late feed") { &self.before } else { &self.world };
         let told = world.feed.get(application).into_iter().flatten();
         let told = told.filter(|activity| {
@@ -223,14 +234,14 @@ impl Google {
         if self.once("nothing in a 200") {
             return Response::json(json!({}));
         }
-        let rest: Vec<&String> =
-            ids.iter().filter(|id| after.is_empty() || **id > after).collect();
+        let rest: Vec<&String> = ids.iter().filter(|id| after.is_empty() || **id > after).collect();
         let mut size = most.min(self.page);
         if self.has("short pages") {
             size = 1;
         }
         let first_is_empty = after.is_empty() && self.has("empty first page");
-        if first_is_empty || (!after.is_empty() && !after.ends_with('!') && self.has("empty page")) {
+        if first_is_empty || (!after.is_empty() && !after.ends_with('!') && self.has("empty page"))
+        {
             // `!` comes before all that ids are made of.
             return self.page_of(list, Vec::new(), Some(format!("{after}!")), &asked);
         }
@@ -282,7 +293,9 @@ impl Google {
         if request.query("projection") == Some("full") {
             value["customSchemas"] = json!({ "Employee": { "number": "42", "on_call": true } });
         }
-        if self.has("malformed user") && self.world.users.keys().next().map(String::as_str) == Some(id) {
+        if self.has("malformed user")
+            && self.world.users.keys().next().map(String::as_str) == Some(id)
+        {
             value["primaryEmail"] = json!({ "what": "is this" });
         }
         value

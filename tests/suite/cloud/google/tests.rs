@@ -83,13 +83,18 @@ async fn a_big_directory_costs_no_more_requests_than_it_must() {
     assert_eq!((server.count(is_feed), server.count(of_api)), (2, 2), "an idle poll");
     let changed = 2_000 / 100;
     server.with(|google| {
-        let groups: Vec<String> = google.world.groups.keys().skip(1).take(changed).cloned().collect();
+        let groups: Vec<String> =
+            google.world.groups.keys().skip(1).take(changed).cloned().collect();
         let user = google.world.users.keys().next().unwrap().clone();
         let email = google.world.users[&user].email.clone();
         for group in groups {
             let members = &google.world.groups[&group].members;
             let place = google.world.groups[&group].email.clone();
-            let name = if members.contains_key(&user) { "REMOVE_GROUP_MEMBER" } else { "ADD_GROUP_MEMBER" };
+            let name = if members.contains_key(&user) {
+                "REMOVE_GROUP_MEMBER"
+            } else {
+                "ADD_GROUP_MEMBER"
+            };
             if name == "ADD_GROUP_MEMBER" {
                 google.world.add_member(&group, "USER", &user);
             } else {
@@ -145,7 +150,7 @@ async fn a_token_that_ends_in_the_middle_is_replaced() {
 }
 
 #[tokio::test]
-async fn everybody_external_members_and_nested_groups_are_what_they_are() {
+async fn r10_everybody_external_members_and_nested_groups_are_what_they_are() {
     let server = start();
     server.with(a_small_world);
     let all = server.with(|google| {
@@ -227,5 +232,29 @@ async fn attributes_come_with_the_user() {
     let item = rosterd::store::record::decode_user(view.user_record(slot).unwrap()).unwrap();
     let names: Vec<&str> = item.user.attributes.keys().map(String::as_str).collect();
     assert_eq!(names, ["Employee.number", "Employee.on_call", "orgUnitPath"]);
+    parts.close().await;
+}
+
+#[tokio::test]
+async fn r18_what_the_feed_never_tells_is_found_by_reading_all_in_turn() {
+    let server = start();
+    server.with(a_small_world);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings("google", &block(&server.url(), "verify_within = \"1s\""));
+    let parts = open(folder.path(), settings);
+    parts.sync().await.unwrap();
+    server.with(|google| {
+        let user = google.world.add_user("silent@example.org");
+        let group = google.world.groups.keys().next_back().unwrap().clone();
+        google.world.add_member(&group, "USER", &user);
+        google.world.groups.get_mut(&group).unwrap().name = "renamed in silence".into();
+    });
+    let truth = server.with(|google| google.roster());
+    let mut polls = 0;
+    while parts.roster() != truth {
+        parts.sync().await.unwrap();
+        polls += 1;
+        assert!(polls < 20_000, "never found");
+    }
     parts.close().await;
 }

@@ -190,7 +190,7 @@ impl World {
         }
         // Some ways of changing members show in one feed, some in the other.
         let place = self.groups[&group].email.clone();
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             let name = if joins { "ADD_GROUP_MEMBER" } else { "REMOVE_GROUP_MEMBER" };
             self.tell("admin", name, &[("GROUP_EMAIL", &place), ("USER_EMAIL", &email)]);
         } else {
@@ -205,9 +205,8 @@ impl World {
     }
 
     pub fn roster(&self) -> Roster {
-        let words = |user: &StubUser| {
-            user_words(user.title.as_deref(), !user.suspended && !user.archived)
-        };
+        let words =
+            |user: &StubUser| user_words(user.title.as_deref(), !user.suspended && !user.archived);
         let known: BTreeSet<&String> = self.users.keys().chain(self.groups.keys()).collect();
         let mut roster = Roster {
             users: self.users.iter().map(|(id, user)| (id.clone(), words(user))).collect(),

@@ -8,7 +8,7 @@ use rosterd::clock::{self, Timestamp};
 use serde_json::{Value, json};
 
 use super::access::Access;
-use crate::harness::vendor::{Api, Request, Response};
+use crate::harness::vendor::{Api, Body, Request, Response};
 
 pub const EVERYONE: &str = "00gEveryone";
 
@@ -314,7 +314,7 @@ impl Org {
             after.filter(|after| *after != "same").unwrap_or_default().trim_end_matches('~');
         let rest: Vec<&String> = keys.iter().filter(|key| key.as_str() > after).collect();
         let shown: Vec<Value> = rest.iter().take(limit).map(|key| object(key)).collect();
-        let response = Response { body: Response::json(json!(shown)).body, ..own };
+        let response = Response { body: Body::Json(Value::Array(shown)), ..own };
         match rest.get(limit.saturating_sub(1)) {
             Some(last) if rest.len() > limit => response.link("next", &link(last)),
             _ if self.links_repeat => response.link("next", &link("same")),

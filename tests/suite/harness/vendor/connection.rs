@@ -59,7 +59,6 @@ fn request(message: http::Message, base: String) -> Request {
 
 /// Answers one; false when the connection is to end.
 fn answer<A: Api>(client: &mut TcpStream, shared: &Shared<A>, request: Request) -> bool {
-    let received_at = clock::now();
     let mut api = shared.api();
     let (hazard, armed) = shared.befalls(&request, &mut api);
     let response = match hazard {
@@ -70,7 +69,7 @@ fn answer<A: Api>(client: &mut TcpStream, shared: &Shared<A>, request: Request) 
         Some(Hazard::NotJson) => Some(Response::html(SIGN_IN)),
         _ => Some(api.answer(&request)),
     };
-    shared.take_down(&request, response.as_ref(), hazard, received_at);
+    shared.take_down(&request, response.as_ref(), hazard);
     drop(api);
     let Some(response) = response else {
         shared.stall(armed);
@@ -128,13 +127,7 @@ impl<A: Api> Shared<A> {
         befallen
     }
 
-    fn take_down(
-        &self,
-        request: &Request,
-        response: Option<&Response>,
-        hazard: Option<Hazard>,
-        received_at: clock::Timestamp,
-    ) {
+    fn take_down(&self, request: &Request, response: Option<&Response>, hazard: Option<Hazard>) {
         let mut books = self.books();
         let status = response.map_or(0, |response| response.status);
         let status = if hazard == Some(Hazard::CutBeforeHeaders) { 0 } else { status };
@@ -146,7 +139,7 @@ impl<A: Api> Shared<A> {
             exchanges.push(Exchange { request: request.clone(), status, body });
         }
         let (request, received) = (request.clone(), request.received);
-        books.seen.push(Seen { request, status, received, received_at, hazard });
+        books.seen.push(Seen { request, status, received, hazard });
     }
 
     /// Waits until what was armed under this number is disarmed.

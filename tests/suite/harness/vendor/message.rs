@@ -109,10 +109,6 @@ impl Response {
         Response::new(200).header("content-type", "text/html; charset=utf-8").body(body)
     }
 
-    pub fn status(self, status: u16) -> Response {
-        Response { status, ..self }
-    }
-
     pub fn body(self, body: Body) -> Response {
         Response { body, ..self }
     }

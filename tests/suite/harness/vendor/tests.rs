@@ -48,6 +48,7 @@ async fn requests_are_answered_decoded_and_logged() {
     let log = server.log();
     assert_eq!(log[0].line(), "GET /pages/a%2Fb");
     assert_eq!(log[0].request.segments(), ["pages", "a/b"]);
+    assert_eq!(log[0].request.raw_query, "q=x%20y&q=z");
     assert_eq!((log[0].request.query("q"), log[0].request.bearer()), (Some("x y"), Some("token")));
     assert_eq!(log.iter().map(|seen| seen.status).collect::<Vec<_>>(), [200, 200, 202]);
     assert_eq!(server.exchanges()[1].body, json!("all"));
