@@ -5,8 +5,8 @@
 //! of `sync`.
 
 pub mod bundle;
-pub mod google;
 pub mod github;
+pub mod google;
 pub mod http;
 pub mod ldap;
 pub mod okta;

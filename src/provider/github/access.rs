@@ -143,8 +143,7 @@ impl Connection {
 
 /// What GitHub wants of every request.
 pub fn with_headers(call: Call) -> Call {
-    call.header("accept", "application/vnd.github+json")
-        .header("x-github-api-version", API_VERSION)
+    call.header("accept", "application/vnd.github+json").header("x-github-api-version", API_VERSION)
 }
 
 /// A server of one's own has no limits unless its administrator sets some.

@@ -81,8 +81,9 @@ impl App {
             404 => Err(PullError::Misconfigured {
                 what: format!("the organization {organization}"),
                 reason: format!("the GitHub App {} is not installed there", self.id),
-                hint: "an owner installs it: Settings, Developer settings, GitHub Apps, Install App"
-                    .to_owned(),
+                hint:
+                    "an owner installs it: Settings, Developer settings, GitHub Apps, Install App"
+                        .to_owned(),
             }),
             _ => Err(refused(&answer)),
         }
@@ -142,7 +143,8 @@ impl App {
             PullError::Misconfigured {
                 what: "private_key".to_owned(),
                 reason,
-                hint: "use the PEM file that GitHub gave out under the App's Private keys".to_owned(),
+                hint: "use the PEM file that GitHub gave out under the App's Private keys"
+                    .to_owned(),
             }
         })
     }

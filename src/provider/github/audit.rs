@@ -154,7 +154,9 @@ impl Hints {
     fn take(&mut self, entry: &Value, extras: bool) -> bool {
         let Some(action) = entry["action"].as_str() else { return false };
         match action {
-            "team.add_member" | "team.remove_member" | "team.promote_maintainer"
+            "team.add_member"
+            | "team.remove_member"
+            | "team.promote_maintainer"
             | "team.demote_maintainer" => {
                 let slug = entry["team"].as_str().and_then(|team| team.rsplit('/').next());
                 self.teams.extend(slug.map(str::to_owned));
@@ -166,7 +168,9 @@ impl Hints {
                 self.people.insert(login.to_owned(), id);
                 true
             }
-            "org.invite_member" | "org.cancel_invitation" | "org.add_outside_collaborator"
+            "org.invite_member"
+            | "org.cancel_invitation"
+            | "org.add_outside_collaborator"
             | "org.remove_outside_collaborator" => !extras,
             // What teams may do with repositories is not told here.
             _ if action.starts_with("team.") => action.contains("repository"),

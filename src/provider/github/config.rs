@@ -69,11 +69,8 @@ const API_WORDS: [(&str, Api); 3] =
     [("auto", Api::Auto), ("graphql", Api::Graphql), ("rest", Api::Rest)];
 const EXTRA_WORDS: [(&str, Extra); 3] =
     [("auto", Extra::Auto), ("on", Extra::On), ("off", Extra::Off)];
-const INCREMENTAL_WORDS: [(&str, Incremental); 3] = [
-    ("auto", Incremental::Auto),
-    ("audit_log", Incremental::AuditLog),
-    ("off", Incremental::Off),
-];
+const INCREMENTAL_WORDS: [(&str, Incremental); 3] =
+    [("auto", Incremental::Auto), ("audit_log", Incremental::AuditLog), ("off", Incremental::Off)];
 const DEFAULT_URL: &str = "https://api.github.com";
 
 impl GithubConfig {
@@ -237,9 +234,7 @@ mod tests {
         assert!(matches!(config.account, Account::Token(_)));
         assert!(config.secret_teams && !config.keep_raw && !config.is_server());
         let app = "organizations = [\"acme\"]\napp_id = \"12\"\nprivate_key = { env = \"PATH\" }\n";
-        assert!(
-            matches!(read(app).unwrap().account, Account::App { id, .. } if id == "12")
-        );
+        assert!(matches!(read(app).unwrap().account, Account::App { id, .. } if id == "12"));
     }
 
     #[test]
@@ -265,13 +260,21 @@ mod tests {
     #[test]
     fn every_edition_has_its_addresses() {
         for (url, rest, graphql) in [
-            ("https://api.github.com", "https://api.github.com/orgs", "https://api.github.com/graphql"),
+            (
+                "https://api.github.com",
+                "https://api.github.com/orgs",
+                "https://api.github.com/graphql",
+            ),
             (
                 "https://git.example.org/api/v3/",
                 "https://git.example.org/api/v3/orgs",
                 "https://git.example.org/api/graphql",
             ),
-            ("https://api.acme.ghe.com", "https://api.acme.ghe.com/orgs", "https://api.acme.ghe.com/graphql"),
+            (
+                "https://api.acme.ghe.com",
+                "https://api.acme.ghe.com/orgs",
+                "https://api.acme.ghe.com/graphql",
+            ),
         ] {
             let config = read(&format!("{TOKEN}url = \"{url}\"")).unwrap();
             assert_eq!(config.rest("/orgs").as_str(), rest);

@@ -246,7 +246,8 @@ impl Reading<'_> {
                 }
                 outcome => outcome.map_err(Trouble::into_error)?,
             };
-            self.place.tally.read += found.ids.iter().filter(|id| known.insert(**id)).count() as u64;
+            self.place.tally.read +=
+                found.ids.iter().filter(|id| known.insert(**id)).count() as u64;
             self.place.tally.told(found.page.total);
             self.people.take(found.items, self.quarantine.take_kept(), self.sink);
             match found.page.next {

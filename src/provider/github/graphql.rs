@@ -149,10 +149,11 @@ fn classify(what: &str, error: &Told) -> (u8, Trouble) {
         permission: None,
     };
     let text = error.message.to_lowercase();
-    let is_heavy = matches!(kind, "RESOURCE_LIMITS_EXCEEDED" | "MAX_NODE_LIMIT_EXCEEDED" | "TIMEOUT")
-        || text.contains("something went wrong while executing your query")
-        || text.contains("timeout")
-        || text.contains("timedout");
+    let is_heavy =
+        matches!(kind, "RESOURCE_LIMITS_EXCEEDED" | "MAX_NODE_LIMIT_EXCEEDED" | "TIMEOUT")
+            || text.contains("something went wrong while executing your query")
+            || text.contains("timeout")
+            || text.contains("timedout");
     match kind {
         "NOT_FOUND" => (0, Trouble::Gone(incomplete(what, reason))),
         "FORBIDDEN" | "INSUFFICIENT_SCOPES" => (2, Trouble::Hidden(unauthorized(), message)),

@@ -47,7 +47,12 @@ impl Seen {
     ///
     /// # Errors
     /// [`PullError::Unauthorized`] when it was before, and is not any more.
-    pub fn note(&mut self, organization: &str, part: &'static str, is: bool) -> Result<(), PullError> {
+    pub fn note(
+        &mut self,
+        organization: &str,
+        part: &'static str,
+        is: bool,
+    ) -> Result<(), PullError> {
         let key = (organization.to_lowercase(), part);
         if is {
             self.0.insert(key);

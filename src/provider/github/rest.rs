@@ -310,7 +310,9 @@ async fn page(
         return Err(PullError::Unauthorized {
             what: format!("the organization {}", connection.organization),
             reason: format!("{endpoint}: {}", message_of(&answer)),
-            permission: Some("Members: Read-only, or for classic tokens an owner's read:org".into()),
+            permission: Some(
+                "Members: Read-only, or for classic tokens an owner's read:org".into(),
+            ),
         });
     }
     let next = answer.next_link()?.map(String::from);

@@ -75,7 +75,8 @@ impl Team {
             let page = Page::read(&what, list.take(), "nodes")?;
             for node in &page.entries {
                 let id = node["databaseId"].as_u64();
-                let id = id.ok_or_else(|| incomplete(&what, "a child team has no id".to_owned()))?;
+                let id =
+                    id.ok_or_else(|| incomplete(&what, "a child team has no id".to_owned()))?;
                 if self.children.insert(id) {
                     self.rest_of_children.tally.read += 1;
                 }
@@ -89,7 +90,10 @@ impl Team {
 impl Rest {
     fn pass(&mut self, what: &str, page: Page) -> Result<(), PullError> {
         if page.next.is_some() && page.next == self.next {
-            return Err(incomplete(what, "the listing goes in circles: a cursor came twice".into()));
+            return Err(incomplete(
+                what,
+                "the listing goes in circles: a cursor came twice".into(),
+            ));
         }
         self.tally.told(page.total);
         self.tally.page();
@@ -227,7 +231,10 @@ async fn named(
         let mut node = place[&alias].take();
         if node.is_null() && !is_refused {
             let what = format!("GitHub, teams of {}", connection.organization);
-            return Err(Trouble::Gone(incomplete(&what, "a team is not there any more".to_owned())));
+            return Err(Trouble::Gone(incomplete(
+                &what,
+                "a team is not there any more".to_owned(),
+            )));
         }
         batch.take(connection, &mut node, is_refused, quarantine)?;
     }
@@ -260,7 +267,9 @@ pub async fn read_on(connection: &Connection, teams: Vec<Team>) -> Result<Batch,
             let what = format!("GitHub, team {}/{}", connection.organization, team.slug);
             return Err(Trouble::Gone(incomplete(&what, "it is not there any more".to_owned())));
         }
-        for (list, rest) in [("members", &team.rest_of_members), ("childTeams", &team.rest_of_children)] {
+        for (list, rest) in
+            [("members", &team.rest_of_members), ("childTeams", &team.rest_of_children)]
+        {
             if rest.next.is_some() && value[list].is_null() {
                 let what = format!("GitHub, team {}/{}", connection.organization, team.slug);
                 return Err(incomplete(&what, format!("its {list} are null")).into());
@@ -320,8 +329,9 @@ impl Batch {
         let what = || format!("GitHub, teams of {organization}");
         let reference = team_reference(node);
         if is_refused {
-            let reference = reference
-                .ok_or_else(|| incomplete(&what(), "a team that is refused has no id".to_owned()))?;
+            let reference = reference.ok_or_else(|| {
+                incomplete(&what(), "a team that is refused has no id".to_owned())
+            })?;
             self.refused.push(reference);
             return Ok(());
         }

@@ -8,9 +8,7 @@ use serde::Deserialize;
 
 use crate::clock::{Duration, Timestamp};
 use crate::provider::PullError;
-use crate::provider::http::{
-    Answer, Call, Quota, Scope, Vendor, Verdict, ordinary, retry_after,
-};
+use crate::provider::http::{Answer, Call, Quota, Scope, Vendor, Verdict, ordinary, retry_after};
 
 /// The buckets of quota, as `x-ratelimit-resource` names them.
 pub const REST: &str = "core";
@@ -87,9 +85,8 @@ fn throttle(call: &Call, answer: &Answer) -> Option<Verdict> {
     }
     let told: Told = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = format!("{} {}", told.message, told.documentation_url).to_lowercase();
-    let is_secondary = ["secondary rate", "secondary-rate", "abuse"]
-        .iter()
-        .any(|words| text.contains(words));
+    let is_secondary =
+        ["secondary rate", "secondary-rate", "abuse"].iter().any(|words| text.contains(words));
     if let Some(until) = retry_after(answer) {
         return Some(Verdict::Throttled { until: Some(until), scope: Scope::All });
     }

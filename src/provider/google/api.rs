@@ -73,17 +73,13 @@ impl Api {
     /// Connects to nothing yet.
     pub fn new(config: &Arc<GoogleConfig>, patience: Patience) -> Api {
         let session = Session::new(Delegation::new(config, patience));
-        let allowances = ["", REPORTS_BUCKET].map(|bucket| Allowance {
-            bucket,
-            units: PER_MINUTE,
-            per: MINUTE,
-        });
+        let allowances =
+            ["", REPORTS_BUCKET].map(|bucket| Allowance { bucket, units: PER_MINUTE, per: MINUTE });
         let identity = config.identity();
         let budget = Budget::of(&config.http, &config.api, identity.as_bytes(), &allowances);
         let transport = Transport::new(&config.http, &config.api, patience);
         let credential = Arc::new(session.clone());
-        let client =
-            Client::new(&config.http, transport, Arc::new(AdminSdk), credential, budget);
+        let client = Client::new(&config.http, transport, Arc::new(AdminSdk), credential, budget);
         Api { client, session, config: Arc::clone(config) }
     }
 

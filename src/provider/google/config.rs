@@ -45,7 +45,11 @@ pub(super) enum Coverage {
 pub(super) enum Access {
     Key(ServiceKey),
     /// IAM signs for whoever the platform says we are.
-    Keyless { service_account: String, iam: Url, platform: Platform },
+    Keyless {
+        service_account: String,
+        iam: Url,
+        platform: Platform,
+    },
 }
 
 /// Who says who we are when there is no key.
@@ -158,7 +162,8 @@ fn read_coverage(section: &mut Section<'_>) -> Option<Coverage> {
 fn read_impersonate(section: &mut Section<'_>) -> Option<String> {
     let address = section.required_text("impersonate")?;
     if !address.contains('@') {
-        let hint = "name an administrator who may read users and groups, like \"admin@example.org\"";
+        let hint =
+            "name an administrator who may read users and groups, like \"admin@example.org\"";
         section.error("impersonate", "`impersonate` is not an e-mail address", Some(hint.into()));
         return None;
     }
@@ -212,7 +217,8 @@ fn read_access(section: &mut Section<'_>) -> Option<Access> {
 }
 
 fn wrong_key(section: &mut Section<'_>, reason: String) {
-    let hint = "it is the JSON file of the service account's key (IAM & Admin > Service Accounts > Keys)";
+    let hint =
+        "it is the JSON file of the service account's key (IAM & Admin > Service Accounts > Keys)";
     section.error("key", format!("`key` cannot be used: {reason}"), Some(hint.to_owned()));
 }
 
@@ -239,7 +245,10 @@ mod tests {
         .unwrap();
         assert_eq!(config.coverage, Coverage::Customer("my_customer".into()));
         assert_eq!(config.schemas, Schemas::All);
-        assert_eq!((config.api.as_str(), config.incremental), ("https://admin.googleapis.com/", true));
+        assert_eq!(
+            (config.api.as_str(), config.incremental),
+            ("https://admin.googleapis.com/", true)
+        );
         let Access::Keyless { platform: Platform::Metadata(url), .. } = config.access else {
             panic!("{:?}", config.access)
         };
@@ -257,7 +266,11 @@ mod tests {
             ("impersonate = \"a@b\"\ndomains = []", &["`domains` is empty"]),
             ("impersonate = \"a@b\"\napi = \"http://x\"", &["loopback"]),
         ] {
-            let text = if text.contains("key") || text.is_empty() { text.to_owned() } else { format!("{account}{}", text.replace(account.trim(), "")) };
+            let text = if text.contains("key") || text.is_empty() {
+                text.to_owned()
+            } else {
+                format!("{account}{}", text.replace(account.trim(), ""))
+            };
             let report = read(&text).unwrap_err();
             for part in parts {
                 assert!(report.contains(part), "{part} in {report}");

@@ -67,10 +67,7 @@ async fn scope(google: &Google, scope: &str, what: &str, findings: &mut Vec<Find
     }
 }
 
-async fn see(
-    google: &Google,
-    findings: &mut Vec<Finding>,
-) -> Result<(), (&'static str, String)> {
+async fn see(google: &Google, findings: &mut Vec<Finding>) -> Result<(), (&'static str, String)> {
     let failed = |error: PullError| {
         let step = match &error {
             PullError::Unauthorized { .. } => "permission",
@@ -109,7 +106,9 @@ async fn administrator(google: &Google) -> Result<Finding, PullError> {
     let is = |name: &str| user.as_ref().and_then(|user| user.get(name)).and_then(Value::as_bool);
     let (outcome, detail) = match (&user, is("isAdmin"), is("isDelegatedAdmin")) {
         (None, ..) => (Outcome::Warning, format!("{address} is not among the users it can see")),
-        (_, Some(true), _) => (Outcome::Good, format!("{address} is a super administrator and sees all")),
+        (_, Some(true), _) => {
+            (Outcome::Good, format!("{address} is a super administrator and sees all"))
+        }
         (_, _, Some(true)) => (
             Outcome::Warning,
             format!(
@@ -119,7 +118,9 @@ async fn administrator(google: &Google) -> Result<Finding, PullError> {
         ),
         _ => (
             Outcome::Warning,
-            format!("{address} is no administrator: assign it a role with the privileges Users > Read and Groups > Read"),
+            format!(
+                "{address} is no administrator: assign it a role with the privileges Users > Read and Groups > Read"
+            ),
         ),
     };
     Ok(Finding { step: "visibility".to_owned(), outcome, detail })

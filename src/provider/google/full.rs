@@ -262,8 +262,7 @@ impl<'a> Full<'a> {
         };
         let customer = self.progress.customer.clone();
         for (group, list) in std::mem::take(&mut self.open) {
-            let mut items =
-                self.google.items(&group, &Judged::List(list), customer.as_deref());
+            let mut items = self.google.items(&group, &Judged::List(list), customer.as_deref());
             if let Some(Item::Members { members, .. }) = items.first_mut() {
                 members.extend(everybody.references());
             }
@@ -434,9 +433,7 @@ impl Google {
     /// adds members and removes none.
     pub(super) fn items(&self, group: &str, judged: &Judged, customer: Option<&str>) -> Vec<Item> {
         let id = Reference::Group(group.to_owned());
-        let named = |members: &Members| {
-            members.references(self.config.external_members, customer)
-        };
+        let named = |members: &Members| members.references(self.config.external_members, customer);
         let kept = |members| {
             vec![Item::Kept(id.clone()), Item::MembersAdded { group: id.clone(), members }]
         };

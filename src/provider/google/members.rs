@@ -28,9 +28,15 @@ pub struct KnownGroup {
 pub enum Reading {
     Whole(Members),
     /// Read to the end, twice, and Google counts more.
-    Short { members: Members, count: u64 },
+    Short {
+        members: Members,
+        count: u64,
+    },
     /// It may not be read, or not be understood: what was known of it stands.
-    Kept { reason: String, is_forbidden: bool },
+    Kept {
+        reason: String,
+        is_forbidden: bool,
+    },
     /// There is no such group any more.
     Gone,
 }
@@ -80,7 +86,8 @@ impl Members {
 
     /// How the group's list names them, without everybody.
     pub fn references(&self, external_members: bool, customer: Option<&str>) -> Vec<Reference> {
-        let kept = self.list.iter().filter(|member| external_members || member.who != Who::External);
+        let kept =
+            self.list.iter().filter(|member| external_members || member.who != Who::External);
         kept.filter_map(|member| match member.who {
             // Another customer's people are not ours to know.
             Who::Customer if !is_everybody(member, customer) => {
@@ -154,7 +161,10 @@ async fn attempt(api: &Api, group: &str, count: Option<u64>) -> Result<Reading, 
         List::Whole { members, says_what_it_is } => match (members.missing(count), count) {
             (0, Some(0)) => Ok(Reading::Whole(members)),
             (0, _) if says_what_it_is => Ok(Reading::Whole(members)),
-            (0, _) => Err(doubtful(group, "`members` is missing in an answer that does not say what it is")),
+            (0, _) => Err(doubtful(
+                group,
+                "`members` is missing in an answer that does not say what it is",
+            )),
             (_, count) => Ok(Reading::Short { members, count: count.unwrap_or(0) }),
         },
     }

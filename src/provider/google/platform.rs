@@ -142,9 +142,7 @@ impl PlatformToken {
     fn refusal(&self, answer: &Answer) -> PullError {
         let permission = match &self.platform {
             Platform::Metadata(_) => "a service account attached to this machine",
-            Platform::Workload { .. } => {
-                "a workload identity pool that accepts the subject token"
-            }
+            Platform::Workload { .. } => "a workload identity pool that accepts the subject token",
         };
         PullError::Unauthorized {
             what: place(&answer.url),
@@ -157,9 +155,10 @@ impl PlatformToken {
         PullError::Misconfigured {
             what: "the workload identity".to_owned(),
             reason,
-            hint: "`credential_source.file` of `credential_configuration`, or `subject_token_file`, \
+            hint:
+                "`credential_source.file` of `credential_configuration`, or `subject_token_file`, \
                    must name the file that the platform keeps fresh"
-                .to_owned(),
+                    .to_owned(),
         }
     }
 }
@@ -169,4 +168,3 @@ fn metadata_call(url: &Url) -> Result<Call, PullError> {
     let url = joined(url, &path)?;
     Ok(Call::get("GET metadata token", url).header("metadata-flavor", "Google"))
 }
-

@@ -7,8 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Duration, Timestamp};
 use super::map::ReadGroup;
+use crate::clock::{Duration, Timestamp};
 
 /// A round is over a little before it has to be.
 const HASTE: f64 = 0.9;

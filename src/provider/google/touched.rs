@@ -84,7 +84,9 @@ impl Touched {
             }
             if is(RENAMED) {
                 let map = if groups.is_empty() { &mut touched.users } else { &mut touched.groups };
-                for name in event.named(&["NEW_VALUE"]).into_iter().filter(|name| name.contains('@')) {
+                for name in
+                    event.named(&["NEW_VALUE"]).into_iter().filter(|name| name.contains('@'))
+                {
                     map.entry(name).or_default().note(place, event, true);
                 }
             }
@@ -149,7 +151,10 @@ mod tests {
     fn a_change_of_members_touches_the_group_only() {
         let touched = Touched::by(&[
             event("ADD_GROUP_MEMBER", &[("GROUP_EMAIL", "Eng@x.org"), ("USER_EMAIL", "a@x.org")]),
-            event("REMOVE_GROUP_MEMBER", &[("GROUP_EMAIL", "eng@x.org"), ("USER_EMAIL", "b@x.org")]),
+            event(
+                "REMOVE_GROUP_MEMBER",
+                &[("GROUP_EMAIL", "eng@x.org"), ("USER_EMAIL", "b@x.org")],
+            ),
             event("add_member", &[("group_id", "groups/01abc"), ("member_id", "c@x.org")]),
         ]);
         assert!(touched.users.is_empty());
@@ -162,7 +167,8 @@ mod tests {
     #[test]
     fn the_last_word_on_a_user_counts() {
         let user = |name: &str| event(name, &[("USER_EMAIL", "a@x.org")]);
-        let touched = Touched::by(&[user("DELETE_USER"), user("CREATE_USER"), user("SUSPEND_USER")]);
+        let touched =
+            Touched::by(&[user("DELETE_USER"), user("CREATE_USER"), user("SUSPEND_USER")]);
         let touch = &touched.users["a@x.org"];
         assert!(touch.deleted && touch.object);
         assert_eq!(touch.last, Some(Last::Created));

@@ -4,8 +4,8 @@
 use serde_json::{Map, Value};
 
 use crate::provider::PullError;
-use crate::provider::http::call::place;
 use crate::provider::http::Answer;
+use crate::provider::http::call::place;
 
 /// One kind of list.
 #[derive(Clone, Copy, Debug)]
@@ -36,19 +36,28 @@ impl Page {
     /// [`PullError::Incomplete`] when it is no page of that list.
     pub fn read(answer: &Answer, list: List) -> Result<Page, PullError> {
         let mut page: Map<String, Value> = answer.json()?;
-        let incomplete = |reason: String| PullError::Incomplete { what: place(&answer.url), reason };
+        let incomplete =
+            |reason: String| PullError::Incomplete { what: place(&answer.url), reason };
         no_error(&page).map_err(incomplete)?;
         let is_whole = match page.get("kind") {
             None => false,
             Some(Value::String(kind)) if kind == list.kind => true,
             // The description of the Reports API names two spellings.
-            Some(Value::String(kind)) if kind.rsplit('#').next() == list.kind.rsplit('#').next() => true,
-            Some(kind) => return Err(incomplete(format!("it is {kind}, not a page of {}", list.array))),
+            Some(Value::String(kind))
+                if kind.rsplit('#').next() == list.kind.rsplit('#').next() =>
+            {
+                true
+            }
+            Some(kind) => {
+                return Err(incomplete(format!("it is {kind}, not a page of {}", list.array)));
+            }
         };
         let objects = match page.remove(list.array) {
             None => Vec::new(),
             Some(Value::Array(objects)) if objects.iter().all(Value::is_object) => objects,
-            Some(_) => return Err(incomplete(format!("`{}` is not a list of objects", list.array))),
+            Some(_) => {
+                return Err(incomplete(format!("`{}` is not a list of objects", list.array)));
+            }
         };
         let next = match page.remove("nextPageToken") {
             None | Some(Value::Null) => None,
@@ -69,7 +78,10 @@ impl Page {
         }
         Err(PullError::Incomplete {
             what: place(&answer.url),
-            reason: format!("`{}` is missing in an answer that does not say what it is", list.array),
+            reason: format!(
+                "`{}` is missing in an answer that does not say what it is",
+                list.array
+            ),
         })
     }
 }

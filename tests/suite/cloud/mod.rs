@@ -5,9 +5,9 @@
 //! and a [`Vendor`], and calls [`lives_through_anything`].
 
 mod driver;
-mod okta;
-mod google;
 mod github;
+mod google;
+mod okta;
 mod population;
 mod script;
 

@@ -36,8 +36,16 @@ async fn members_teams_and_roles_are_read_by_graphql() {
     assert_eq!(
         copy.memberships(),
         set([
-            "acme/ann", "acme/bob", "acme/boss", "acme/cid", "acme:owners/boss",
-            "acme/core/bob", "acme/core/cid", "acme/devs/ann", "acme/devs/bob", "acme/devs/acme/core",
+            "acme/ann",
+            "acme/bob",
+            "acme/boss",
+            "acme/cid",
+            "acme:owners/boss",
+            "acme/core/bob",
+            "acme/core/cid",
+            "acme/devs/ann",
+            "acme/devs/bob",
+            "acme/devs/acme/core",
         ])
     );
     let ann = &copy.user("ann").user;
@@ -52,7 +60,10 @@ async fn members_teams_and_roles_are_read_by_graphql() {
 async fn both_interfaces_show_the_same_directory() {
     let make = |world: &mut World| {
         small(world);
-        world.people.values_mut().for_each(|one| *one = Person { name: None, email: String::new(), ..one.clone() });
+        world
+            .people
+            .values_mut()
+            .for_each(|one| *one = Person { name: None, email: String::new(), ..one.clone() });
     };
     let (_server, mut directory) = open("", make);
     let by_graphql = Copy::full(&mut *directory).await.picture();
@@ -115,7 +126,10 @@ async fn outside_collaborators_and_invitations_are_what_they_are() {
     assert_eq!((invited.id.as_str(), invited.active), ("invitation-77", false));
     assert_eq!(invited.status.as_deref(), Some("invited"));
     let all = copy.memberships();
-    assert!(!all.iter().any(|one| one.ends_with("/eve") || one.ends_with("@corp.example")), "{all:?}");
+    assert!(
+        !all.iter().any(|one| one.ends_with("/eve") || one.ends_with("@corp.example")),
+        "{all:?}"
+    );
 }
 
 #[tokio::test]
@@ -184,7 +198,9 @@ async fn an_app_gets_one_token_for_each_organization() {
     };
     assert_eq!(tokens(&server), 2);
     for seen in server.log() {
-        let Some(token) = seen.request.bearer().and_then(|token| token.strip_prefix("ghs_")) else { continue };
+        let Some(token) = seen.request.bearer().and_then(|token| token.strip_prefix("ghs_")) else {
+            continue;
+        };
         let body = seen.request.json().to_string() + &seen.request.path;
         let other = if token.starts_with("acme") { "globex" } else { "acme" };
         assert!(!body.contains(other), "{token} asks for {other}: {body}");
@@ -212,13 +228,17 @@ async fn an_app_is_told_what_it_lacks() {
             world.app = Some(app);
         });
         let findings = directory.examine().await;
-        let bad = findings.iter().find(|finding| finding.outcome == Outcome::Bad).expect("it is bad");
+        let bad =
+            findings.iter().find(|finding| finding.outcome == Outcome::Bad).expect("it is bad");
         let error = directory.crawl(Start::Full, &mut Crawl::default()).await.unwrap_err();
         assert_eq!(bad.detail, error.to_string());
         bad.detail.clone()
     };
     for (change, part) in [
-        ((|app| app.permissions = json!({ "metadata": "read" })) as fn(&mut AppAtGithub), "members: read"),
+        (
+            (|app| app.permissions = json!({ "metadata": "read" })) as fn(&mut AppAtGithub),
+            "members: read",
+        ),
         (|app| app.installations.clear(), "is not installed"),
         (|app| app.clock_ahead = 3600, "set the clock"),
         (|app| app.clock_ahead = -3600, "set the clock"),
@@ -240,7 +260,8 @@ async fn a_large_organization_takes_few_requests() {
         world
     };
     let server = crate::harness::vendor::VendorServer::start(world());
-    let settings = block(&server.url(), "outside_collaborators = \"off\"\npending_invitations = \"off\"");
+    let settings =
+        block(&server.url(), "outside_collaborators = \"off\"\npending_invitations = \"off\"");
     let mut directory = settings.open(PATIENCE);
     let mut crawl = Crawl::default();
     let seal = directory.crawl(Start::Full, &mut crawl).await.unwrap();
@@ -267,7 +288,11 @@ async fn a_large_organization_takes_few_requests() {
     let cursor = seal.cursor.unwrap();
     let mut crawl = Crawl::default();
     let seal = directory.crawl(Start::Incremental(cursor), &mut crawl).await.unwrap();
-    let groups = crawl.collected.items.iter().filter(|item| matches!(item, rosterd::provider::Item::Group(_)));
+    let groups = crawl
+        .collected
+        .items
+        .iter()
+        .filter(|item| matches!(item, rosterd::provider::Item::Group(_)));
     assert_eq!((seal.extent, groups.count()), (Extent::Changes, 20));
     assert!(server.log().len() <= 8, "{:?}", seal.requests);
 }
@@ -332,7 +357,11 @@ async fn r4_r16_a_crawl_that_was_cut_off_goes_on_where_it_was() {
             let mut copy = Copy::default();
             copy.apply(items, seal.extent);
             assert_eq!(copy.picture(), whole.picture(), "cut off at {at}");
-            assert!(server.log().len() < requests + 8, "it went on: {} of {requests}", server.log().len());
+            assert!(
+                server.log().len() < requests + 8,
+                "it went on: {} of {requests}",
+                server.log().len()
+            );
         }
     }
     let (_server, mut directory) = open("", small);

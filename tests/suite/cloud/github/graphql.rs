@@ -45,20 +45,32 @@ pub fn execute(world: &mut World, body: &Value) -> Outcome {
     for name in document.fragments.keys() {
         assert!(used.contains(name), "the fragment {name} is not used");
     }
-    let mut run = Run { world, document: &document, given, errors: Vec::new(), connections: 0,
-        path: Vec::new() };
+    let mut run = Run {
+        world,
+        document: &document,
+        given,
+        errors: Vec::new(),
+        connections: 0,
+        path: Vec::new(),
+    };
     let fields = document.fields.clone();
     let data = run.object(&Object::Query, &fields);
     let (errors, connections) = (run.errors, run.connections);
     let is_gone = errors.iter().any(|error: &Value| error["path"] == json!(["organization"]));
-    Outcome { data: if is_gone { json!({ "organization": null }) } else { data }, errors, connections }
+    Outcome {
+        data: if is_gone { json!({ "organization": null }) } else { data },
+        errors,
+        connections,
+    }
 }
 
 fn note_spreads(fields: &[Selection], used: &mut BTreeSet<String>) {
     for selection in fields {
         match selection {
             Selection::Spread(name) => drop(used.insert(name.clone())),
-            Selection::Inline(_, fields) | Selection::Field { fields, .. } => note_spreads(fields, used),
+            Selection::Inline(_, fields) | Selection::Field { fields, .. } => {
+                note_spreads(fields, used)
+            }
         }
     }
 }
@@ -146,15 +158,16 @@ impl Run<'_> {
                 self.or_not_found(found.map(|(org, id)| Object::Team(org, id)), fields)
             }
             (Object::Organization(org), _) => self.of_organization(*org, name, with, fields),
-            (Object::Identities(org), "externalIdentities") => {
-                self.identities(*org, with, fields)
-            }
+            (Object::Identities(org), "externalIdentities") => self.identities(*org, with, fields),
             (Object::User(id), _) => {
                 let person = &self.world.people[id];
                 match name {
                     "databaseId" => json!(id),
                     "login" => json!(person.login),
-                    "name" if self.world.hazard == Some("malformed user") && *id == self.world.victim() => {
+                    "name"
+                        if self.world.hazard == Some("malformed user")
+                            && *id == self.world.victim() =>
+                    {
                         json!(7)
                     }
                     "name" => json!(person.name),
@@ -174,13 +187,21 @@ impl Run<'_> {
             Some(object) => self.object(&object, fields),
             None => {
                 let path = self.path.clone();
-                self.errors.push(json!({ "type": "NOT_FOUND", "path": path, "message": "Could not resolve" }));
+                self.errors.push(
+                    json!({ "type": "NOT_FOUND", "path": path, "message": "Could not resolve" }),
+                );
                 Value::Null
             }
         }
     }
 
-    fn of_organization(&mut self, at: usize, name: &str, with: &Arguments, fields: &[Selection]) -> Value {
+    fn of_organization(
+        &mut self,
+        at: usize,
+        name: &str,
+        with: &Arguments,
+        fields: &[Selection],
+    ) -> Value {
         let org: &Org = &self.world.orgs[at];
         match name {
             "databaseId" => json!(org.id),
@@ -190,7 +211,8 @@ impl Run<'_> {
             "viewerCanAdminister" => json!(self.world.caller_is_owner),
             "membersWithRole" => {
                 let sees_all = self.world.sees_all();
-                let members = org.members.iter().filter(|(id, _)| sees_all || org.public.contains(*id));
+                let members =
+                    org.members.iter().filter(|(id, _)| sees_all || org.public.contains(*id));
                 let all: Vec<(u64, Object, Value)> = members
                     .map(|(id, admin)| {
                         let role = if *admin { "ADMIN" } else { "MEMBER" };
@@ -202,7 +224,8 @@ impl Run<'_> {
             "teams" => {
                 let visible_only = with.get("privacy").is_some_and(|privacy| privacy == "VISIBLE");
                 let teams = org.teams.values().filter(|team| !(team.secret && visible_only));
-                let all = teams.map(|team| (team.id, Object::Team(at, team.id), json!({}))).collect();
+                let all =
+                    teams.map(|team| (team.id, Object::Team(at, team.id), json!({}))).collect();
                 self.connection("teams", all, with, fields)
             }
             "team" => {
@@ -218,11 +241,18 @@ impl Run<'_> {
         }
     }
 
-    fn of_team(&mut self, at: usize, id: u64, name: &str, with: &Arguments, fields: &[Selection]) -> Value {
+    fn of_team(
+        &mut self,
+        at: usize,
+        id: u64,
+        name: &str,
+        with: &Arguments,
+        fields: &[Selection],
+    ) -> Value {
         let org = &self.world.orgs[at];
         let team = &org.teams[&id];
-        let is_forbidden = self.world.hazard == Some("forbidden team")
-            && org.teams.keys().next() == Some(&id);
+        let is_forbidden =
+            self.world.hazard == Some("forbidden team") && org.teams.keys().next() == Some(&id);
         match name {
             "databaseId" => json!(id),
             "id" => json!(format!("T_{id}")),
@@ -236,7 +266,11 @@ impl Run<'_> {
                 Value::Null
             }
             "members" => {
-                assert_eq!(with.get("membership"), Some(&json!("IMMEDIATE")), "child teams' members too");
+                assert_eq!(
+                    with.get("membership"),
+                    Some(&json!("IMMEDIATE")),
+                    "child teams' members too"
+                );
                 let all = team
                     .members
                     .iter()
@@ -321,13 +355,23 @@ impl Run<'_> {
             self.path.push(json!(alias));
             let value = match name.as_str() {
                 "totalCount" => json!(total),
-                "pageInfo" => json!({ "hasNextPage": has_next, "endCursor": format!("after:{end}") }),
-                "nodes" => self.entries(&mut nodes, null_at, |run, object, _| run.object(object, fields)),
+                "pageInfo" => {
+                    json!({ "hasNextPage": has_next, "endCursor": format!("after:{end}") })
+                }
+                "nodes" => {
+                    self.entries(&mut nodes, null_at, |run, object, _| run.object(object, fields))
+                }
                 "edges" => self.entries(&mut nodes, null_at, |run, object, edge| {
                     let mut answer = Map::new();
                     for selection in fields {
-                        let Selection::Field { alias, name, fields, .. } = selection else { unreachable!() };
-                        let value = if name == "node" { run.node(object, fields) } else { edge[name].clone() };
+                        let Selection::Field { alias, name, fields, .. } = selection else {
+                            unreachable!()
+                        };
+                        let value = if name == "node" {
+                            run.node(object, fields)
+                        } else {
+                            edge[name].clone()
+                        };
                         answer.insert(alias.clone(), value);
                     }
                     Value::Object(answer)

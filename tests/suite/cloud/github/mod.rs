@@ -22,7 +22,8 @@ use crate::harness::vendor::VendorServer;
 /// The settings that lead to a stub, with more keys.
 pub fn block(url: &str, more: &str) -> Arc<dyn Settings> {
     let file = secret_file("t0k3n");
-    let organizations = if more.contains("organizations") { "" } else { "organizations = [\"acme\"]" };
+    let organizations =
+        if more.contains("organizations") { "" } else { "organizations = [\"acme\"]" };
     let token = match more.contains("app_id") {
         true => String::new(),
         false => format!("token = {{ file = {:?} }}", file.path()),

@@ -36,7 +36,9 @@ fn of_organization(world: &mut World, at: usize, rest: &[&str], request: &Reques
             let all: Vec<Value> = org
                 .members
                 .iter()
-                .filter(|(id, admin)| (sees_all || org.public.contains(id)) && (**admin || !owners_only))
+                .filter(|(id, admin)| {
+                    (sees_all || org.public.contains(id)) && (**admin || !owners_only)
+                })
                 .map(|(id, _)| user(request, &world.people[id], world))
                 .collect();
             paged(world, request, all)
@@ -59,7 +61,10 @@ fn of_organization(world: &mut World, at: usize, rest: &[&str], request: &Reques
             paged(world, request, all)
         }
         ["teams", slug, "members"] => match org.teams.values().find(|one| one.slug == *slug) {
-            Some(one) if world.hazard == Some("forbidden team") && org.teams.keys().next() == Some(&one.id) => {
+            Some(one)
+                if world.hazard == Some("forbidden team")
+                    && org.teams.keys().next() == Some(&one.id) =>
+            {
                 Response::error(403, json!({ "message": "Resource not accessible by integration" }))
             }
             Some(one) => {
@@ -77,7 +82,8 @@ fn of_organization(world: &mut World, at: usize, rest: &[&str], request: &Reques
             None => not_found(),
         },
         ["outside_collaborators"] if is_owner => {
-            let all = org.outside.iter().map(|id| user(request, &world.people[id], world)).collect();
+            let all =
+                org.outside.iter().map(|id| user(request, &world.people[id], world)).collect();
             paged(world, request, all)
         }
         ["invitations"] if is_owner => {
@@ -97,9 +103,11 @@ fn of_organization(world: &mut World, at: usize, rest: &[&str], request: &Reques
         }
         ["audit-log"] => match &org.log {
             Some(log) if is_owner => {
-                let from = request.query("phrase").and_then(|phrase| phrase.strip_prefix("created:>="));
+                let from =
+                    request.query("phrase").and_then(|phrase| phrase.strip_prefix("created:>="));
                 let from = from.map_or(0, |text| rosterd::clock::Timestamp::parse(text).unwrap().0);
-                let recent = log.iter().filter(|entry| entry["@timestamp"].as_u64().unwrap() >= from);
+                let recent =
+                    log.iter().filter(|entry| entry["@timestamp"].as_u64().unwrap() >= from);
                 paged(world, request, recent.cloned().collect())
             }
             _ => not_found(),
@@ -128,7 +136,9 @@ fn paged(world: &World, request: &Request, all: Vec<Value>) -> Response {
     let size = number("per_page").unwrap_or(30).min(100).min(world.page);
     let (page, last) = (number("page").unwrap_or(1), all.len().div_ceil(size).max(1));
     let entries: Vec<Value> = all.into_iter().skip((page - 1) * size).take(size).collect();
-    let link = |rel: &str, to: usize| format!("<{}>; rel=\"{rel}\"", request.link(&[("page", &to.to_string())]));
+    let link = |rel: &str, to: usize| {
+        format!("<{}>; rel=\"{rel}\"", request.link(&[("page", &to.to_string())]))
+    };
     let mut links = Vec::new();
     if page > 1 {
         links.extend([link("prev", page - 1), link("first", 1)]);
@@ -141,7 +151,10 @@ fn paged(world: &World, request: &Request, all: Vec<Value>) -> Response {
 }
 
 fn not_found() -> Response {
-    Response::error(404, json!({ "message": "Not Found", "documentation_url": "https://docs.github.com/rest", "status": "404" }))
+    Response::error(
+        404,
+        json!({ "message": "Not Found", "documentation_url": "https://docs.github.com/rest", "status": "404" }),
+    )
 }
 
 pub fn user(request: &Request, person: &Person, world: &World) -> Value {
@@ -205,7 +218,8 @@ fn team(request: &Request, org: &Org, one: &Team) -> Value {
 }
 
 fn team_simple(request: &Request, org: &Org, one: &Team) -> Value {
-    let at = |path: &str| format!("{}/organizations/{}/team/{}{path}", request.base, org.id, one.id);
+    let at =
+        |path: &str| format!("{}/organizations/{}/team/{}{path}", request.base, org.id, one.id);
     json!({
         "id": one.id, "node_id": format!("T_{}", one.id), "slug": one.slug, "name": one.name,
         "description": one.description, "privacy": if one.secret { "secret" } else { "closed" },

@@ -111,20 +111,24 @@ impl Vendor for World {
 
     fn roster(&self) -> Roster {
         let org = &self.orgs[0];
-        let (whole, owners) = (format!("organization-{}", org.id), format!("organization-{}-owners", org.id));
+        let (whole, owners) =
+            (format!("organization-{}", org.id), format!("organization-{}-owners", org.id));
         let mut roster = Roster::default();
         roster.groups.insert(whole.clone(), group_words(&org.login, None));
         roster.groups.insert(owners.clone(), group_words(&format!("{}:owners", org.login), None));
         for (id, is_owner) in &org.members {
             let person = &self.people[id];
-            roster.users.insert(id.to_string(), user_words(person.name.as_deref(), !person.suspended));
+            roster
+                .users
+                .insert(id.to_string(), user_words(person.name.as_deref(), !person.suspended));
             roster.members.insert((whole.clone(), id.to_string()));
             if *is_owner {
                 roster.members.insert((owners.clone(), id.to_string()));
             }
         }
         for team in org.teams.values() {
-            let words = group_words(&format!("{}/{}", org.login, team.slug), team.description.as_deref());
+            let words =
+                group_words(&format!("{}/{}", org.login, team.slug), team.description.as_deref());
             roster.groups.insert(team.id.to_string(), words);
             for id in team.members.keys() {
                 roster.members.insert((team.id.to_string(), id.to_string()));

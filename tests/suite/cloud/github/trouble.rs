@@ -118,7 +118,10 @@ async fn r1_who_is_no_member_sees_a_part_and_is_told_so() {
         let bad = findings.iter().find(|finding| finding.outcome == Outcome::Bad).unwrap();
         assert_eq!(bad.step, "permission");
         assert!(bad.detail.contains("let an owner invite it"), "{}", bad.detail);
-        assert!(server.count(|request| request.path.ends_with("/members")) == 0, "nothing was read");
+        assert!(
+            server.count(|request| request.path.ends_with("/members")) == 0,
+            "nothing was read"
+        );
     }
 }
 
@@ -183,9 +186,11 @@ async fn a_renamed_team_is_looked_up_anew() {
             world.orgs[0].teams.remove(&first);
         });
         let copy = Copy::full(&mut *directory).await;
-        let names: Vec<&str> = copy.groups.values().map(|group| group.group.name.as_str()).collect();
+        let names: Vec<&str> =
+            copy.groups.values().map(|group| group.group.name.as_str()).collect();
         assert!(names.contains(&"acme/new-g1") || more.is_empty(), "{names:?}");
-        let renamed = copy.groups.values().filter(|group| group.group.name.starts_with("acme/")).count();
+        let renamed =
+            copy.groups.values().filter(|group| group.group.name.starts_with("acme/")).count();
         assert_eq!(renamed, 4, "{names:?}");
     }
 }
@@ -203,6 +208,7 @@ async fn the_doctor_says_what_is_visible() {
     let findings = directory.examine().await;
     let secret = findings.iter().find(|finding| finding.detail.contains("secret teams")).unwrap();
     assert_eq!(secret.outcome, Outcome::Warning);
-    let invited = findings.iter().find(|finding| finding.detail.contains("pending invitations")).unwrap();
+    let invited =
+        findings.iter().find(|finding| finding.detail.contains("pending invitations")).unwrap();
     assert_eq!(invited.outcome, Outcome::Bad);
 }

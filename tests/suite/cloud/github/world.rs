@@ -199,7 +199,9 @@ impl World {
         let mut outcome = graphql::execute(self, &request.json());
         match self.hazard {
             Some("errors in a 200") => {
-                outcome.errors.push(json!({ "message": "Something broke", "path": ["organization"] }));
+                outcome
+                    .errors
+                    .push(json!({ "message": "Something broke", "path": ["organization"] }));
             }
             Some("timeout in a 200") => {
                 self.hazard = None;
@@ -212,7 +214,8 @@ impl World {
         if !outcome.errors.is_empty() {
             body["errors"] = json!(outcome.errors);
         }
-        body["data"]["rateLimit"] = json!({ "cost": (outcome.connections as f64 / 100.0).round().max(1.0) });
+        body["data"]["rateLimit"] =
+            json!({ "cost": (outcome.connections as f64 / 100.0).round().max(1.0) });
         Response::json(body)
     }
 }

@@ -16,7 +16,8 @@ async fn r1_members_that_google_counts_and_does_not_list_are_kept() {
         (0..6).for_each(|user| google.apply(&Op::AddMember(0, Member::User(user))));
     });
     let folder = tempfile::tempdir().unwrap();
-    let parts = open(folder.path(), settings("google", &block(&server.url(), "incremental = \"off\"")));
+    let parts =
+        open(folder.path(), settings("google", &block(&server.url(), "incremental = \"off\"")));
     parts.sync().await.unwrap();
     assert_eq!(parts.roster().members.len(), 6);
     server.with(|google| google.hazard("members missing"));
@@ -81,7 +82,8 @@ async fn r16_a_crawl_goes_on_where_it_was_cut_off() {
         google.page = 4;
     });
     let folder = tempfile::tempdir().unwrap();
-    let parts = open(folder.path(), settings("google", &block(&server.url(), "parallel_requests_max = 1")));
+    let parts =
+        open(folder.path(), settings("google", &block(&server.url(), "parallel_requests_max = 1")));
     server.arm(Hazard::Refuse, When::from(8));
     parts.sync().await.unwrap_err();
     server.disarm();

@@ -83,13 +83,15 @@ impl Google {
             ("POST", ["v1", "projects", "-", "serviceAccounts", account]) => {
                 self.tokens.sign_jwt(request, account)
             }
-            ("GET", ["computeMetadata", "v1", "instance", "service-accounts", "default", "token"]) => {
-                self.tokens.metadata(request)
-            }
+            (
+                "GET",
+                ["computeMetadata", "v1", "instance", "service-accounts", "default", "token"],
+            ) => self.tokens.metadata(request),
             ("GET", ["admin", "directory", "v1", rest @ ..]) => self.directory(request, rest),
-            ("GET", ["admin", "reports", "v1", "activity", "users", "all", "applications", name]) => {
-                self.activities(request, name)
-            }
+            (
+                "GET",
+                ["admin", "reports", "v1", "activity", "users", "all", "applications", name],
+            ) => self.activities(request, name),
             _ => error(404, "notFound", "Not Found"),
         }
     }
@@ -102,7 +104,8 @@ impl Google {
         match path {
             ["users"] => self.users(request),
             ["users", key] => {
-                let found = self.world.users.iter().find(|(id, user)| *id == key || user.email == *key);
+                let found =
+                    self.world.users.iter().find(|(id, user)| *id == key || user.email == *key);
                 match found.map(|(id, user)| self.user(id, user, request)) {
                     Some(user) => Response::json(user),
                     None => error(404, "notFound", "Resource Not Found: userKey"),
@@ -127,12 +130,15 @@ impl Google {
             return refusal;
         }
         let domain = request.query("domain").map(|domain| format!("@{domain}"));
-        let shown = self.world.users.iter().filter(|(_, user)| {
-            domain.as_ref().is_none_or(|domain| user.email.ends_with(domain))
-        });
+        let shown =
+            self.world.users.iter().filter(|(_, user)| {
+                domain.as_ref().is_none_or(|domain| user.email.ends_with(domain))
+            });
         let ids = shown.skip(self.forgotten_users).map(|(id, _)| id.clone()).collect();
         let list = List { array: "users", kind: "admin#directory#users", most: 500, default: 100 };
-        self.list(request, list, ids, |google, id| google.user(id, &google.world.users[id], request))
+        self.list(request, list, ids, |google, id| {
+            google.user(id, &google.world.users[id], request)
+        })
     }
 
     fn groups(&mut self, request: &Request) -> Response {
@@ -146,7 +152,9 @@ impl Google {
     }
 
     fn members(&mut self, request: &Request, key: &str) -> Response {
-        if self.has("forbidden group") && self.world.groups.keys().next().map(String::as_str) == Some(key) {
+        if self.has("forbidden group")
+            && self.world.groups.keys().next().map(String::as_str) == Some(key)
+        {
             return error(403, "forbidden", "Not Authorized to access this resource/api");
         }
         let Some((id, group)) = self.find_group(key) else {
@@ -223,14 +231,14 @@ impl Google {
         if self.once("nothing in a 200") {
             return Response::json(json!({}));
         }
-        let rest: Vec<&String> =
-            ids.iter().filter(|id| after.is_empty() || **id > after).collect();
+        let rest: Vec<&String> = ids.iter().filter(|id| after.is_empty() || **id > after).collect();
         let mut size = most.min(self.page);
         if self.has("short pages") {
             size = 1;
         }
         let first_is_empty = after.is_empty() && self.has("empty first page");
-        if first_is_empty || (!after.is_empty() && !after.ends_with('!') && self.has("empty page")) {
+        if first_is_empty || (!after.is_empty() && !after.ends_with('!') && self.has("empty page"))
+        {
             // `!` comes before all that ids are made of.
             return self.page_of(list, Vec::new(), Some(format!("{after}!")), &asked);
         }
@@ -282,7 +290,9 @@ impl Google {
         if request.query("projection") == Some("full") {
             value["customSchemas"] = json!({ "Employee": { "number": "42", "on_call": true } });
         }
-        if self.has("malformed user") && self.world.users.keys().next().map(String::as_str) == Some(id) {
+        if self.has("malformed user")
+            && self.world.users.keys().next().map(String::as_str) == Some(id)
+        {
             value["primaryEmail"] = json!({ "what": "is this" });
         }
         value

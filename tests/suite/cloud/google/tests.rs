@@ -83,13 +83,18 @@ async fn a_big_directory_costs_no_more_requests_than_it_must() {
     assert_eq!((server.count(is_feed), server.count(of_api)), (2, 2), "an idle poll");
     let changed = 2_000 / 100;
     server.with(|google| {
-        let groups: Vec<String> = google.world.groups.keys().skip(1).take(changed).cloned().collect();
+        let groups: Vec<String> =
+            google.world.groups.keys().skip(1).take(changed).cloned().collect();
         let user = google.world.users.keys().next().unwrap().clone();
         let email = google.world.users[&user].email.clone();
         for group in groups {
             let members = &google.world.groups[&group].members;
             let place = google.world.groups[&group].email.clone();
-            let name = if members.contains_key(&user) { "REMOVE_GROUP_MEMBER" } else { "ADD_GROUP_MEMBER" };
+            let name = if members.contains_key(&user) {
+                "REMOVE_GROUP_MEMBER"
+            } else {
+                "ADD_GROUP_MEMBER"
+            };
             if name == "ADD_GROUP_MEMBER" {
                 google.world.add_member(&group, "USER", &user);
             } else {

@@ -123,7 +123,8 @@ impl Tokens {
         if request.header("metadata-flavor") != Some("Google") {
             return Response::new(403);
         }
-        let body = json!({ "access_token": "platform", "expires_in": 3599, "token_type": "Bearer" });
+        let body =
+            json!({ "access_token": "platform", "expires_in": 3599, "token_type": "Bearer" });
         Response::json(body).header("metadata-flavor", "Google")
     }
 
@@ -157,7 +158,9 @@ fn verified(assertion: &str) -> Result<Value, String> {
         serde_json::from_slice(&decode(part)?).map_err(|error| error.to_string())
     };
     let (head, claims_json) = (json(header)?, json(claims)?);
-    if (&head["alg"], &head["typ"], &head["kid"]) != (&json!("RS256"), &json!("JWT"), &json!(KEY_ID)) {
+    if (&head["alg"], &head["typ"], &head["kid"])
+        != (&json!("RS256"), &json!("JWT"), &json!(KEY_ID))
+    {
         return Err("header".into());
     }
     let der = <rustls::pki_types::PrivatePkcs8KeyDer as rustls::pki_types::pem::PemObject>::from_pem_slice(KEY.as_bytes())
@@ -172,7 +175,8 @@ fn verified(assertion: &str) -> Result<Value, String> {
     if issued > now + 10 || expires <= now || expires > issued + 3600 {
         return Err("times".into());
     }
-    if claims_json["iss"] != ACCOUNT || claims_json["aud"] != "https://oauth2.googleapis.com/token" {
+    if claims_json["iss"] != ACCOUNT || claims_json["aud"] != "https://oauth2.googleapis.com/token"
+    {
         return Err("iss or aud".into());
     }
     Ok(claims_json)

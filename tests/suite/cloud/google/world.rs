@@ -205,9 +205,8 @@ impl World {
     }
 
     pub fn roster(&self) -> Roster {
-        let words = |user: &StubUser| {
-            user_words(user.title.as_deref(), !user.suspended && !user.archived)
-        };
+        let words =
+            |user: &StubUser| user_words(user.title.as_deref(), !user.suspended && !user.archived);
         let known: BTreeSet<&String> = self.users.keys().chain(self.groups.keys()).collect();
         let mut roster = Roster {
             users: self.users.iter().map(|(id, user)| (id.clone(), words(user))).collect(),
