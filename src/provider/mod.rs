@@ -5,6 +5,7 @@
 //! of `sync`.
 
 pub mod bundle;
+pub mod entra;
 pub mod github;
 pub mod google;
 pub mod http;

@@ -5,6 +5,7 @@
 //! and a [`Vendor`], and calls [`lives_through_anything`].
 
 mod driver;
+mod entra;
 mod github;
 mod google;
 mod okta;

@@ -1,0 +1,372 @@
+//! A full crawl: remember where changes stand, list everything, read members,
+//! and then take in what changed meanwhile.
+//!
+//! Taking the tokens of the rounds first means that nothing that happens
+//! during the crawl is lost, and that lists may be read in parallel.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::BuildHasher;
+
+use serde_json::Value as Json;
+use url::Url;
+
+use super::apply::{Findings, apply};
+use super::batch::PARTS_MAX;
+use super::changes::{Touched, TouchedGroups};
+use super::config::{EntraConfig, Wanted};
+use super::graph::{End, Graph, NAME, incomplete, page_of};
+use super::map::{self, Mapped, Mapper};
+use super::members::{Members, Wish};
+use super::objects::{Kind, group_select};
+use super::place::{Patrol, Place, Progress};
+use super::rounds::{self, GROUPS};
+use crate::clock;
+use crate::model::Reference;
+use crate::provider::http::{Call, Cursors, in_parallel};
+use crate::provider::{Extent, Item, PullError, Seal, Sink};
+
+/// Groups between checkpoints while members are read.
+const GROUPS_PER_CHECKPOINT: usize = 500;
+const PAGE: usize = 999;
+
+/// What a crawl works with.
+pub(super) struct Reading<'a> {
+    pub graph: &'a Graph,
+    pub config: &'a EntraConfig,
+    pub mapper: Mapper<'a>,
+    pub sink: &'a mut dyn Sink,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn wanted(&self) -> &'a Wanted {
+        &self.config.wanted
+    }
+}
+
+/// Reads everything, or goes on with that.
+///
+/// # Errors
+/// Any doubt that everything was read; there is a checkpoint then.
+pub(super) async fn full(
+    reading: &mut Reading<'_>,
+    token: Option<Vec<u8>>,
+) -> Result<Seal, PullError> {
+    let is_resumed = token.is_some();
+    let mut progress = match token {
+        Some(token) => Progress::read(&token)?,
+        None => begin(reading).await.map_err(not_expired)?,
+    };
+    reading.sink.checkpoint(progress.token());
+    let outcome = go_on(reading, &mut progress).await;
+    if outcome.is_err() {
+        reading.sink.checkpoint(progress.token());
+    }
+    // Only a crawl that goes on has an older one's tokens to blame.
+    if is_resumed { outcome } else { outcome.map_err(not_expired) }
+}
+
+/// Takes the tokens for "from now on", and counts.
+async fn begin(reading: &mut Reading<'_>) -> Result<Progress, PullError> {
+    let kinds = reading.config.kinds();
+    let mut progress = Progress::new(kinds.iter().map(|kind| kind.path().to_owned()).collect());
+    if reading.config.incremental {
+        progress.rounds = rounds::latest(reading.graph, reading.config).await?.unwrap_or_default();
+    }
+    reading.sink.page(Vec::new());
+    for kind in kinds {
+        if let Some(count) = reading.graph.count(kind.count_endpoint(), kind.path()).await? {
+            progress.counted.insert(kind.path().to_owned(), count);
+        }
+    }
+    if let Some(count) = reading.graph.count("GET /groups/$count", GROUPS).await? {
+        progress.counted.insert(GROUPS.to_owned(), count);
+    }
+    reading.sink.page(Vec::new());
+    Ok(progress)
+}
+
+async fn go_on(reading: &mut Reading<'_>, progress: &mut Progress) -> Result<Seal, PullError> {
+    let kinds = reading.config.kinds();
+    while let Some(name) = progress.kinds.first().cloned() {
+        let Some(kind) = kinds.iter().find(|kind| kind.path() == name) else {
+            return Err(PullError::CursorExpired { reason: format!("{name} are no longer read") });
+        };
+        list_kind(reading, progress, *kind).await?;
+        progress.kinds.remove(0);
+        progress.next = None;
+    }
+    if !progress.groups_are_listed {
+        list_groups(reading, progress).await?;
+        (progress.groups_are_listed, progress.next) = (true, None);
+    }
+    reading.sink.checkpoint(progress.token());
+    read_members(reading, progress).await?;
+    finish(reading, progress).await
+}
+
+async fn list_kind(
+    reading: &mut Reading<'_>,
+    progress: &mut Progress,
+    kind: Kind,
+) -> Result<(), PullError> {
+    let select = kind.select(reading.wanted());
+    let first = format!("{}?$top={PAGE}&$select={select}", kind.path());
+    let stripped_before = reading.mapper.stripped;
+    let mut list = List::new(kind.path(), kind.list_endpoint(), first, progress.next.is_none());
+    while let Some(page) = list.next(reading.graph, progress).await? {
+        let mut items = Vec::with_capacity(page.len());
+        for value in page {
+            match reading.mapper.user(kind, value)? {
+                Mapped::Is(user) => items.push(Item::User(user)),
+                Mapped::LeftOut(_) => {}
+                Mapped::Kept(reference) => {
+                    keep_object(progress, kind, &reference);
+                    items.push(Item::Kept(reference));
+                }
+            }
+        }
+        reading.mapper.take_kept();
+        progress.malformed = reading.mapper.bad();
+        reading.sink.page(items);
+        reading.sink.checkpoint(progress.token());
+    }
+    list.prove(reading.graph, progress, kind.count_endpoint()).await?;
+    list.refuse_if_blind(reading.mapper.stripped - stripped_before, kind.permission())
+}
+
+async fn list_groups(reading: &mut Reading<'_>, progress: &mut Progress) -> Result<(), PullError> {
+    let first = format!("groups?$top={PAGE}&$select={}", group_select(reading.wanted()));
+    let sees_hidden = sees_hidden(reading.graph).await?;
+    let stripped_before = reading.mapper.stripped;
+    let mut list = List::new(GROUPS, "GET /groups", first, progress.next.is_none());
+    while let Some(page) = list.next(reading.graph, progress).await? {
+        let mut items = Vec::with_capacity(page.len());
+        for value in page {
+            match reading.mapper.group(value)? {
+                Mapped::Is(group) => {
+                    let id = group.item.group.id.clone();
+                    progress.groups.insert(id, group.is_hidden && !sees_hidden);
+                    items.push(Item::Group(group.item));
+                }
+                Mapped::LeftOut(_) => {}
+                Mapped::Kept(reference) => {
+                    if let Reference::Group(id) = &reference {
+                        progress.pending.groups.insert(id.clone(), 0);
+                    }
+                    items.push(Item::Kept(reference));
+                }
+            }
+        }
+        reading.mapper.take_kept();
+        progress.malformed = reading.mapper.bad();
+        reading.sink.page(items);
+        reading.sink.checkpoint(progress.token());
+    }
+    list.prove(reading.graph, progress, "GET /groups/$count").await?;
+    list.refuse_if_blind(reading.mapper.stripped - stripped_before, "GroupMember.Read.All")
+}
+
+/// Whether the token shows hidden members. If it does not tell, it does not:
+/// an empty list of a hidden group is then nothing to go by.
+pub(super) async fn sees_hidden(graph: &Graph) -> Result<bool, PullError> {
+    let roles = graph.roles().await?.unwrap_or_default();
+    Ok(roles.iter().any(|role| role == "Member.Read.Hidden"))
+}
+
+fn keep_object(progress: &mut Progress, kind: Kind, reference: &Reference) {
+    if let Reference::User(id) = reference {
+        progress.pending.objects.entry(kind.path().to_owned()).or_default().insert(id.clone(), 0);
+    }
+}
+
+/// One list, page by page.
+struct List {
+    path: &'static str,
+    endpoint: &'static str,
+    first: String,
+    cursors: Cursors,
+    /// Digests of the ids: pages of a list that changes may repeat objects.
+    seen: HashSet<u64>,
+    hasher: foldhash::fast::RandomState,
+    is_over: bool,
+    is_whole: bool,
+}
+
+impl List {
+    fn new(path: &'static str, endpoint: &'static str, first: String, is_whole: bool) -> List {
+        List {
+            path,
+            endpoint,
+            first,
+            cursors: Cursors::new(path),
+            seen: HashSet::new(),
+            hasher: foldhash::fast::RandomState::default(),
+            is_over: false,
+            is_whole,
+        }
+    }
+
+    /// The next page; afterwards `progress` stands behind it.
+    async fn next(
+        &mut self,
+        graph: &Graph,
+        progress: &mut Progress,
+    ) -> Result<Option<Vec<Json>>, PullError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let url = match &progress.next {
+            Some(next) => parse(next)?,
+            None => graph.url(&self.first)?,
+        };
+        let page = graph.page(self.endpoint, url, 1.0).await?;
+        match page.end {
+            End::Last => self.is_over = true,
+            End::Delta(_) => return Err(incomplete(format!("{} end like changes", self.path))),
+            End::Next(next) => {
+                self.cursors.pass(next.as_str())?;
+                progress.next = Some(next.to_string());
+            }
+        }
+        let ids = page.value.iter().filter_map(map::id_of);
+        let fresh = ids.filter(|id| self.seen.insert(self.hasher.hash_one(*id))).count();
+        *progress.listed.entry(self.path.to_owned()).or_default() += fresh as u64;
+        Ok(Some(page.value))
+    }
+
+    /// Compares with what the directory counts: a page that is silently
+    /// missing would look like so many removals.
+    async fn prove(
+        &self,
+        graph: &Graph,
+        progress: &Progress,
+        endpoint: &'static str,
+    ) -> Result<(), PullError> {
+        let listed = progress.listed.get(self.path).copied().unwrap_or(0);
+        let Some(before) = progress.counted.get(self.path).copied().filter(|n| listed < *n) else {
+            return Ok(());
+        };
+        // Some may have been deleted since the first count.
+        let now = graph.count(endpoint, self.path).await?.unwrap_or(before);
+        if listed >= now {
+            return Ok(());
+        }
+        let path = self.path;
+        Err(incomplete(format!("{listed} {path} were listed, and {now} are counted")))
+    }
+
+    /// Objects without properties throughout mean that a permission is missing.
+    fn refuse_if_blind(&self, stripped: u64, permission: &str) -> Result<(), PullError> {
+        let seen = self.seen.len() as u64;
+        if !self.is_whole || seen == 0 || stripped < seen {
+            return Ok(());
+        }
+        Err(PullError::Unauthorized {
+            what: NAME.to_owned(),
+            reason: format!("it lists {seen} {} and shows of none more than the id", self.path),
+            permission: Some(permission.to_owned()),
+        })
+    }
+}
+
+async fn read_members(reading: &mut Reading<'_>, progress: &mut Progress) -> Result<(), PullError> {
+    let wishes: Vec<Wish> = progress
+        .groups
+        .iter()
+        .map(|(id, is_hidden)| Wish { id: id.clone(), is_hidden: *is_hidden })
+        .collect();
+    let (graph, wanted) = (reading.graph, &reading.config.wanted);
+    let (mut refused, mut listed, mut since) = (0_usize, 0_usize, 0_usize);
+    let sink = &mut *reading.sink;
+    let chunks: Vec<Vec<Wish>> = wishes.chunks(PARTS_MAX).map(<[Wish]>::to_vec).collect();
+    let at_once = reading.config.http.parallel_requests_max;
+    let work = |chunk| graph.members(wanted, chunk);
+    in_parallel(chunks, at_once, work, |lists| {
+        let mut items = Vec::new();
+        since += lists.len();
+        for (id, members) in lists {
+            progress.groups.remove(&id);
+            listed += usize::from(matches!(members, Members::Listed(_)));
+            refused += usize::from(members == Members::Refused);
+            progress.hidden += u64::from(!matches!(members, Members::Listed(_)));
+            if matches!(members, Members::Refused | Members::Absent) {
+                progress.pending.groups.insert(id.clone(), 0);
+            }
+            items.extend(members.items(id));
+        }
+        sink.page(items);
+        if since >= GROUPS_PER_CHECKPOINT {
+            since = 0;
+            sink.checkpoint(progress.token());
+        }
+    })
+    .await?;
+    if refused > 0 && listed == 0 && progress.hidden == refused as u64 {
+        return Err(PullError::Unauthorized {
+            what: NAME.to_owned(),
+            reason: format!("it shows the members of none of {refused} groups"),
+            permission: Some("GroupMember.Read.All".to_owned()),
+        });
+    }
+    Ok(())
+}
+
+/// Takes in what changed while the lists were read, and seals.
+async fn finish(reading: &mut Reading<'_>, progress: &mut Progress) -> Result<Seal, PullError> {
+    let counts = |name: &str| progress.listed.get(name).copied().unwrap_or(0);
+    let (users, groups) = (counts(Kind::Users.path()), counts(GROUPS));
+    let mut place = Place::new(BTreeMap::new());
+    place.pending = progress.pending.clone();
+    let mut findings = Findings::default();
+    if !progress.rounds.is_empty() {
+        let drained = rounds::drain(reading, &progress.rounds).await?;
+        place.rounds = drained.next;
+        findings = apply(reading, drained.touched, drained.groups, &mut place.pending).await?;
+    } else {
+        apply(reading, Vec::<(Kind, Touched)>::new(), TouchedGroups::default(), &mut place.pending)
+            .await?;
+    }
+    let now = clock::now().0;
+    place.patrol = Patrol { users_at: now, groups_at: now, users, groups, ..Patrol::default() };
+    let is_counted = progress.counted.get(Kind::Users.path()).is_some();
+    let proof = format!(
+        "{users} users and {groups} groups listed to the end{}; {findings}{}",
+        if is_counted { " as counted" } else { ", counts are not offered" },
+        match progress.hidden {
+            0 => String::new(),
+            n => format!("; the members of {n} groups could not be seen"),
+        }
+    );
+    Ok(Seal {
+        extent: Extent::Whole,
+        cursor: (!place.rounds.is_empty()).then(|| place.cursor()),
+        proof,
+        requests: reading.graph.take_audit(),
+        malformed: progress.malformed.max(reading.mapper.bad()),
+    })
+}
+
+/// A page of a list that may have forgotten its place: `None` then.
+pub(super) async fn resumable_page(
+    graph: &Graph,
+    endpoint: &'static str,
+    url: Url,
+) -> Result<Option<super::graph::Page>, PullError> {
+    let answer = graph.send(Call::get(endpoint, url).accept(&[400, 404, 410])).await?;
+    if !answer.status.is_success() {
+        return Ok(None);
+    }
+    page_of(answer.json()?).map(Some)
+}
+
+pub(super) fn parse(text: &str) -> Result<Url, PullError> {
+    Url::parse(text).map_err(|error| PullError::CursorExpired { reason: error.to_string() })
+}
+
+/// A full crawl has no older cursor that could have expired.
+fn not_expired(error: PullError) -> PullError {
+    match error {
+        PullError::CursorExpired { reason } => incomplete(reason),
+        error => error,
+    }
+}

@@ -1,0 +1,127 @@
+//! Reads a tenant of Microsoft Entra ID by Microsoft Graph v1.0.
+//!
+//! | Room | What happens there |
+//! |---|---|
+//! | `config`, `objects` | the settings, and which properties of what are asked for |
+//! | `auth`, `aadsts` | access tokens, and what refusals of them mean |
+//! | `graph`, `batch` | Graph's answers, pages, quota, and twenty requests in one |
+//! | `map` | from Graph's objects to users, groups and members |
+//! | `crawl`, `members` | a full crawl: token of changes, lists, members, changes since |
+//! | `rounds`, `changes`, `apply` | rounds of changes (delta queries): asked for, merged, read anew |
+//! | `patrol` | a slice of everything, read again at each poll |
+//! | `place` | the cursor, and the token to go on with a crawl |
+//! | `doctor` | what `rosterd doctor` says |
+//!
+//! What cannot be seen is unknown, never empty:
+//! - An object with all properties null was shown without the permission to
+//!   read it. Its last good record stands. If all objects of a kind are like
+//!   that, the crawl fails and names the permission.
+//! - A group whose members are refused (or hidden, without
+//!   `Member.Read.Hidden`) keeps its last good members. One that was not known
+//!   before is not shown until its members can be seen.
+//! - Soft-deleted users are gone. They keep their memberships at Graph, and no
+//!   round of changes tells of those again when they are restored, so the
+//!   groups of every new or restored user are read.
+//!
+//! Service principals and devices, when asked for, are users with an attribute
+//! `objectType`. Managers are not read: Graph does not follow their changes.
+
+mod aadsts;
+mod apply;
+mod auth;
+mod batch;
+mod changes;
+mod config;
+mod crawl;
+mod doctor;
+mod graph;
+mod map;
+mod members;
+mod objects;
+mod patrol;
+mod place;
+mod rounds;
+
+use async_trait::async_trait;
+
+pub use config::EntraConfig;
+
+use self::crawl::Reading;
+use self::graph::Graph;
+use self::map::Mapper;
+use self::place::Place;
+use super::{Cursor, Directory, Extent, Finding, Patience, PullError, Seal, Settings, Sink, Start};
+use crate::clock;
+
+impl Settings for EntraConfig {
+    fn kind(&self) -> &'static str {
+        "entra"
+    }
+
+    fn origin(&self) -> String {
+        self.resource()
+    }
+
+    fn fingerprint(&self) -> String {
+        // Secrets are left out: a new one shows the same directory. So is the
+        // way of proving, but not who is proved: permissions differ.
+        let seen = format!(
+            "{} {:?} {:?} {} {:?}",
+            self.resource(),
+            self.tenant_id,
+            self.proof.client_id(),
+            self.incremental,
+            self.wanted
+        );
+        let digest = ring::digest::digest(&ring::digest::SHA256, seen.as_bytes());
+        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn open(&self, patience: Patience) -> Box<dyn Directory> {
+        Box::new(Entra { graph: Graph::new(self, patience), config: self.clone() })
+    }
+}
+
+/// One tenant.
+struct Entra {
+    config: EntraConfig,
+    graph: Graph,
+}
+
+#[async_trait]
+impl Directory for Entra {
+    async fn crawl(&mut self, start: Start, sink: &mut dyn Sink) -> Result<Seal, PullError> {
+        let mapper = Mapper::new(&self.config.wanted);
+        let mut reading = Reading { graph: &self.graph, config: &self.config, mapper, sink };
+        match start {
+            Start::Full => crawl::full(&mut reading, None).await,
+            Start::Resume(token) => crawl::full(&mut reading, Some(token)).await,
+            Start::Incremental(cursor) => incremental(&mut reading, &cursor).await,
+        }
+    }
+
+    async fn examine(&mut self) -> Vec<Finding> {
+        doctor::examine(&self.config, &self.graph).await
+    }
+}
+
+/// Reads what changed since `cursor`, and the slice that is due.
+async fn incremental(reading: &mut Reading<'_>, cursor: &Cursor) -> Result<Seal, PullError> {
+    let mut place = Place::read(cursor)?;
+    let drained = rounds::drain(reading, &place.rounds).await?;
+    place.rounds = drained.next;
+    let findings =
+        apply::apply(reading, drained.touched, drained.groups, &mut place.pending).await?;
+    let walked = patrol::walk(reading, &mut place.patrol, &findings, clock::now()).await?;
+    let proof = format!(
+        "{findings}, read to their ends; {} users and {} groups read again",
+        walked.users, walked.groups
+    );
+    Ok(Seal {
+        extent: Extent::Changes,
+        cursor: Some(place.cursor()),
+        proof,
+        requests: reading.graph.take_audit(),
+        malformed: reading.mapper.bad(),
+    })
+}
