@@ -3,7 +3,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+};
 use rosterd::clock;
 use serde_json::{Value, json};
 
@@ -19,8 +21,7 @@ pub enum Access {
 /// A service app.
 pub struct App {
     pub client_id: String,
-    /// The public key, uncompressed: ES256.
-    pub key: Vec<u8>,
+    pub key: Key,
     pub key_id: Option<String>,
     pub scopes: Vec<&'static str>,
     pub requires_dpop: bool,
@@ -35,6 +36,14 @@ pub struct App {
     pub granted: usize,
 }
 
+/// A public key.
+pub enum Key {
+    /// P-256, an uncompressed point.
+    Ec(Vec<u8>),
+    /// Modulus and exponent.
+    Rsa(Vec<u8>, Vec<u8>),
+}
+
 struct Granted {
     value: String,
     key: Option<Value>,
@@ -42,7 +51,7 @@ struct Granted {
 }
 
 impl App {
-    pub fn new(client_id: &str, key: Vec<u8>) -> App {
+    pub fn new(client_id: &str, key: Key) -> App {
         App {
             client_id: client_id.to_owned(),
             key,
@@ -135,7 +144,7 @@ impl App {
         let wrong = |text: &str| refusal("invalid_dpop_proof", text);
         let header = part(proof, 0).ok_or_else(|| wrong("No header."))?;
         let jwk = header.get("jwk").cloned().unwrap_or_default();
-        let key = point(&jwk).ok_or_else(|| wrong("No key."))?;
+        let key = Key::of(&jwk).ok_or_else(|| wrong("No key."))?;
         let (header, claims) = verified(proof, &key).map_err(|text| wrong(&text))?;
         if header["typ"] != "dpop+jwt" || claims["htm"] != *request.method || claims["htu"] != *url
         {
@@ -179,7 +188,8 @@ impl App {
                     let error = refusal.headers.iter().any(|(name, _)| name == "dpop-nonce");
                     let error = if error { "use_dpop_nonce" } else { "invalid_dpop_proof" };
                     let challenge = format!("DPoP error=\"{error}\"");
-                    return Some(Response { status: 401, ..refusal }.header("www-authenticate", challenge));
+                    let refusal = Response { status: 401, ..refusal };
+                    return Some(refusal.header("www-authenticate", challenge));
                 }
             }
         }
@@ -226,17 +236,22 @@ fn refusal(code: &str, text: &str) -> Response {
     Response::error(400, json!({"error": code, "error_description": text}))
 }
 
-/// Header and claims of a token signed with ES256.
-fn verified(token: &str, key: &[u8]) -> Result<(Value, Value), String> {
+/// Header and claims of a token signed with ES256 or RS256.
+fn verified(token: &str, key: &Key) -> Result<(Value, Value), String> {
     let (signed, signature) = token.rsplit_once('.').ok_or("Not three parts.")?;
     let header = part(token, 0).ok_or("No header.")?;
-    if header["alg"] != "ES256" {
-        return Err("Another algorithm.".to_owned());
-    }
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|e| e.to_string())?;
-    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key)
-        .verify(signed.as_bytes(), &signature)
-        .map_err(|_| "The signature is wrong.".to_owned())?;
+    let verified = match (key, header["alg"].as_str()) {
+        (Key::Ec(point), Some("ES256")) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
+            .verify(signed.as_bytes(), &signature),
+        (Key::Rsa(n, e), Some("RS256")) => RsaPublicKeyComponents { n, e }.verify(
+            &RSA_PKCS1_2048_8192_SHA256,
+            signed.as_bytes(),
+            &signature,
+        ),
+        _ => return Err("Another algorithm.".to_owned()),
+    };
+    verified.map_err(|_| "The signature is wrong.".to_owned())?;
     Ok((header, part(token, 1).ok_or("No claims.")?))
 }
 
@@ -245,11 +260,22 @@ fn part(token: &str, at: usize) -> Option<Value> {
     serde_json::from_slice(&bytes).ok()
 }
 
-/// An uncompressed point of P-256.
-fn point(jwk: &Value) -> Option<Vec<u8>> {
-    let part = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str()?).ok();
-    (jwk["kty"] == "EC" && jwk.get("d").is_none()).then_some(())?;
-    Some([vec![4], part("x")?, part("y")?].concat())
+impl Key {
+    /// A JSON Web Key without its private half.
+    fn of(jwk: &Value) -> Option<Key> {
+        let part = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str()?).ok();
+        match (jwk["kty"].as_str()?, jwk.get("d")) {
+            ("EC", None) => Some(Key::Ec([vec![4], part("x")?, part("y")?].concat())),
+            ("RSA", None) => Some(Key::Rsa(part("n")?, part("e")?)),
+            _ => None,
+        }
+    }
+
+    /// The public half of a private RSA key in PEM.
+    pub fn rsa(pem: &str) -> Key {
+        let key = rosterd::provider::http::jwt::SigningKey::from_pem(pem).expect("a key");
+        Key::of(&key.public_jwk()).expect("an RSA key")
+    }
 }
 
 fn digest(token: &str) -> String {

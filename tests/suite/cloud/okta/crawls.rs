@@ -5,7 +5,7 @@ use std::time::Duration;
 use rosterd::provider::{Outcome, Patience, Settings};
 use serde_json::json;
 
-use super::access::{Access, App};
+use super::access::{Access, App, Key};
 use super::stub::{EVERYONE, Org};
 use super::{Acme, block, roster};
 use crate::cloud::{Population, Vendor, settings};
@@ -17,21 +17,21 @@ use crate::harness::{artifacts, secrets, write_private};
 const DAY: Duration = Duration::from_hours(24);
 
 /// An org, and the daemon's parts that follow it.
-struct Scene {
-    server: VendorServer<Acme>,
-    parts: Parts,
+pub(super) struct Scene {
+    pub server: VendorServer<Acme>,
+    pub parts: Parts,
     _folder: tempfile::TempDir,
 }
 
 impl Scene {
     /// With `change` made before the first poll, long ago.
-    fn open(more: &str, change: impl FnOnce(&mut Org)) -> Scene {
+    pub fn open(more: &str, change: impl FnOnce(&mut Org)) -> Scene {
         let server = server(change);
         let settings = settings("okta", &block(&server.url(), more));
         Scene::follow(server, settings)
     }
 
-    fn follow(server: VendorServer<Acme>, settings: std::sync::Arc<dyn Settings>) -> Scene {
+    pub fn follow(server: VendorServer<Acme>, settings: std::sync::Arc<dyn Settings>) -> Scene {
         let folder = tempfile::tempdir().unwrap();
         let lens = Lens { user: Acme::user_words, group: Acme::group_words };
         let patience = Patience {
@@ -47,14 +47,14 @@ impl Scene {
     }
 
     /// Polls once, which must do; how many requests it took.
-    async fn sync(&self) -> usize {
+    pub async fn sync(&self) -> usize {
         self.server.forget();
         self.parts.sync().await.unwrap();
         self.server.log().len()
     }
 
     /// Polls once; the copy is then exact.
-    async fn sync_exactly(&self) -> usize {
+    pub async fn sync_exactly(&self) -> usize {
         let requests = self.sync().await;
         assert_eq!(self.parts.roster(), self.server.with(|acme| roster(&acme.org)));
         requests
@@ -303,20 +303,34 @@ async fn a_role_for_some_groups_shows_only_those() {
     assert!(narrow.is_some_and(|(_, _, words)| words.contains("Everyone")), "{findings:?}");
 }
 
-/// A service app, as the org knows it, and the settings that use it.
-fn app(change: impl FnOnce(&mut App), more: &str) -> (VendorServer<Acme>, String) {
+/// A service app, as the org knows it, the settings that use it, and its key.
+pub(super) fn app(
+    change: impl FnOnce(&mut App),
+    more: &str,
+) -> (VendorServer<Acme>, String, String) {
     let key = rcgen::KeyPair::generate().unwrap();
-    let mut app = App::new("0oaRosterd", key.public_key_raw().to_vec());
+    let public = Key::Ec(key.public_key_raw().to_vec());
+    let (server, block) = app_with(public, &key.serialize_pem(), change, more);
+    (server, block, key.serialize_pem())
+}
+
+/// The same with this key.
+pub(super) fn app_with(
+    public: Key,
+    pem: &str,
+    change: impl FnOnce(&mut App),
+    more: &str,
+) -> (VendorServer<Acme>, String) {
+    let mut app = App::new("0oaRosterd", public);
     app.key_id = Some("k1".to_owned());
     change(&mut app);
     let server = server(|org| {
         small(org);
         org.access = Access::App(app);
     });
-    let pem = secrets::note(key.serialize_pem().lines().nth(1).unwrap().to_owned());
-    assert!(key.serialize_pem().contains(&pem));
+    secrets::note(pem.lines().nth(1).expect("a key").to_owned());
     let name = format!("okta-key-{}.pem", fastrand::u64(..));
-    let file = write_private(artifacts().join(name), key.serialize_pem());
+    let file = write_private(artifacts().join(name), pem);
     let block = format!(
         "url = \"{}\"\nclient_id = \"0oaRosterd\"\nkey_id = \"k1\"\n\
          private_key = {{ file = {:?} }}\n{more}",
@@ -335,7 +349,7 @@ fn granted(scene: &Scene) -> usize {
 
 #[tokio::test]
 async fn a_service_app_reads_with_one_token() {
-    let (server, block) = app(|_| {}, "");
+    let (server, block, _) = app(|_| {}, "");
     let scene = Scene::follow(server, settings("okta", &block));
     scene.sync_exactly().await;
     scene.sync_exactly().await;
@@ -344,7 +358,7 @@ async fn a_service_app_reads_with_one_token() {
 
 #[tokio::test]
 async fn a_token_that_ends_during_a_crawl_is_replaced() {
-    let (server, block) = app(|_| {}, "");
+    let (server, block, _) = app(|_| {}, "");
     let scene = Scene::follow(server, settings("okta", &block));
     scene.server.meanwhile(When::nth(4), |acme| match &mut acme.org.access {
         Access::App(app) => app.revoke(),
@@ -362,7 +376,7 @@ async fn proofs_of_possession_are_given_when_the_app_requires_them() {
             app.token_nonce = Some("nonce-of-the-token-endpoint".to_owned());
             app.api_nonce = Some("nonce-of-the-api".to_owned());
         };
-        let (server, block) = app(nonces, dpop);
+        let (server, block, _) = app(nonces, dpop);
         let scene = Scene::follow(server, settings("okta", &block));
         scene.sync_exactly().await;
         scene.change(|org| {
@@ -377,7 +391,7 @@ async fn proofs_of_possession_are_given_when_the_app_requires_them() {
 
 #[tokio::test]
 async fn an_app_that_requires_proofs_says_so_when_they_are_switched_off() {
-    let (server, block) = app(|app| app.requires_dpop = true, "dpop = false");
+    let (server, block, _) = app(|app| app.requires_dpop = true, "dpop = false");
     let scene = Scene::follow(server, settings("okta", &block));
     let error = scene.parts.sync().await.unwrap_err();
     assert!(error.contains("invalid_dpop_proof") && error.contains("dpop = false"), "{error}");
@@ -386,7 +400,7 @@ async fn an_app_that_requires_proofs_says_so_when_they_are_switched_off() {
 #[tokio::test]
 async fn without_the_scope_of_the_log_the_rest_is_read() {
     let scopes = |app: &mut App| app.scopes = vec!["okta.users.read", "okta.groups.read"];
-    let (server, block) = app(scopes, "");
+    let (server, block, _) = app(scopes, "");
     let scene = Scene::follow(server, settings("okta", &block));
     scene.sync_exactly().await;
     scene.sync_exactly().await;
@@ -429,7 +443,7 @@ async fn doctor_names_the_scope_that_is_missing_and_where_to_grant_it() {
             .into_iter()
             .filter(|scope| *scope != missing)
             .collect();
-        let (server, block) = app(scopes, &format!("scopes = {asked:?}"));
+        let (server, block, _) = app(scopes, &format!("scopes = {asked:?}"));
         let findings = examine(&server, &block).await;
         let (_, outcome, words) = findings.last().unwrap();
         assert_eq!(*outcome, Outcome::Bad, "{findings:?}");

@@ -2,6 +2,7 @@
 
 mod access;
 mod crawls;
+mod second_client;
 mod stub;
 
 use std::collections::{BTreeMap, BTreeSet};
