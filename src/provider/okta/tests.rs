@@ -1,1 +1,0 @@
-//! The provider against answers that a test makes up.
