@@ -11,6 +11,7 @@ pub mod google;
 pub mod http;
 pub mod ldap;
 pub mod okta;
+pub mod pulse;
 pub mod registry;
 
 use std::time::Duration;

@@ -624,6 +624,10 @@ fn r16_a_crawl_that_rests_for_its_quota_is_no_failure() {
         }
         parts.sync().await.unwrap();
         assert_eq!(parts.roster().users.len(), 6);
+        // Three pages; then the third again and two more; none; the fifth again
+        // and the last. The place is kept by one that got nowhere, too.
+        let crawl = parts.statuses.get("corp").unwrap().last_crawl.clone().unwrap();
+        assert_eq!(crawl.pages, 3 + 3 + 2);
     });
 }
 

@@ -14,6 +14,7 @@ use super::call::Call;
 use super::config::HttpConfig;
 use super::vendor::{Quota, Scope};
 use crate::clock::{self, Duration, Instant, Timestamp};
+use crate::provider::pulse;
 
 /// What the vendor documents, until its headers say otherwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,7 +88,10 @@ impl Budget {
             match wait {
                 None => return Ok(()),
                 Some(wait) if wait > patience => return Err(clock::now().plus(wait)),
-                Some(wait) => tokio::time::sleep(wait).await,
+                Some(wait) => {
+                    tokio::time::sleep(wait).await;
+                    pulse::beat();
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::provider::PullError;
 
 /// A request, without what says who asks.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call {
     /// What it is counted as: `GET /groups/{id}/members`.
     pub endpoint: &'static str,
@@ -31,7 +31,7 @@ pub struct Call {
 }
 
 /// What came back, whole.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -137,15 +137,24 @@ impl Answer {
     /// The address that `Link: <…>; rel="next"` names, if any does (RFC 8288).
     ///
     /// # Errors
-    /// [`PullError::Incomplete`] when there is such a link, and it is no address.
+    /// [`PullError::Incomplete`] when a link cannot be read, or is no address:
+    /// it may have been the one to the next page.
     pub fn next_link(&self) -> Result<Option<Url>, PullError> {
-        let lines = self.headers.get_all(http::header::LINK);
-        let lines = lines.iter().filter_map(|line| line.to_str().ok());
-        let Some(target) = links::target(lines, "next") else { return Ok(None) };
-        self.url.join(&target).map(Some).map_err(|error| PullError::Incomplete {
+        let unreadable = |error: &dyn std::fmt::Display| PullError::Incomplete {
             what: place(&self.url),
-            reason: format!("the link to the next page is not an address: {error}"),
-        })
+            reason: format!("the links to other pages cannot be read: {error}"),
+        };
+        let lines = self.headers.get_all(http::header::LINK).iter();
+        let lines: Vec<&str> = lines
+            .map(|line| std::str::from_utf8(line.as_bytes()))
+            .collect::<Result<_, _>>()
+            .map_err(|error| unreadable(&error))?;
+        let Some(target) =
+            links::strict_target(&lines, "next").map_err(|error| unreadable(&error))?
+        else {
+            return Ok(None);
+        };
+        self.url.join(&target).map(Some).map_err(|error| unreadable(&error))
     }
 
     /// The beginning of the body, for people.
@@ -157,6 +166,20 @@ impl Answer {
             short.push('…');
         }
         short.escape_debug().to_string()
+    }
+}
+
+/// Without the body and the headers, which may hold secrets.
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Call({} {})", self.method, self.place())
+    }
+}
+
+/// Without the body and the headers, which may hold tokens.
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Answer({} from {}, {} bytes)", self.status, place(&self.url), self.body.len())
     }
 }
 

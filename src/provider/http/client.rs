@@ -12,7 +12,7 @@ use super::call::{Answer, Call};
 use super::config::HttpConfig;
 use super::credential::{Authorization, Credential};
 use super::transport::{Attempts, Failure, Transport};
-use super::vendor::{Scope, Vendor, Verdict};
+use super::vendor::{Vendor, Verdict};
 use crate::clock::{self, Duration, Timestamp};
 use crate::provider::PullError;
 
@@ -59,6 +59,7 @@ impl Client {
         };
         let mut attempts = Attempts::new(&call);
         let (mut throttles, mut refusals) = (0, 0);
+        let started = clock::instant();
         loop {
             self.admit(&call).await?;
             let used = self.0.credential.authorize(&call).await?;
@@ -81,7 +82,13 @@ impl Client {
                 Verdict::Throttled { until, scope } => {
                     throttles += 1;
                     let until = until.unwrap_or_else(|| clock::now().plus(attempts.delay()));
-                    self.throttled(&call, until, scope, throttles)?;
+                    self.0.budget.close(&call, until, scope);
+                    let vendor = self.0.vendor.name();
+                    info!(vendor, endpoint = call.endpoint, %until, "throttled");
+                    let waited = clock::instant() - started;
+                    if throttles >= THROTTLES_MAX || waited > self.pause_max() {
+                        return Err(self.pause(until));
+                    }
                 }
                 Verdict::Refused(reason) => {
                     refusals += 1;
@@ -102,22 +109,12 @@ impl Client {
     }
 
     async fn admit(&self, call: &Call) -> Result<(), PullError> {
-        let pause = PAUSE_MAX.min(self.0.transport.patience().stall_timeout / 2);
-        self.0.budget.admit(call, pause).await.map_err(|until| self.pause(until))
+        let admitted = self.0.budget.admit(call, self.pause_max()).await;
+        admitted.map_err(|until| self.pause(until))
     }
 
-    /// Remembers a throttle for all who share the budget; the next turn of the
-    /// loop waits for it.
-    fn throttled(
-        &self,
-        call: &Call,
-        until: Timestamp,
-        scope: Scope,
-        throttles: u32,
-    ) -> Result<(), PullError> {
-        self.0.budget.close(call, until, scope);
-        info!(vendor = self.0.vendor.name(), endpoint = call.endpoint, %until, "throttled");
-        if throttles < THROTTLES_MAX { Ok(()) } else { Err(self.pause(until)) }
+    fn pause_max(&self) -> Duration {
+        PAUSE_MAX.min(self.0.transport.patience().stall_timeout / 2)
     }
 
     async fn refused(

@@ -1,8 +1,23 @@
 //! The `Link` header (RFC 8288): several lines, or several links in one.
 
-/// The target of the first link whose `rel` has this word.
+/// The target of the first link whose `rel` has this word; lines that are no
+/// links are passed over.
 pub fn target<'a>(lines: impl Iterator<Item = &'a str>, rel: &str) -> Option<String> {
-    lines.flat_map(links).find(|link| link.has(rel)).map(|link| link.target.to_owned())
+    lines.flat_map(|line| links(line).unwrap_or_default()).find_map(|link| link.target_of(rel))
+}
+
+/// The target of the first link whose `rel` has this word.
+///
+/// # Errors
+/// In words, when a line is not a list of links: the wanted one may be in it.
+pub fn strict_target(lines: &[&str], rel: &str) -> Result<Option<String>, String> {
+    let mut found = None;
+    for line in lines {
+        for link in links(line)? {
+            found = found.or_else(|| link.target_of(rel));
+        }
+    }
+    Ok(found)
 }
 
 struct Link<'a> {
@@ -11,24 +26,27 @@ struct Link<'a> {
 }
 
 impl Link<'_> {
-    fn has(&self, rel: &str) -> bool {
-        parameters(self.parameters).any(|(name, value)| {
+    fn target_of(&self, rel: &str) -> Option<String> {
+        let has_it = parameters(self.parameters).any(|(name, value)| {
             name.eq_ignore_ascii_case("rel")
                 && value.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case(rel))
-        })
+        });
+        has_it.then(|| self.target.to_owned())
     }
 }
 
-fn links(line: &str) -> impl Iterator<Item = Link<'_>> {
-    let mut rest = line;
-    std::iter::from_fn(move || {
-        let (_, after) = rest.split_once('<')?;
-        let (target, after) = after.split_once('>')?;
+fn links(line: &str) -> Result<Vec<Link<'_>>, String> {
+    let mut links = Vec::new();
+    let mut rest = line.trim_start_matches([' ', '\t', ',']);
+    while !rest.is_empty() {
+        let link = rest.strip_prefix('<').and_then(|after| after.split_once('>'));
+        let (target, after) = link.ok_or_else(|| "a link has no `<…>`".to_owned())?;
         let end = unquoted(after, ',').unwrap_or(after.len());
         let (parameters, after) = after.split_at(end);
-        rest = after;
-        Some(Link { target: target.trim(), parameters })
-    })
+        links.push(Link { target: target.trim(), parameters });
+        rest = after.trim_start_matches([' ', '\t', ',']);
+    }
+    Ok(links)
 }
 
 fn parameters(text: &str) -> impl Iterator<Item = (&str, &str)> {
@@ -55,7 +73,7 @@ fn unquoted(text: &str, wanted: char) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     fn next(lines: &[&str]) -> Option<String> {
-        super::target(lines.iter().copied(), "next")
+        super::strict_target(lines, "next").unwrap()
     }
 
     #[test]
@@ -65,20 +83,24 @@ mod tests {
             "<https://a/users?after=x,y>; rel=\"next\"",
         ];
         assert_eq!(next(&own_lines).as_deref(), Some("https://a/users?after=x,y"));
-        let one_list = [
-            "<https://a?page=1>; rel=\"first\", <https://a?page=3>; title=\"a, b; rel=next\"; rel=\"next last\"",
-        ];
+        let one_list = ["<https://a?page=1>; rel=\"first\", \
+             <https://a?page=3>; title=\"a, b; rel=next\"; rel=\"next last\""];
         assert_eq!(next(&one_list).as_deref(), Some("https://a?page=3"));
         assert_eq!(next(&["<https://a?page=3>; rel=next"]).as_deref(), Some("https://a?page=3"));
     }
 
     #[test]
     fn other_relations_are_no_end_and_no_next() {
-        assert_eq!(
-            next(&["<https://a>; rel=\"deprecation\", <https://b>; rel=\"alternate\""]),
-            None
-        );
+        let other = ["<https://a>; rel=\"deprecation\", <https://b>; rel=\"alternate\""];
+        assert_eq!(next(&other), None);
         assert_eq!(next(&["<https://a>; title=\"rel=next\""]), None);
-        assert_eq!(next(&["<broken; rel=\"next\"", "", "rel=\"next\""]), None);
+        assert_eq!(next(&["", " , "]), None);
+    }
+
+    #[test]
+    fn r1_a_broken_link_is_not_the_end_of_the_list() {
+        for broken in ["<broken; rel=\"next\"", "rel=\"next\"", "<https://a>; rel=self, b"] {
+            super::strict_target(&[broken], "next").unwrap_err();
+        }
     }
 }

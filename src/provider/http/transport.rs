@@ -16,8 +16,8 @@ use url::{Origin, Url};
 use super::call::{Answer, Call, place};
 use super::config::{HttpConfig, Proxy};
 use super::vendor;
-use crate::clock::{self, Duration};
-use crate::provider::{Patience, PullError};
+use crate::clock::{self, Duration, Timestamp};
+use crate::provider::{Patience, PullError, pulse};
 use crate::retry::Growing;
 use crate::tls::{self, Trust};
 
@@ -77,8 +77,14 @@ impl Transport {
         loop {
             let reason = match self.exchange(&call, &[]).await {
                 Ok(answer) if is_trouble(&answer) => {
-                    attempts.at_least(vendor::retry_after(&answer));
-                    format!("it answers {}", answer.status)
+                    let reason = format!("it answers {}", answer.status);
+                    match vendor::retry_after(&answer) {
+                        Some(until) => {
+                            attempts.wait_until(until, reason).await?;
+                            continue;
+                        }
+                        None => reason,
+                    }
                 }
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Passing(reason)) => reason,
@@ -154,7 +160,9 @@ impl Transport {
         }
         self.note(call.endpoint);
         let started = clock::instant();
-        let mut response = request.send().await.map_err(passing)?;
+        let response = request.send().await;
+        pulse::beat();
+        let mut response = response.map_err(passing)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let (url, body) = (response.url().clone(), read(&mut response).await?);
         let (endpoint, bytes) = (call.endpoint, body.len());
@@ -180,25 +188,25 @@ pub(super) struct Attempts {
     is_safe: bool,
     made: u32,
     delays: Growing,
-    floor: Duration,
 }
 
 impl Attempts {
     pub(super) fn new(call: &Call) -> Attempts {
         let delays = Growing::new(RETRY_FIRST, RETRY_MAX);
-        Attempts {
-            place: call.place(),
-            is_safe: call.is_safe,
-            made: 0,
-            delays,
-            floor: Duration::ZERO,
-        }
+        Attempts { place: call.place(), is_safe: call.is_safe, made: 0, delays }
     }
 
-    /// The next delay ends no earlier than this.
-    fn at_least(&mut self, until: Option<clock::Timestamp>) {
-        let wait = until.map_or(0, |until| until.0.saturating_sub(clock::now().0));
-        self.floor = Duration::from_millis(wait);
+    /// Waits for the time that the server named, if that is near.
+    ///
+    /// # Errors
+    /// [`PullError::Throttled`] when it is not, or when nothing may be sent twice.
+    async fn wait_until(&mut self, until: Timestamp, reason: String) -> Result<(), PullError> {
+        let wait = Duration::from_millis(until.0.saturating_sub(clock::now().0));
+        if !self.is_safe || wait > RETRY_MAX {
+            return Err(PullError::Throttled { what: self.place.clone(), until });
+        }
+        tokio::time::sleep(wait).await;
+        self.wait(reason).await
     }
 
     /// The delay after one more failure.
@@ -212,8 +220,8 @@ impl Attempts {
     /// [`PullError::Unreachable`] for this `reason`, when there is to be none.
     pub(super) async fn wait(&mut self, reason: String) -> Result<(), PullError> {
         self.made += 1;
-        let delay = self.delay().max(std::mem::take(&mut self.floor));
-        if !self.is_safe || self.made >= ATTEMPTS_MAX || delay > RETRY_MAX {
+        let delay = self.delay();
+        if !self.is_safe || self.made >= ATTEMPTS_MAX {
             return Err(PullError::Unreachable { what: self.place.clone(), reason });
         }
         debug!(place = self.place, reason, "trying again");
@@ -277,6 +285,7 @@ async fn read(response: &mut reqwest::Response) -> Result<Bytes, Failure> {
             let reason = format!("the answer has more than {} MiB", ANSWER_BYTES_MAX >> 20);
             return Err(Failure::Final(incomplete(response.url(), reason)));
         }
+        pulse::beat();
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())

@@ -165,6 +165,7 @@ impl Actor {
     }
 
     pub(super) async fn crawl_and_commit(&mut self, shutdown: &Shutdown) -> Result<(), PullError> {
+        self.resting = false;
         self.heal().await?;
         self.statuses.update(&self.terms.name, |status| {
             status.crawling = true;

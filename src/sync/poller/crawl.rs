@@ -1,13 +1,11 @@
 //! One crawl, in a task of its own, watched for as long as it makes progress.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use tracing::info;
 
 use super::Command;
 use super::actor::Actor;
 use crate::clock::{self, Duration, Timestamp};
+use crate::provider::pulse::Pulse;
 use crate::provider::{Directory, Item, PullError, Seal, Sink, Start};
 use crate::sync::plan::Plan;
 use crate::sync::reconcile::Reconciler;
@@ -104,20 +102,21 @@ impl Actor {
         shutdown: &Shutdown,
     ) -> Result<Option<Crawled>, PullError> {
         let clock_start = clock::instant();
-        let ticks = Arc::new(AtomicU64::new(0));
+        let pulse = Pulse::default();
         let paused = match start {
             Start::Resume(_) => self.paused.take(),
             Start::Full | Start::Incremental(_) => None,
         };
-        let (reconciler, full, started) = match paused {
-            Some(paused) => (paused.reconciler, paused.full, paused.started),
+        let (reconciler, token, full, started) = match paused {
+            Some(paused) => (paused.reconciler, Some(paused.token), paused.full, paused.started),
             None => {
                 let base = self.ledger.directory(&self.terms.name);
-                (Box::new(Reconciler::new(base)), start == Start::Full, clock::now())
+                (Box::new(Reconciler::new(base)), None, start == Start::Full, clock::now())
             }
         };
-        let running = self.launch(start, reconciler, ticks.clone());
-        match self.watch(running, &ticks, shutdown).await {
+        let intake = Intake { reconciler, pulse: pulse.clone(), token };
+        let running = self.launch(start, intake);
+        match self.watch(running, &pulse, shutdown).await {
             Wait::Shutdown => Ok(None),
             Wait::Superseded => {
                 self.superseded = true;
@@ -161,19 +160,14 @@ impl Actor {
         }
     }
 
-    fn launch(
-        &mut self,
-        start: Start,
-        reconciler: Box<Reconciler>,
-        ticks: Arc<AtomicU64>,
-    ) -> Task<Read> {
+    fn launch(&mut self, start: Start, mut intake: Intake) -> Task<Read> {
         let mut directory = match self.directory.take() {
             Some(directory) => directory,
             None => self.terms.settings.open(self.terms.patience),
         };
-        let mut intake = Intake { reconciler, ticks, token: None };
         task::spawn(format!("crawl {}", self.terms.name), async move {
-            let result = directory.crawl(start, &mut intake).await;
+            let pulse = intake.pulse.clone();
+            let result = pulse.watch(directory.crawl(start, &mut intake)).await;
             let Intake { reconciler, token, .. } = intake;
             Read { directory, reconciler, token, result }
         })
@@ -181,17 +175,17 @@ impl Actor {
 
     /// Waits for the crawl, for as long as it makes progress. An approval
     /// changes what the crawl is compared with, so it supersedes the crawl.
-    async fn watch(&mut self, running: Task<Read>, ticks: &AtomicU64, shutdown: &Shutdown) -> Wait {
+    async fn watch(&mut self, running: Task<Read>, pulse: &Pulse, shutdown: &Shutdown) -> Wait {
         let ended = running.join();
         tokio::pin!(ended);
-        let mut seen = ticks.load(Ordering::Relaxed);
+        let mut seen = pulse.count();
         let mut deadline = clock::instant() + self.terms.patience.stall_timeout;
         loop {
             tokio::select! {
                 result = &mut ended => return Wait::Ended(result),
                 () = shutdown.requested() => return Wait::Shutdown,
                 () = tokio::time::sleep_until(deadline) => {
-                    let now = ticks.load(Ordering::Relaxed);
+                    let now = pulse.count();
                     if now == seen {
                         return Wait::Stalled;
                     }
@@ -231,13 +225,14 @@ impl Actor {
 /// Hands pages on to the reconciler and counts them as progress.
 struct Intake {
     reconciler: Box<Reconciler>,
-    ticks: Arc<AtomicU64>,
+    pulse: Pulse,
+    /// The newest checkpoint; at first the one that the crawl goes on from.
     token: Option<Vec<u8>>,
 }
 
 impl Sink for Intake {
     fn page(&mut self, items: Vec<Item>) {
-        self.ticks.fetch_add(1, Ordering::Relaxed);
+        self.pulse.beat();
         self.reconciler.page(items);
     }
 

@@ -200,7 +200,11 @@ impl Actor {
     /// What a full crawl would change, changing nothing.
     pub(super) async fn preview(&mut self, shutdown: &Shutdown) -> Result<Preview, String> {
         let base = self.ledger.directory(&self.terms.name);
-        match self.crawl(Start::Full, shutdown).await {
+        // A crawl that waits to go on is none of this one's business.
+        let paused = self.paused.take();
+        let crawled = self.crawl(Start::Full, shutdown).await;
+        self.paused = paused;
+        match crawled {
             Ok(Some(crawled)) => {
                 let held = guard::judge(&crawled.plan, totals(&base), &self.terms.limits);
                 Ok(preview(&crawled.plan, &base, held))

@@ -183,6 +183,31 @@ async fn r17_a_long_throttle_ends_the_crawl_with_its_time() {
 }
 
 #[tokio::test]
+async fn r17_a_token_endpoint_that_throttles_is_not_asked_again_at_once() {
+    let server = Server::start(vec![answer("429 Slow down", "retry-after: 60\r\n", "")]).await;
+    let transport = Transport::new(&HttpConfig::default(), &server.url, PATIENCE);
+    let before = clock::now();
+    for call in [server.call(), Call::post_form("POST /token", server.url.clone(), &[])] {
+        let error = transport.send(call).await.unwrap_err();
+        let PullError::Throttled { until, .. } = error else { panic!("{error}") };
+        assert!(until >= before.plus(Duration::from_secs(59)));
+    }
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn nothing_secret_is_shown_for_debugging() {
+    let secret = [("client_secret", "hunter2")];
+    let call =
+        Call::post_form("POST /token", Url::parse("http://a/?key=hunter2").unwrap(), &secret);
+    let shown = format!("{:?}", call.header("authorization", "hunter2"));
+    assert_eq!(shown, "Call(POST http://a/)");
+    let server = Server::start(vec![answer("200 OK", "token: hunter2\r\n", "hunter2")]).await;
+    let shown = format!("{:?}", server.client().send(server.call()).await.unwrap());
+    assert!(!shown.contains("hunter2") && !shown.contains("secret"), "{shown}");
+}
+
+#[tokio::test]
 async fn a_refused_token_is_replaced_once() {
     #[derive(Default)]
     struct Counting(std::sync::atomic::AtomicU32);

@@ -66,7 +66,8 @@ async fn pygithub_sees_the_same_organization() {
     let (server, mut directory) = open("", some);
     let copy = Copy::full(&mut *directory).await;
     let url = server.url();
-    let listed = tokio::task::spawn_blocking(move || clients::run("github.py", &[&url, "acme"], "t0k3n"));
+    let listed =
+        tokio::task::spawn_blocking(move || clients::run("github.py", &[&url, "acme"], "t0k3n"));
     let listed = listed.await.unwrap();
     let members: BTreeMap<String, u64> = serde_json::from_value(listed["members"].clone()).unwrap();
     let ours: BTreeMap<String, u64> = copy
@@ -94,16 +95,20 @@ async fn pygithub_sees_the_same_organization() {
 #[tokio::test]
 async fn an_emulator_by_others_is_read_by_rest() {
     let people = ["octocat", "ann", "bob"];
-    let users: Vec<Value> = people.iter().map(|login| json!({ "login": login, "name": login })).collect();
+    let users: Vec<Value> =
+        people.iter().map(|login| json!({ "login": login, "name": login })).collect();
     let seed = json!({
         "tokens": { "t0k3n": { "login": "octocat", "scopes": ["read:org"] } },
         "github": { "users": users, "orgs": [{ "login": "acme", "name": "Acme" }] },
     });
-    let emulator = tokio::task::spawn_blocking(move || Emulator::start("github", &seed)).await.unwrap();
+    let emulator =
+        tokio::task::spawn_blocking(move || Emulator::start("github", &seed)).await.unwrap();
     let url = emulator.url();
     let copy = Copy::full(&mut *block(&url, "").open(PATIENCE)).await;
-    let listed = tokio::task::spawn_blocking(move || clients::run("github.py", &[&url, "acme"], "t0k3n"));
+    let listed =
+        tokio::task::spawn_blocking(move || clients::run("github.py", &[&url, "acme"], "t0k3n"));
     let listed = listed.await.unwrap();
-    let theirs: BTreeSet<&str> = listed["members"].as_object().unwrap().keys().map(String::as_str).collect();
+    let theirs: BTreeSet<&str> =
+        listed["members"].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(copy.usernames(), theirs);
 }
