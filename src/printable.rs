@@ -1,6 +1,7 @@
-//! Shows text of strangers without letting it act.
+//! Shows text of strangers without letting it act, and errors without secrets.
 
 use std::borrow::Cow;
+use std::error::Error;
 
 /// `text` with control characters made visible, so that what a directory says
 /// can neither steer a terminal nor forge a line of the log.
@@ -24,6 +25,23 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 fn must_show(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+/// An error with its causes, without the address, which may hold a token.
+pub fn request_failure(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut words = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if words.last() != Some(&text) {
+            words.push(text);
+        }
+        cause = error.source();
+    }
+    if words.is_empty() { "the request failed".to_owned() } else { words.join(": ") }
 }
 
 #[cfg(test)]

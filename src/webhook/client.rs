@@ -1,6 +1,5 @@
 //! Sends one delivery and says what became of it.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use super::address::Resolver;
 use super::config::WebhookConfig;
 use super::sign::SigningKey;
 use crate::clock::Timestamp;
+use crate::printable;
 use crate::retry;
 use crate::tls::{self, Trust};
 
@@ -52,7 +52,9 @@ impl Client {
             .user_agent(USER_AGENT)
             .pool_max_idle_per_host(1)
             .build()
-            .map_err(|error| format!("the HTTP client cannot be set up: {}", words(&error)))?;
+            .map_err(|error| {
+                format!("the HTTP client cannot be set up: {}", printable::request_failure(&error))
+            })?;
         Ok(Client {
             http,
             url: config.url.clone(),
@@ -79,7 +81,9 @@ impl Client {
                 drain(&mut response).await;
                 outcome
             }
-            Err(error) => Outcome::Failed { reason: words(&error), retry_after: None },
+            Err(error) => {
+                Outcome::Failed { reason: printable::request_failure(&error), retry_after: None }
+            }
         }
     }
 }
@@ -126,23 +130,6 @@ fn tls(config: &WebhookConfig) -> Result<ClientConfig, String> {
         None => Trust::Platform,
     };
     tls::client_config(trust, None)
-}
-
-/// An error with its causes, without the address, which may hold a token.
-fn words(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut words = Vec::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if words.last() != Some(&text) {
-            words.push(text);
-        }
-        cause = error.source();
-    }
-    if words.is_empty() { "the request failed".to_owned() } else { words.join(": ") }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! and redirects say: the credential goes with every request.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -17,6 +16,7 @@ use super::call::{Answer, Call, place};
 use super::config::{HttpConfig, Proxy};
 use super::vendor;
 use crate::clock::{self, Duration, Timestamp};
+use crate::printable;
 use crate::provider::{Patience, PullError, pulse};
 use crate::retry::Growing;
 use crate::tls::{self, Trust};
@@ -253,8 +253,9 @@ fn build(config: &HttpConfig, base: &Url, patience: Patience) -> Result<reqwest:
         Proxy::Environment => {}
         Proxy::Direct => builder = builder.no_proxy(),
         Proxy::Through { url, username, password } => {
-            let mut proxy = reqwest::Proxy::all(url.clone())
-                .map_err(|error| format!("the proxy cannot be used: {}", words(&error)))?;
+            let mut proxy = reqwest::Proxy::all(url.clone()).map_err(|error| {
+                format!("the proxy cannot be used: {}", printable::request_failure(&error))
+            })?;
             if let Some(username) = username {
                 let password = password.as_ref().map_or("", |password| password.expose());
                 proxy = proxy.basic_auth(username, password);
@@ -262,7 +263,9 @@ fn build(config: &HttpConfig, base: &Url, patience: Patience) -> Result<reqwest:
             builder = builder.proxy(proxy);
         }
     }
-    builder.build().map_err(|error| format!("the HTTP client cannot be set up: {}", words(&error)))
+    builder.build().map_err(|error| {
+        format!("the HTTP client cannot be set up: {}", printable::request_failure(&error))
+    })
 }
 
 /// Where a redirect of a `GET` leads to.
@@ -292,26 +295,9 @@ async fn read(response: &mut reqwest::Response) -> Result<Bytes, Failure> {
 }
 
 fn passing(error: reqwest::Error) -> Failure {
-    Failure::Passing(words(&error))
+    Failure::Passing(printable::request_failure(&error))
 }
 
 fn incomplete(url: &Url, reason: String) -> PullError {
     PullError::Incomplete { what: place(url), reason }
-}
-
-/// An error with its causes, without the address, which may hold a token.
-pub fn words(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut words = Vec::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if words.last() != Some(&text) {
-            words.push(text);
-        }
-        cause = error.source();
-    }
-    if words.is_empty() { "the request failed".to_owned() } else { words.join(": ") }
 }
