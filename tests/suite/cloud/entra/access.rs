@@ -181,9 +181,9 @@ async fn the_doctor_names_the_permission_that_is_missing_and_what_to_click() {
     });
     let steps = examine(&server).await;
     let said = |step: &str, outcome: Outcome, parts: &[&str]| {
-        let found = steps[step].iter().any(|(had, text)| {
-            *had == outcome && parts.iter().all(|part| text.contains(part))
-        });
+        let found = steps[step]
+            .iter()
+            .any(|(had, text)| *had == outcome && parts.iter().all(|part| text.contains(part)));
         assert!(found, "{step} {parts:?}: {steps:?}");
     };
     let click = ["GroupMember.Read.All", "API permissions", "Grant admin consent"];

@@ -29,7 +29,12 @@ async fn a_large_tenant_costs_what_the_best_strategy_does() {
     let sent: u64 = seal.requests.values().sum();
     let tokens = 1 + 2 + 2 + 2; // a token, two "latest", two counts, two drained rounds
     assert_eq!(sent, server.log().len() as u64, "the audit is what was sent");
-    assert_eq!(sent, USER_PAGES + GROUP_PAGES + BATCHES + MORE_MEMBERS + tokens, "{:?}", seal.requests);
+    assert_eq!(
+        sent,
+        USER_PAGES + GROUP_PAGES + BATCHES + MORE_MEMBERS + tokens,
+        "{:?}",
+        seal.requests
+    );
     assert!(seal.proof.contains("20000 users and 2000 groups"), "{}", seal.proof);
     within_the_share(&server);
 

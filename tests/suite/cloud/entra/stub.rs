@@ -125,7 +125,11 @@ impl Stub {
             Proof::Certificate(thumbprint, is_signed) => {
                 let url = format!("{}{}", request.base, request.path);
                 check_assertion(&assertion, &url, thumbprint, is_signed)?;
-                if self.assertions.insert(assertion) { Ok(()) } else { Err("AADSTS700027: replay".into()) }
+                if self.assertions.insert(assertion) {
+                    Ok(())
+                } else {
+                    Err("AADSTS700027: replay".into())
+                }
             }
             Proof::Platform(..) => Ok(()),
         }
@@ -194,7 +198,10 @@ impl Stub {
             _ => 1.0,
         };
         self.units.push((request.received, cost));
-        if request.query("$top").is_some_and(|top| top.parse().is_ok_and(|top: usize| top > PAGE_MAX)) {
+        if request
+            .query("$top")
+            .is_some_and(|top| top.parse().is_ok_and(|top: usize| top > PAGE_MAX))
+        {
             let message = "Invalid page size specified: must be between 1 and 999 inclusive.";
             return error(400, "Request_BadRequest", message);
         }
@@ -257,12 +264,13 @@ impl Stub {
     }
 
     fn members(&self, request: &Request, id: &str) -> Response {
-        let is_forbidden =
-            self.has("a forbidden group") && self.tenant.groups.keys().next().is_some_and(|g| g == id);
+        let is_forbidden = self.has("a forbidden group")
+            && self.tenant.groups.keys().next().is_some_and(|g| g == id);
         if is_forbidden {
             return error(403, "Authorization_RequestDenied", "Insufficient privileges");
         }
-        let is_hidden = self.tenant.groups.get(id).is_some_and(|g| g["visibility"] == "HiddenMembership");
+        let is_hidden =
+            self.tenant.groups.get(id).is_some_and(|g| g["visibility"] == "HiddenMembership");
         match self.tenant.shown_members(id) {
             Some(_) if is_hidden && !self.roles.contains(&"Member.Read.Hidden") => {
                 self.paged(request, &[], Value::clone)
@@ -322,7 +330,8 @@ impl Stub {
         // Pages before this one that have nothing, and links all the same.
         let empty = "1000000";
         let is_empty = self.has("empty pages") && start == 0 && request.query("again").is_none();
-        let is_void = self.has("an empty page between") && start > 0 && request.query("again").is_none();
+        let is_void =
+            self.has("an empty page between") && start > 0 && request.query("again").is_none();
         if is_empty || is_void {
             let here = start.to_string();
             let link = request.link(&[("$skiptoken", &here), ("again", empty)]);
@@ -338,7 +347,8 @@ impl Stub {
         let end = (start + skipped + size).min(all.len());
         let mut body = json!({ "@odata.context": "x", "value": value });
         let next = (end < all.len()).then(|| {
-            let end = if self.has("a link comes twice") { start.to_string() } else { end.to_string() };
+            let end =
+                if self.has("a link comes twice") { start.to_string() } else { end.to_string() };
             request.link(&[("$skiptoken", &end)])
         });
         let next = next.map(|next| match self.has("links lead elsewhere") {
@@ -375,13 +385,15 @@ impl Stub {
             format!("{}{}?$deltatoken={token}&$select={select}", request.base, request.path)
         };
         if token == "latest" {
-            return Response::json(json!({ "value": [], "@odata.deltaLink": link(&now.to_string()) }));
+            return Response::json(
+                json!({ "value": [], "@odata.deltaLink": link(&now.to_string()) }),
+            );
         }
         let (from, to) = token.split_once('-').unwrap_or((token, ""));
         let from: usize = from.parse().unwrap_or(0);
         let to = to.parse().unwrap_or(now);
-        let is_minimal =
-            request.header("prefer") == Some("return=minimal") && !self.has("changes are told whole");
+        let is_minimal = request.header("prefer") == Some("return=minimal")
+            && !self.has("changes are told whole");
         // Some changes may come again.
         let from = if self.has("changes come twice") { from.saturating_sub(3) } else { from };
         let entries = self.tenant.changes(users, from, to, is_minimal);
@@ -414,14 +426,21 @@ impl Api for Stub {
     }
 
     fn refused(&mut self, _: &Request) -> Response {
-        error(401, "InvalidAuthenticationToken", "Lifetime validation failed, the token is expired.")
+        error(
+            401,
+            "InvalidAuthenticationToken",
+            "Lifetime validation failed, the token is expired.",
+        )
     }
 }
 
 fn error(status: u16, code: &str, message: &str) -> Response {
     let inner = json!({ "request-id": "94fb3b52", "date": "2026-11-20T00:00:00" });
-    Response::error(status, json!({ "error": { "code": code, "message": message, "innerError": inner } }))
-        .header("request-id", "94fb3b52")
+    Response::error(
+        status,
+        json!({ "error": { "code": code, "message": message, "innerError": inner } }),
+    )
+    .header("request-id", "94fb3b52")
 }
 
 /// A count, as plain text behind a byte order mark.
@@ -445,7 +464,8 @@ fn check_assertion(
     let wrong = |what: &str| format!("AADSTS700027: {what}");
     let (signed, signature) = assertion.rsplit_once('.').ok_or_else(|| wrong("no JWT"))?;
     let (header, claims) = signed.split_once('.').ok_or_else(|| wrong("no JWT"))?;
-    let decode = |text: &str| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).unwrap_or_default();
+    let decode =
+        |text: &str| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).unwrap_or_default();
     let json = |text: &str| serde_json::from_slice::<Value>(&decode(text)).unwrap_or_default();
     let (header, claims) = (json(header), json(claims));
     let told = header["x5t#S256"].as_str().map(decode).unwrap_or_default();
@@ -460,7 +480,9 @@ fn check_assertion(
     if number("nbf") > now + 300 || number("exp") < now || number("exp") - number("nbf") > 600 {
         return Err("AADSTS700024: not within its time".to_owned());
     }
-    if claims["jti"].as_str().is_none_or(|id| id.len() < 16) || !is_signed(signed, &decode(signature)) {
+    if claims["jti"].as_str().is_none_or(|id| id.len() < 16)
+        || !is_signed(signed, &decode(signature))
+    {
         return Err(wrong("the signature"));
     }
     Ok(())
