@@ -175,11 +175,14 @@ impl Api {
         page: Option<&str>,
     ) -> Result<Listed, PullError> {
         let of_group = list.array == MEMBERS.array;
+        let of_feed = list.array == ACTIVITIES.array;
         // The vendor's own client repeats every parameter beside the token.
         if let Some(page) = page {
             call.url.query_pairs_mut().append_pair("pageToken", page);
         }
         let call = match (of_group, page.is_some()) {
+            // Not every customer has every application.
+            _ if of_feed => call.accept(MISSING_OR_EXPIRED),
             (true, true) => call.accept(MISSING_OR_EXPIRED),
             (true, false) => call.accept(MISSING),
             (false, true) => call.accept(EXPIRED),

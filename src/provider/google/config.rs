@@ -48,7 +48,7 @@ pub(super) enum Access {
     Keyless {
         service_account: String,
         iam: Url,
-        platform: Platform,
+        platform: Box<Platform>,
     },
 }
 
@@ -195,7 +195,7 @@ fn read_access(section: &mut Section<'_>) -> Option<Access> {
         section.missing("key", Some(hint.to_owned()));
         return None;
     };
-    let platform = if has_workload {
+    let platform = Box::new(if has_workload {
         let read = Workload::read(&workload?);
         let workload = read.map_err(|reason| wrong_workload(section, reason)).ok()?;
         let token_file = token_file.or_else(|| workload.file.clone());
@@ -212,7 +212,7 @@ fn read_access(section: &mut Section<'_>) -> Option<Access> {
         Platform::Workload { workload, sts, token_file }
     } else {
         Platform::Metadata(metadata?)
-    };
+    });
     Some(Access::Keyless { service_account, iam: iam?, platform })
 }
 
@@ -249,9 +249,8 @@ mod tests {
             (config.api.as_str(), config.incremental),
             ("https://admin.googleapis.com/", true)
         );
-        let Access::Keyless { platform: Platform::Metadata(url), .. } = config.access else {
-            panic!("{:?}", config.access)
-        };
+        let Access::Keyless { platform, .. } = config.access else { panic!("it has a key") };
+        let Platform::Metadata(url) = *platform else { panic!("{platform:?}") };
         assert_eq!(url.as_str(), "http://metadata.google.internal/");
     }
 

@@ -91,7 +91,10 @@ pub async fn read(
 
 /// Whether the feed answers, for `doctor`.
 pub async fn probe(api: &Api, start: Timestamp) -> Result<(), PullError> {
-    api.activities(ADMIN, start, None).await.map(|_| ())
+    match api.activities(ADMIN, start, None).await? {
+        Listed::Page(_) => Ok(()),
+        Listed::Expired(_) | Listed::Missing => Err(incomplete(ADMIN, "there is none")),
+    }
 }
 
 async fn read_both(
@@ -100,29 +103,38 @@ async fn read_both(
     sink: &mut dyn Sink,
 ) -> Result<Vec<Event>, PullError> {
     let start = bookmark.start();
-    let mut events = read_one(api, ADMIN, start, sink).await?;
+    let unoffered = |name: &str| incomplete(name, "there is none");
+    let read = read_one(api, ADMIN, start, sink).await?;
+    let mut events = read.ok_or_else(|| unoffered(ADMIN))?;
     if let Some(known) = bookmark.members_application.clone() {
-        events.extend(read_one(api, &known, start, sink).await?);
+        let read = read_one(api, &known, start, sink).await?;
+        events.extend(read.ok_or_else(|| unoffered(&known))?);
         return Ok(events);
     }
     let [first, second] = MEMBERS;
-    let (name, read) = match read_one(api, first, start, sink).await {
-        Err(PullError::Incomplete { .. } | PullError::Unauthorized { permission: Some(_), .. }) => {
-            (second, read_one(api, second, start, sink).await?)
+    let read = match read_one(api, first, start, sink).await {
+        Err(PullError::Unauthorized { permission: Some(_), .. }) => None,
+        read => read?,
+    };
+    let (name, read) = match read {
+        Some(read) => (first, read),
+        None => {
+            let read = read_one(api, second, start, sink).await?;
+            (second, read.ok_or_else(|| unoffered(second))?)
         }
-        read => (first, read?),
     };
     bookmark.members_application = Some(name.to_owned());
     events.extend(read);
     Ok(events)
 }
 
+/// `None`: this customer has no such application.
 async fn read_one(
     api: &Api,
     application: &str,
     start: Timestamp,
     sink: &mut dyn Sink,
-) -> Result<Vec<Event>, PullError> {
+) -> Result<Option<Vec<Event>>, PullError> {
     let mut events = Vec::new();
     let mut cursors = Cursors::new("the audit feed");
     let mut page: Option<String> = None;
@@ -131,14 +143,15 @@ async fn read_one(
         sink.page(Vec::new());
         let listed = match listed {
             Listed::Page(listed) => listed,
+            Listed::Expired(_) | Listed::Missing if page.is_none() => return Ok(None),
             // The next poll starts it over.
             Listed::Expired(reason) => return Err(incomplete(application, &reason)),
-            Listed::Missing => return Err(incomplete(application, "there is none")),
+            Listed::Missing => return Err(incomplete(application, "it ended in the middle")),
         };
         for activity in &listed.objects {
             events.extend(read_activity(application, activity)?);
         }
-        let Some(next) = listed.next else { return Ok(events) };
+        let Some(next) = listed.next else { return Ok(Some(events)) };
         cursors.pass(&next)?;
         page = Some(next);
     }

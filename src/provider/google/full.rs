@@ -1,6 +1,6 @@
 //! A full crawl: users, groups, and the members of each group in parallel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::warn;
 
@@ -58,19 +58,27 @@ struct Full<'a> {
     everybody: Option<Everybody>,
     /// Groups that are read, and wait for the list of everybody.
     open: Vec<(String, Members)>,
+    /// All groups, when this very crawl listed them from the start.
+    listed: Option<Everybody>,
     /// Members of our own domains whom the list of users did not name.
     suspects: BTreeMap<String, String>,
+    /// Groups in groups that the list of groups did not name.
+    suspect_groups: BTreeSet<String>,
 }
 
 impl<'a> Full<'a> {
     fn new(google: &'a mut Google, progress: Progress, is_resumed: bool) -> Full<'a> {
+        let at_groups = progress.phase != Phase::Users;
+        let progress_is_before_groups = !(is_resumed && at_groups);
         Full {
             google,
             progress,
             quarantine: Quarantine::new("google"),
             everybody: (!is_resumed).then(Everybody::default),
             open: Vec::new(),
+            listed: (progress_is_before_groups).then(Everybody::default),
             suspects: BTreeMap::new(),
+            suspect_groups: BTreeSet::new(),
         }
     }
 
@@ -93,6 +101,7 @@ impl<'a> Full<'a> {
             sink.checkpoint(self.progress.token());
         }
         self.read_members(sink).await?;
+        self.look_for_suspect_groups(sink).await?;
         self.look_for_suspects(sink).await?;
         Ok(self.seal())
     }
@@ -142,15 +151,18 @@ impl<'a> Full<'a> {
         Ok(items)
     }
 
-    /// Malformed users exist, too: everybody holds them, and they are no suspects.
+    /// Malformed users and groups exist, too: they are no suspects.
     fn take_malformed(&mut self, items: &mut Vec<Item>) {
         let kept = self.quarantine.take_kept();
         self.progress.again.note(&kept);
         for kept in kept {
             self.progress.malformed += 1;
-            if let (Item::Kept(Reference::User(id)), Some(everybody)) = (&kept, &mut self.everybody)
-            {
-                everybody.add(id, "");
+            match (&kept, &mut self.everybody, &mut self.listed) {
+                (Item::Kept(Reference::User(id)), Some(all), _)
+                | (Item::Kept(Reference::Group(id)), _, Some(all)) => {
+                    all.add(id, "");
+                }
+                _ => {}
             }
             items.push(kept);
         }
@@ -195,11 +207,13 @@ impl<'a> Full<'a> {
         let mut items = Vec::with_capacity(objects.len());
         for object in objects {
             let read = map::group(object, &self.google.config, &mut self.quarantine)?;
-            self.progress.groups += 1;
             let Some(read) = read else { continue };
             let id = read.item.group.id.clone();
             self.google.known.learn(&read.email, &id, read.count);
-            self.progress.pending.insert(id, read.count);
+            if self.listed.as_mut().is_none_or(|listed| listed.add(&id, &read.email)) {
+                self.progress.groups += 1;
+                self.progress.pending.insert(id, read.count);
+            }
             items.push(Item::Group(read.item));
         }
         self.take_malformed(&mut items);
@@ -286,6 +300,14 @@ impl<'a> Full<'a> {
 
     /// Remembers members of our own domains whom the list of users lacks.
     fn suspect(&mut self, members: &Members) {
+        if let Some(listed) = &self.listed {
+            let groups = members.list.iter().filter(|member| member.who == Who::Group);
+            let ours =
+                groups.filter(|group| group.email.as_ref().is_some_and(|at| listed.is_ours(at)));
+            let unlisted =
+                ours.filter_map(|group| group.id.as_ref()).filter(|id| !listed.contains(id));
+            self.suspect_groups.extend(unlisted.take(SUSPECTS_MAX).cloned());
+        }
         let Some(everybody) = &self.everybody else { return };
         for member in &members.list {
             if let (Who::User, Some(id), Some(email)) = (member.who, &member.id, &member.email)
@@ -295,6 +317,33 @@ impl<'a> Full<'a> {
             {
                 self.suspects.insert(id.clone(), email.clone());
             }
+        }
+    }
+
+    /// Known failure R1, for groups: when one in another exists and was not
+    /// listed, it is new, or a page was missing; all are listed once more.
+    async fn look_for_suspect_groups(&mut self, sink: &mut dyn Sink) -> Result<(), PullError> {
+        let mut existing = Vec::new();
+        for id in std::mem::take(&mut self.suspect_groups) {
+            if matches!(self.google.api.group(&id).await?, Found::Object(_)) {
+                existing.push(id);
+            }
+            sink.page(Vec::new());
+        }
+        if existing.is_empty() {
+            return Ok(());
+        }
+        self.progress.enter(Phase::Groups);
+        self.read_groups(sink).await?;
+        self.progress.enter(Phase::Members);
+        self.read_members(sink).await?;
+        let is_listed = |id: &&String| self.listed.as_ref().is_none_or(|all| all.contains(id));
+        match existing.iter().find(|id| !is_listed(id)) {
+            None => Ok(()),
+            Some(id) => Err(PullError::Incomplete {
+                what: "the list of groups".to_owned(),
+                reason: format!("it lacks the group {id}, which exists"),
+            }),
         }
     }
 

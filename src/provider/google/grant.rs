@@ -44,7 +44,7 @@ struct Shared {
 
 enum Signer {
     Key(ServiceKey),
-    Iam(Platforms),
+    Iam(Box<Platforms>),
 }
 
 #[derive(Deserialize)]
@@ -72,7 +72,7 @@ impl Delegation {
                 let platforms =
                     Platforms::new(&config.http, service_account, iam, platform, patience);
                 let id = format!("(the unique ID of {service_account})");
-                (service_account.clone(), id, Signer::Iam(platforms))
+                (service_account.clone(), id, Signer::Iam(Box::new(platforms)))
             }
         };
         let shared = Shared {

@@ -455,7 +455,7 @@ async fn reread(
     let object = found.object();
     let id = object.as_ref().and_then(map::id_of);
     if touch.deleted && id.is_none() {
-        reread.gone.push(Reference::Alias(map::mail_alias(&reread.name)));
+        reread.gone.push(named(&reread.name));
     }
     // The object itself says that it is gone.
     if let Some(known) = known.filter(|known| Some(&known.id) != id.as_ref())
@@ -465,7 +465,7 @@ async fn reread(
         reread.gone.push(Reference::Group(known.id));
     }
     if touch.deleted && id.is_some() && reread.gone.is_empty() {
-        reread.gone.push(Reference::Alias(map::mail_alias(&reread.name)));
+        reread.gone.push(named(&reread.name));
     }
     reread.shows = match touch.last {
         Some(Last::Created) => id.is_some(),
@@ -479,6 +479,14 @@ async fn reread(
         reread.object = Some(object);
     }
     Ok(reread)
+}
+
+/// Whom the feed means by the name of a group.
+fn named(name: &str) -> Reference {
+    match name.contains('@') {
+        true => Reference::Alias(map::mail_alias(name)),
+        false => Reference::Group(name.to_owned()),
+    }
 }
 
 /// Whether the list is what the feed says it should be.

@@ -331,3 +331,78 @@ fn number(value: &Json) -> Option<u64> {
 pub fn count_of(group: &Json) -> Option<u64> {
     group.get("directMembersCount").and_then(number)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::section::read_text;
+
+    fn config(more: &str) -> GoogleConfig {
+        let text = format!("impersonate = \"a@b\"\nservice_account = \"s@p\"\n{more}");
+        read_text(&text, GoogleConfig::read).unwrap()
+    }
+
+    fn read(value: &Json, more: &str) -> ReadUser {
+        let mut quarantine = Quarantine::new("google");
+        user(value, &config(more), &mut quarantine).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_user_is_read_with_what_google_vouches_for() {
+        let value = json!({
+            "id": "107", "primaryEmail": "ada@x.org", "suspended": false, "archived": false,
+            "name": { "fullName": "Ada L", "givenName": "Ada", "familyName": "L" },
+            "aliases": ["al@x.org", "ada@x.org"],
+            "emails": [{ "address": "somebody@else.example", "type": "home" }],
+            "organizations": [{ "title": "old" }, { "title": "Chief", "department": "R", "primary": true }],
+            "relations": [{ "type": "manager", "value": "boss@x.org" }],
+            "orgUnitPath": "/corp",
+            "customSchemas": { "Job": { "level": 3, "on": true, "tags": [{ "value": "a" }, { "value": "b" }] } },
+            "externalIds": [{ "value": "e1", "type": "organization" }]
+        });
+        let user = read(&value, "attributes = [\"externalIds\", \"name.givenName\"]").item.user;
+        assert_eq!(user.emails, ["ada@x.org", "al@x.org"]);
+        assert_eq!((user.title.as_deref(), user.department.as_deref()), (Some("Chief"), Some("R")));
+        assert_eq!((user.manager.as_deref(), user.active), (Some("boss@x.org"), true));
+        assert_eq!(user.attributes["orgUnitPath"], Value::from("/corp"));
+        assert_eq!(user.attributes["Job.level"], Value::Integer(3));
+        let list = Value::List(vec!["a".into(), "b".into()]);
+        assert_eq!(user.attributes["Job.tags"], list);
+        assert_eq!(user.attributes["externalIds"], Value::List(vec!["e1".into()]));
+        assert_eq!(user.attributes["name.givenName"], Value::from("Ada"));
+    }
+
+    #[test]
+    fn suspended_archived_and_deleted_are_three_states() {
+        let state = |more: Json| {
+            let mut value = json!({ "id": "1", "primaryEmail": "a@x.org" });
+            value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let read = read(&value, "");
+            (read.item.user.active, read.item.user.status.unwrap(), read.is_deleted)
+        };
+        assert_eq!(state(json!({})), (true, "active".into(), false));
+        assert_eq!(state(json!({ "suspended": true })), (false, "suspended".into(), false));
+        assert_eq!(state(json!({ "archived": true })), (false, "archived".into(), false));
+        assert!(state(json!({ "deletionTime": "2026-11-01T00:00:00Z" })).2);
+    }
+
+    #[test]
+    fn r22_an_address_outside_never_means_somebody_within() {
+        let named = |value: Json| member(&value).unwrap().reference();
+        let outside = named(json!({ "type": "EXTERNAL", "email": "Ada@x.org", "id": "" }));
+        assert_eq!(outside, Some(Reference::Id("external:ada@x.org".into())));
+        let user = named(json!({ "type": "USER", "id": "107", "email": "ada@x.org" }));
+        assert_eq!(user, Some(Reference::User("107".into())));
+        assert_eq!(named(json!({ "type": "CUSTOMER", "id": "C01" })), None);
+        assert!(member(&json!({ "type": "USER" })).is_err());
+    }
+
+    #[test]
+    fn a_count_is_text_or_a_number() {
+        assert_eq!(count_of(&json!({ "directMembersCount": "12" })), Some(12));
+        assert_eq!(count_of(&json!({ "directMembersCount": 12 })), Some(12));
+        assert_eq!(count_of(&json!({})), None);
+    }
+}

@@ -160,7 +160,7 @@ mod tests {
         assert!(touched.users.is_empty());
         let group = &touched.groups["eng@x.org"];
         assert!(!group.object && group.events == [0, 1] && group.left() == 1);
-        assert_eq!(group.expected["a@x.org"], true);
+        assert!(group.expected["a@x.org"]);
         assert!(touched.groups.contains_key("01abc"));
     }
 

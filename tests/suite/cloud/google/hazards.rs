@@ -48,6 +48,27 @@ async fn r1_users_that_groups_have_and_the_list_lacks_end_the_crawl() {
 }
 
 #[tokio::test]
+async fn r1_groups_that_others_hold_and_the_list_lacks_are_listed_again() {
+    let server = start();
+    server.with(|google| {
+        google.apply(&Op::PutUser(0, 1));
+        (0..3).for_each(|group| google.apply(&Op::PutGroup(group, 1)));
+        google.apply(&Op::AddMember(0, Member::User(0)));
+        google.apply(&Op::AddMember(1, Member::Group(0)));
+        google.forgotten_groups = 1;
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let parts = open(folder.path(), settings("google", &block(&server.url(), "")));
+    let error = parts.sync().await.unwrap_err();
+    assert!(error.contains("which exists"), "{error}");
+    let again = When::nth(2).only(|request| request.path.ends_with("/groups"));
+    server.meanwhile(again, |google| google.forgotten_groups = 0);
+    parts.sync().await.unwrap();
+    assert_eq!(parts.roster(), server.with(|google| google.roster()));
+    parts.close().await;
+}
+
+#[tokio::test]
 async fn r3_an_empty_list_of_users_ends_the_crawl() {
     let server = start();
     let settings = settings("google", &block(&server.url(), ""));
@@ -135,5 +156,93 @@ async fn r7_groups_that_were_deleted_leave_in_incremental_mode() {
     parts.sync().await.unwrap();
     assert_eq!(parts.roster().groups.len(), 1);
     assert_eq!(server.count(|request| request.path.ends_with("/users")), 0, "no full crawl");
+    parts.close().await;
+}
+
+#[tokio::test]
+async fn r8_the_end_of_a_list_is_what_google_says_it_is() {
+    for hazard in ["short pages", "empty page", "empty first page"] {
+        let server = start();
+        server.with(|google| {
+            (0..9).for_each(|user| google.apply(&Op::PutUser(user, 1)));
+            (0..5).for_each(|group| google.apply(&Op::PutGroup(group, 1)));
+            (0..9).for_each(|user| google.apply(&Op::AddMember(user % 3, Member::User(user))));
+            google.page = 2;
+            google.hazard(hazard);
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let parts = open(folder.path(), settings("google", &block(&server.url(), "")));
+        parts.sync().await.unwrap();
+        assert_eq!(parts.roster(), server.with(|google| google.roster()), "{hazard}");
+        parts.close().await;
+    }
+}
+
+#[tokio::test]
+async fn r11_page_tokens_that_lead_back_end_the_crawl() {
+    let server = start();
+    server.with(|google| {
+        (0..9).for_each(|user| google.apply(&Op::PutUser(user, 1)));
+        google.page = 2;
+        google.hazard("repeated cursor");
+    });
+    let settings = settings("google", &block(&server.url(), ""));
+    let (_, outcome) = crawl_once(&*settings, Start::Full).await;
+    assert!(matches!(outcome, Err(PullError::Incomplete { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn r12_a_malformed_user_stays_as_it_was_until_it_can_be_read() {
+    let server = start();
+    server.with(|google| (0..3).for_each(|user| google.apply(&Op::PutUser(user, 1))));
+    let folder = tempfile::tempdir().unwrap();
+    let parts = open(folder.path(), settings("google", &block(&server.url(), "")));
+    parts.sync().await.unwrap();
+    let before = parts.roster();
+    server.with(|google| {
+        (0..3).for_each(|user| google.apply(&Op::PutUser(user, 2)));
+        google.hazard("malformed user");
+    });
+    parts.sync().await.unwrap();
+    let now = parts.roster();
+    let same = now.users.iter().filter(|(id, words)| before.users.get(*id) == Some(words));
+    assert_eq!((now.users.len(), same.count()), (3, 1));
+    server.with(Vendor::calm);
+    parts.sync().await.unwrap();
+    assert_eq!(parts.roster(), server.with(|google| google.roster()));
+    parts.close().await;
+}
+
+#[tokio::test]
+async fn r19_a_suspended_user_is_inactive_after_the_next_poll() {
+    let server = start();
+    server.with(|google| (0..3).for_each(|user| google.apply(&Op::PutUser(user, 1))));
+    let folder = tempfile::tempdir().unwrap();
+    let parts = open(folder.path(), settings("google", &block(&server.url(), "")));
+    parts.sync().await.unwrap();
+    server.with(|google| google.apply(&Op::Disable(1)));
+    parts.sync().await.unwrap();
+    let inactive = parts.roster().users.values().filter(|words| words.contains("inactive")).count();
+    assert_eq!(inactive, 1);
+    parts.close().await;
+}
+
+#[tokio::test]
+async fn only_the_domains_that_were_asked_for_are_read() {
+    let server = start();
+    server.with(|google| {
+        (0..3).for_each(|user| google.apply(&Op::PutUser(user, 1)));
+        google.world.add_user("eve@other.example");
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let more = "domains = [\"example.org\"]";
+    let parts = open(folder.path(), settings("google", &block(&server.url(), more)));
+    parts.sync().await.unwrap();
+    assert_eq!(parts.roster().users.len(), 3);
+    server.with(|google| {
+        google.world.tell("admin", "CHANGE_PASSWORD", &[("USER_EMAIL", "eve@other.example")]);
+    });
+    parts.sync().await.unwrap();
+    assert_eq!(parts.roster().users.len(), 3, "the feed told of somebody outside");
     parts.close().await;
 }

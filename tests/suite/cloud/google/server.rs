@@ -35,6 +35,8 @@ pub struct Google {
     throttles: u64,
     /// So many users are missing from the list, as if it were whole.
     pub forgotten_users: usize,
+    /// And so many groups.
+    pub forgotten_groups: usize,
     /// Page tokens: what was asked for, and the last object that was shown.
     pages: BTreeMap<String, (String, String)>,
 }
@@ -50,6 +52,7 @@ impl Default for Google {
             spent: BTreeSet::new(),
             throttles: 0,
             forgotten_users: 0,
+            forgotten_groups: 0,
             pages: BTreeMap::new(),
         }
     }
@@ -145,7 +148,7 @@ impl Google {
         if let Some(refusal) = covered(request) {
             return refusal;
         }
-        let ids = self.world.groups.keys().cloned().collect();
+        let ids = self.world.groups.keys().skip(self.forgotten_groups).cloned().collect();
         let list =
             List { array: "groups", kind: "admin#directory#groups", most: 200, default: 200 };
         self.list(request, list, ids, |google, id| group_json(id, &google.world.groups[id]))
@@ -179,7 +182,7 @@ impl Google {
         if let Some(refusal) = self.tokens.check(request, REPORTS) {
             return refusal;
         }
-        let start = request.query("startTime").unwrap_or_default().to_owned();
+        let start = request.query("startTime").unwrap_or("1970-01-01T00:00:00Z").to_owned();
         let world = if self.has("late feed") { &self.before } else { &self.world };
         let told = world.feed.get(application).into_iter().flatten();
         let told = told.filter(|activity| {

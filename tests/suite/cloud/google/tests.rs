@@ -150,7 +150,7 @@ async fn a_token_that_ends_in_the_middle_is_replaced() {
 }
 
 #[tokio::test]
-async fn everybody_external_members_and_nested_groups_are_what_they_are() {
+async fn r10_everybody_external_members_and_nested_groups_are_what_they_are() {
     let server = start();
     server.with(a_small_world);
     let all = server.with(|google| {
@@ -232,5 +232,29 @@ async fn attributes_come_with_the_user() {
     let item = rosterd::store::record::decode_user(view.user_record(slot).unwrap()).unwrap();
     let names: Vec<&str> = item.user.attributes.keys().map(String::as_str).collect();
     assert_eq!(names, ["Employee.number", "Employee.on_call", "orgUnitPath"]);
+    parts.close().await;
+}
+
+#[tokio::test]
+async fn r18_what_the_feed_never_tells_is_found_by_reading_all_in_turn() {
+    let server = start();
+    server.with(a_small_world);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings("google", &block(&server.url(), "verify_within = \"1s\""));
+    let parts = open(folder.path(), settings);
+    parts.sync().await.unwrap();
+    server.with(|google| {
+        let user = google.world.add_user("silent@example.org");
+        let group = google.world.groups.keys().next_back().unwrap().clone();
+        google.world.add_member(&group, "USER", &user);
+        google.world.groups.get_mut(&group).unwrap().name = "renamed in silence".into();
+    });
+    let truth = server.with(|google| google.roster());
+    let mut polls = 0;
+    while parts.roster() != truth {
+        parts.sync().await.unwrap();
+        polls += 1;
+        assert!(polls < 20_000, "never found");
+    }
     parts.close().await;
 }

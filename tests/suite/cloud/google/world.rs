@@ -190,7 +190,7 @@ impl World {
         }
         // Some ways of changing members show in one feed, some in the other.
         let place = self.groups[&group].email.clone();
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             let name = if joins { "ADD_GROUP_MEMBER" } else { "REMOVE_GROUP_MEMBER" };
             self.tell("admin", name, &[("GROUP_EMAIL", &place), ("USER_EMAIL", &email)]);
         } else {
