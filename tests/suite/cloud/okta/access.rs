@@ -179,7 +179,9 @@ impl App {
                     let error = refusal.headers.iter().any(|(name, _)| name == "dpop-nonce");
                     let error = if error { "use_dpop_nonce" } else { "invalid_dpop_proof" };
                     let challenge = format!("DPoP error=\"{error}\"");
-                    return Some(Response { status: 401, ..refusal }.header("www-authenticate", challenge));
+                    return Some(
+                        Response { status: 401, ..refusal }.header("www-authenticate", challenge),
+                    );
                 }
             }
         }
