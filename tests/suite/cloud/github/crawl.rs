@@ -307,7 +307,10 @@ async fn the_audit_log_names_who_left_and_everything_is_read_anew_in_time() {
     server.with(|world| {
         let bob = world.people.values().find(|one| one.login == "bob").unwrap().id;
         world.orgs[0].members.remove(&bob);
-        world.orgs[0].teams.values_mut().for_each(|team| team.members.retain(|member, _| *member != bob));
+        world.orgs[0]
+            .teams
+            .values_mut()
+            .for_each(|team| team.members.retain(|member, _| *member != bob));
         world.log(0, "org.remove_member", json!({ "user": "bob", "user_id": bob }));
         let cid = world.people.values().find(|one| one.login == "cid").unwrap().id;
         world.orgs[0].members.insert(cid, true);

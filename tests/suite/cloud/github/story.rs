@@ -56,7 +56,10 @@ impl Vendor for World {
                 let Some(id) = user(self, n) else { return };
                 self.people.remove(&id);
                 self.orgs[0].members.remove(&id);
-                self.orgs[0].teams.values_mut().for_each(|team| team.members.retain(|member, _| *member != id));
+                self.orgs[0]
+                    .teams
+                    .values_mut()
+                    .for_each(|team| team.members.retain(|member, _| *member != id));
             }
             Op::PutGroup(n, text) => {
                 let id = team(self, n).unwrap_or_else(|| self.make_team(0, &format!("g{n}"), &[]));
