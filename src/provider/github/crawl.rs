@@ -13,7 +13,7 @@ use super::graphql::Trouble;
 use super::map::{People, organization, team};
 use super::members::{self, Saml};
 use super::proof::{Facts, Interface, prove};
-use super::rest;
+use super::rest::{self, Listing};
 use super::tally::Tally;
 use super::teams::{self, Batch, Team};
 use super::{Github, NAME};
@@ -25,7 +25,7 @@ use crate::provider::{Item, PullError, Sink};
 pub struct Place {
     version: u8,
     step: usize,
-    /// The page to read next.
+    /// The page to read next; by REST, the last team that was read.
     after: Option<String>,
     tally: Tally,
     /// Teams that are not whole, to be read again from their start.
@@ -38,7 +38,7 @@ pub struct Place {
 }
 
 /// To be changed with the meaning of a [`Place`].
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What was read, for the proof.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -266,23 +266,12 @@ impl Reading<'_> {
     }
 
     async fn members_by_rest(&mut self, ready: &Ready) -> Result<(), PullError> {
-        let owners = rest::owners(&ready.connection).await?;
-        let mut cursors = Cursors::new("GitHub members");
-        let mut known = HashSet::new();
-        loop {
-            let page = rest::members(&ready.connection, self.place.after.as_deref()).await?;
-            let read = rest::people(page.entries, ready, &owners, self.quarantine)?;
-            self.place.tally.read += read.ids.iter().filter(|id| known.insert(**id)).count() as u64;
-            self.place.tally.page();
-            self.people.take(read.items, self.quarantine.take_kept(), self.sink);
-            match page.next {
-                Some(next) => self.turn(&mut cursors, next)?,
-                None => break,
-            }
-        }
-        if self.place.tally.pages > 1 {
-            self.place.tally.told(rest::count_members(&ready.connection).await?);
-        }
+        let (connection, sink) = (&ready.connection, &mut *self.sink);
+        let owners = rest::owners(connection, &mut || sink.page(Vec::new())).await?;
+        let entries = rest::members(connection, &mut || sink.page(Vec::new())).await?;
+        let read = rest::people(entries, ready, &owners, self.quarantine)?;
+        self.place.tally.read = read.ids.len() as u64;
+        self.people.take(read.items, self.quarantine.take_kept(), self.sink);
         Ok(())
     }
 
@@ -291,19 +280,13 @@ impl Reading<'_> {
         if wanted == Extra::Off {
             return Ok(false);
         }
-        let mut cursors = Cursors::new("GitHub outside collaborators");
-        loop {
-            let after = self.place.after.clone();
-            let page = rest::outside(&ready.connection, after.as_deref()).await;
-            let Some(page) = visible(page, wanted, after.is_none())? else { return Ok(false) };
-            let read = rest::outsiders(page.entries, ready, self.quarantine)?;
-            self.place.counts.outside += read.len() as u64;
-            self.people.take(read, self.quarantine.take_kept(), self.sink);
-            match page.next {
-                Some(next) => self.turn(&mut cursors, next)?,
-                None => return Ok(true),
-            }
-        }
+        let sink = &mut *self.sink;
+        let list = rest::outside(&ready.connection, &mut || sink.page(Vec::new())).await;
+        let Some(list) = visible(list, wanted)? else { return Ok(false) };
+        let read = rest::outsiders(list, ready, self.quarantine)?;
+        self.place.counts.outside += read.len() as u64;
+        self.people.take(read, self.quarantine.take_kept(), self.sink);
+        Ok(true)
     }
 
     async fn invited(&mut self, ready: &Ready) -> Result<bool, PullError> {
@@ -311,19 +294,13 @@ impl Reading<'_> {
         if wanted == Extra::Off {
             return Ok(false);
         }
-        let mut cursors = Cursors::new("GitHub invitations");
-        loop {
-            let after = self.place.after.clone();
-            let page = rest::invitations(&ready.connection, after.as_deref()).await;
-            let Some(page) = visible(page, wanted, after.is_none())? else { return Ok(false) };
-            let read = rest::invited(page.entries, ready, self.quarantine)?;
-            self.place.counts.invited += read.len() as u64;
-            self.people.take(read, self.quarantine.take_kept(), self.sink);
-            match page.next {
-                Some(next) => self.turn(&mut cursors, next)?,
-                None => return Ok(true),
-            }
-        }
+        let sink = &mut *self.sink;
+        let list = rest::invitations(&ready.connection, &mut || sink.page(Vec::new())).await;
+        let Some(list) = visible(list, wanted)? else { return Ok(false) };
+        let read = rest::invited(list, ready, self.quarantine)?;
+        self.place.counts.invited += read.len() as u64;
+        self.people.take(read, self.quarantine.take_kept(), self.sink);
+        Ok(true)
     }
 
     async fn teams(&mut self, ready: &Ready) -> Result<(), PullError> {
@@ -449,19 +426,17 @@ impl Reading<'_> {
             Some(id) => id.parse().unwrap_or_default(),
             None => 0,
         };
-        let listed = rest::teams(&ready.connection, self.quarantine).await?;
-        self.sink.page(self.quarantine.take_kept());
-        // In the order of their ids.
-        let mut all: Vec<Team> = listed.into_iter().filter(|team| team.id > done).collect();
+        let Listing { teams: mut all, mut names } = self.listing(ready).await?;
+        all.retain(|team| team.id > done);
         let mut restarted = false;
         while !all.is_empty() {
             let some: Vec<Team> = all.drain(..rest::SLICE.min(all.len())).collect();
             let last = some.last().map(|team| team.id);
-            let read = match rest::with_members(&ready.connection, some.clone()).await {
+            let read = match rest::with_members(&ready.connection, some.clone(), &names).await {
                 Err(Trouble::Gone(_)) if !restarted => {
                     restarted = true;
                     let first = some.first().map_or(0, |team| team.id);
-                    all = rest::teams(&ready.connection, self.quarantine).await?;
+                    Listing { teams: all, names } = self.listing(ready).await?;
                     all.retain(|team| team.id >= first);
                     continue;
                 }
@@ -472,6 +447,14 @@ impl Reading<'_> {
             self.checkpoint();
         }
         Ok(())
+    }
+
+    async fn listing(&mut self, ready: &Ready) -> Result<Listing, PullError> {
+        let sink = &mut *self.sink;
+        let progress = &mut || sink.page(Vec::new());
+        let listing = rest::teams(&ready.connection, self.quarantine, progress).await?;
+        self.sink.page(self.quarantine.take_kept());
+        Ok(listing)
     }
 
     /// Turns to the next page.
@@ -490,15 +473,11 @@ impl Reading<'_> {
     }
 }
 
-/// The page, or `None` when it may be missing and is refused.
-fn visible<T>(
-    page: Result<T, PullError>,
-    wanted: Extra,
-    is_first: bool,
-) -> Result<Option<T>, PullError> {
-    match page {
-        Ok(page) => Ok(Some(page)),
-        Err(PullError::Unauthorized { .. }) if wanted == Extra::Auto && is_first => Ok(None),
+/// The list, or `None` when it may be missing and is refused.
+fn visible<T>(list: Result<T, PullError>, wanted: Extra) -> Result<Option<T>, PullError> {
+    match list {
+        Ok(list) => Ok(Some(list)),
+        Err(PullError::Unauthorized { .. }) if wanted == Extra::Auto => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -97,8 +97,8 @@ async fn counted(connection: &Connection, facts: &Facts) -> Result<Finding, Pull
         Interface::Graphql => members::totals(connection).await.map_err(Trouble::into_error)?,
         Interface::Rest => {
             let mut quarantine = Quarantine::new(super::NAME);
-            let teams = rest::teams(connection, &mut quarantine).await?;
-            (rest::count_members(connection).await?, teams.len() as u64)
+            let teams = rest::teams(connection, &mut quarantine, &mut || {}).await?.teams;
+            (rest::members(connection, &mut || {}).await?.len() as u64, teams.len() as u64)
         }
     };
     let detail = format!("{members} members and {teams} teams of {name} are visible");
@@ -154,8 +154,8 @@ async fn extra(
         return Ok(None);
     }
     let page = match what {
-        "outside collaborators" => rest::outside(connection, None).await,
-        _ => rest::invitations(connection, None).await,
+        "outside collaborators" => rest::outside(connection, &mut || {}).await,
+        _ => rest::invitations(connection, &mut || {}).await,
     };
     let name = &connection.organization;
     match page {

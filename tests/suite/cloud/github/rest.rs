@@ -148,7 +148,8 @@ fn paged(world: &World, request: &Request, all: Vec<Value>) -> Response {
     if page > 1 {
         links.extend([link("prev", page - 1), link("first", 1)]);
     }
-    if page < last {
+    let loses_next = world.hazard == Some("no next page") && size > 1;
+    if page < last && !loses_next {
         links.extend([link("next", page + 1), link("last", last)]);
     }
     let response = Response::json(json!(entries));
