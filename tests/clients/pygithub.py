@@ -10,6 +10,8 @@ import json
 import sys
 
 from github import Auth, Github, UnknownObjectException
+from github.NamedUser import NamedUser
+from github.PaginatedList import PaginatedList
 
 url, organization, *wanted = sys.argv[1:]
 token = sys.stdin.read().strip()
@@ -19,7 +21,8 @@ for one in wanted:
     name, logins = one.split("=")
     made = found.create_team(name, privacy="closed")
     for login in logins.split(","):
-        made.add_membership(client.get_user(login), role="member")
+        path = f"/orgs/{organization}/teams/{made.slug}/memberships/{login}"
+        client.requester.requestJsonAndCheck("PUT", path, input={"role": "member"})
 
 
 def listed(read):
@@ -31,7 +34,10 @@ def listed(read):
 
 teams = {}
 for team in found.get_teams():
-    teams[team.slug] = {"id": team.id, "members": sorted(one.login for one in team.get_members())}
+    # By the documented path: the one that PyGithub takes is of an older API.
+    path = f"/orgs/{organization}/teams/{team.slug}/members"
+    members = PaginatedList(NamedUser, client.requester, path, None)
+    teams[team.slug] = {"id": team.id, "members": sorted(one.login for one in members)}
 print(json.dumps({
     "members": {one.login: one.id for one in found.get_members()},
     "teams": teams,

@@ -16,6 +16,7 @@ use super::proof::{Facts, Interface, prove};
 use super::rest::{self, Listing};
 use super::tally::Tally;
 use super::teams::{self, Batch, Team};
+use super::vendor::is_forbidden;
 use super::{Github, NAME};
 use crate::provider::http::{Cursors, Quarantine};
 use crate::provider::{Item, PullError, Sink};
@@ -477,7 +478,7 @@ impl Reading<'_> {
 fn visible<T>(list: Result<T, PullError>, wanted: Extra) -> Result<Option<T>, PullError> {
     match list {
         Ok(list) => Ok(Some(list)),
-        Err(PullError::Unauthorized { .. }) if wanted == Extra::Auto => Ok(None),
+        Err(error) if is_forbidden(&error) && wanted == Extra::Auto => Ok(None),
         Err(error) => Err(error),
     }
 }

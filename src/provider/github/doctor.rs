@@ -6,6 +6,7 @@ use super::config::{Account, Extra, Incremental};
 use super::graphql::Trouble;
 use super::members::{self, Saml};
 use super::proof::{Facts, Interface, prove};
+use super::vendor::is_forbidden;
 use super::{Github, audit, rest};
 use crate::provider::http::Quarantine;
 use crate::provider::{Finding, Outcome, PullError};
@@ -163,7 +164,7 @@ async fn extra(
             let detail = format!("{what} of {name} are visible");
             Ok(Some(finding("permission", Outcome::Good, detail)))
         }
-        Err(error @ PullError::Unauthorized { .. }) => {
+        Err(error) if is_forbidden(&error) => {
             let key = what.replace(' ', "_");
             let detail = format!(
                 "{what} of {name} are left out ({error}): let an owner's token read, grant Members: \

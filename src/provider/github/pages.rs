@@ -11,7 +11,7 @@ use url::Url;
 
 use super::access::Connection;
 use super::graphql::{Trouble, incomplete};
-use super::vendor::message_of;
+use super::vendor::{is_forbidden, message_of};
 use crate::provider::PullError;
 use crate::provider::http::{Answer, Cursors, links};
 
@@ -65,9 +65,8 @@ impl List<'_> {
             (before, known) = (after, Some(ids));
         }
         let (came, counted) = (known.map_or(0, |ids| ids.len()), before.unwrap_or_default());
-        let reason = format!(
-            "GitHub counts {counted}, and {came} came; it was read {ATTEMPTS} times"
-        );
+        let reason =
+            format!("GitHub counts {counted}, and {came} came; it was read {ATTEMPTS} times");
         Err(incomplete(&self.what(), reason).into())
     }
 
@@ -126,7 +125,7 @@ impl List<'_> {
     async fn ask(&self, url: Url) -> Result<Answer, Trouble> {
         let call = self.connection.follow(self.endpoint, url).accept(&[404]);
         let answer = match self.connection.send(call).await {
-            Err(error @ PullError::Unauthorized { .. }) => {
+            Err(error) if is_forbidden(&error) => {
                 let message = error.to_string();
                 return Err(Trouble::Hidden(error, message));
             }
@@ -140,9 +139,7 @@ impl List<'_> {
 
     fn url(&self, size: usize) -> Url {
         let mut url = self.connection.config.rest(&self.path);
-        url.query_pairs_mut()
-            .append_pair("per_page", &size.to_string())
-            .extend_pairs(self.query);
+        url.query_pairs_mut().append_pair("per_page", &size.to_string()).extend_pairs(self.query);
         url
     }
 

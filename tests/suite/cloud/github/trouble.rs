@@ -246,7 +246,8 @@ async fn r1_who_moves_to_a_page_already_read_is_not_taken_for_gone() {
         let copy = Copy::full(&mut *directory).await;
         assert_eq!(server.fired(armed), 1, "{of}");
         // One of those whose turn it was has left; all others are still there.
-        let left: Vec<&str> = ["u0", "o0"].into_iter().filter(|one| !copy.usernames().contains(one)).collect();
+        let left: Vec<&str> =
+            ["u0", "o0"].into_iter().filter(|one| !copy.usernames().contains(one)).collect();
         assert_eq!((copy.users.len(), left.len()), (18, 1), "{of}");
         assert_eq!(copy.members("acme/g0").len(), 9 - usize::from(left == ["u0"]), "{of}");
     }
