@@ -16,7 +16,8 @@ for (const line of readFileSync(0, "utf8").split("\n").filter(Boolean)) {
   try {
     const document = parse(query);
     mistakes.push(...validate(schema, document).map(String));
-    for (const definition of document.definitions) {
+    // Fragments declare no variables.
+    for (const definition of document.definitions.filter((one) => one.kind === "OperationDefinition")) {
       const known = (definition.variableDefinitions ?? []).map((one) => one.variable.name.value);
       mistakes.push(...Object.keys(variables).filter((name) => !known.includes(name)).map((name) => `unused variable ${name}`));
     }

@@ -19,7 +19,7 @@ use super::map::{Standing, team};
 use super::members;
 use super::proof::Interface;
 use super::teams::{self, Batch};
-use super::vendor::message_of;
+use super::vendor::{is_forbidden, message_of};
 use super::{Github, NAME};
 use crate::clock::{self, Duration, Timestamp};
 use crate::model::Reference;
@@ -87,7 +87,7 @@ pub async fn probe(connection: &Connection) -> Result<Result<(), PullError>, Pul
                     .to_owned(),
             ),
         })),
-        Err(error @ PullError::Unauthorized { .. }) => Ok(Err(error)),
+        Err(error) if is_forbidden(&error) => Ok(Err(error)),
         Err(error) => Err(error),
     }
 }
@@ -199,7 +199,7 @@ async fn read_log(connection: &Connection, from: Timestamp) -> Result<Option<Hin
     for _ in 0..PAGES_MAX {
         let answer = match connection.send(call.accept(HIDDEN)).await {
             // It was visible once; a full crawl finds out what is now.
-            Err(PullError::Unauthorized { .. }) => return Ok(None),
+            Err(error) if is_forbidden(&error) => return Ok(None),
             answer => answer?,
         };
         if !answer.status.is_success() {

@@ -13,9 +13,10 @@ use super::graphql::Trouble;
 use super::map::{People, organization, team};
 use super::members::{self, Saml};
 use super::proof::{Facts, Interface, prove};
-use super::rest;
+use super::rest::{self, Listing};
 use super::tally::Tally;
 use super::teams::{self, Batch, Team};
+use super::vendor::is_forbidden;
 use super::{Github, NAME};
 use crate::provider::http::{Cursors, Quarantine};
 use crate::provider::{Item, PullError, Sink};
@@ -25,7 +26,7 @@ use crate::provider::{Item, PullError, Sink};
 pub struct Place {
     version: u8,
     step: usize,
-    /// The page to read next.
+    /// The page to read next; by REST, the last team that was read.
     after: Option<String>,
     tally: Tally,
     /// Teams that are not whole, to be read again from their start.
@@ -38,7 +39,7 @@ pub struct Place {
 }
 
 /// To be changed with the meaning of a [`Place`].
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What was read, for the proof.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -266,23 +267,12 @@ impl Reading<'_> {
     }
 
     async fn members_by_rest(&mut self, ready: &Ready) -> Result<(), PullError> {
-        let owners = rest::owners(&ready.connection).await?;
-        let mut cursors = Cursors::new("GitHub members");
-        let mut known = HashSet::new();
-        loop {
-            let page = rest::members(&ready.connection, self.place.after.as_deref()).await?;
-            let read = rest::people(page.entries, ready, &owners, self.quarantine)?;
-            self.place.tally.read += read.ids.iter().filter(|id| known.insert(**id)).count() as u64;
-            self.place.tally.page();
-            self.people.take(read.items, self.quarantine.take_kept(), self.sink);
-            match page.next {
-                Some(next) => self.turn(&mut cursors, next)?,
-                None => break,
-            }
-        }
-        if self.place.tally.pages > 1 {
-            self.place.tally.told(rest::count_members(&ready.connection).await?);
-        }
+        let (connection, sink) = (&ready.connection, &mut *self.sink);
+        let owners = rest::owners(connection, &mut || sink.page(Vec::new())).await?;
+        let entries = rest::members(connection, &mut || sink.page(Vec::new())).await?;
+        let read = rest::people(entries, ready, &owners, self.quarantine)?;
+        self.place.tally.read = read.ids.len() as u64;
+        self.people.take(read.items, self.quarantine.take_kept(), self.sink);
         Ok(())
     }
 
@@ -291,19 +281,13 @@ impl Reading<'_> {
         if wanted == Extra::Off {
             return Ok(false);
         }
-        let mut cursors = Cursors::new("GitHub outside collaborators");
-        loop {
-            let after = self.place.after.clone();
-            let page = rest::outside(&ready.connection, after.as_deref()).await;
-            let Some(page) = visible(page, wanted, after.is_none())? else { return Ok(false) };
-            let read = rest::outsiders(page.entries, ready, self.quarantine)?;
-            self.place.counts.outside += read.len() as u64;
-            self.people.take(read, self.quarantine.take_kept(), self.sink);
-            match page.next {
-                Some(next) => self.turn(&mut cursors, next)?,
-                None => return Ok(true),
-            }
-        }
+        let sink = &mut *self.sink;
+        let list = rest::outside(&ready.connection, &mut || sink.page(Vec::new())).await;
+        let Some(list) = visible(list, wanted)? else { return Ok(false) };
+        let read = rest::outsiders(list, ready, self.quarantine)?;
+        self.place.counts.outside += read.len() as u64;
+        self.people.take(read, self.quarantine.take_kept(), self.sink);
+        Ok(true)
     }
 
     async fn invited(&mut self, ready: &Ready) -> Result<bool, PullError> {
@@ -311,19 +295,13 @@ impl Reading<'_> {
         if wanted == Extra::Off {
             return Ok(false);
         }
-        let mut cursors = Cursors::new("GitHub invitations");
-        loop {
-            let after = self.place.after.clone();
-            let page = rest::invitations(&ready.connection, after.as_deref()).await;
-            let Some(page) = visible(page, wanted, after.is_none())? else { return Ok(false) };
-            let read = rest::invited(page.entries, ready, self.quarantine)?;
-            self.place.counts.invited += read.len() as u64;
-            self.people.take(read, self.quarantine.take_kept(), self.sink);
-            match page.next {
-                Some(next) => self.turn(&mut cursors, next)?,
-                None => return Ok(true),
-            }
-        }
+        let sink = &mut *self.sink;
+        let list = rest::invitations(&ready.connection, &mut || sink.page(Vec::new())).await;
+        let Some(list) = visible(list, wanted)? else { return Ok(false) };
+        let read = rest::invited(list, ready, self.quarantine)?;
+        self.place.counts.invited += read.len() as u64;
+        self.people.take(read, self.quarantine.take_kept(), self.sink);
+        Ok(true)
     }
 
     async fn teams(&mut self, ready: &Ready) -> Result<(), PullError> {
@@ -449,19 +427,17 @@ impl Reading<'_> {
             Some(id) => id.parse().unwrap_or_default(),
             None => 0,
         };
-        let listed = rest::teams(&ready.connection, self.quarantine).await?;
-        self.sink.page(self.quarantine.take_kept());
-        // In the order of their ids.
-        let mut all: Vec<Team> = listed.into_iter().filter(|team| team.id > done).collect();
+        let Listing { teams: mut all, mut names } = self.listing(ready).await?;
+        all.retain(|team| team.id > done);
         let mut restarted = false;
         while !all.is_empty() {
             let some: Vec<Team> = all.drain(..rest::SLICE.min(all.len())).collect();
             let last = some.last().map(|team| team.id);
-            let read = match rest::with_members(&ready.connection, some.clone()).await {
+            let read = match rest::with_members(&ready.connection, some.clone(), &names).await {
                 Err(Trouble::Gone(_)) if !restarted => {
                     restarted = true;
                     let first = some.first().map_or(0, |team| team.id);
-                    all = rest::teams(&ready.connection, self.quarantine).await?;
+                    Listing { teams: all, names } = self.listing(ready).await?;
                     all.retain(|team| team.id >= first);
                     continue;
                 }
@@ -472,6 +448,14 @@ impl Reading<'_> {
             self.checkpoint();
         }
         Ok(())
+    }
+
+    async fn listing(&mut self, ready: &Ready) -> Result<Listing, PullError> {
+        let sink = &mut *self.sink;
+        let progress = &mut || sink.page(Vec::new());
+        let listing = rest::teams(&ready.connection, self.quarantine, progress).await?;
+        self.sink.page(self.quarantine.take_kept());
+        Ok(listing)
     }
 
     /// Turns to the next page.
@@ -490,15 +474,11 @@ impl Reading<'_> {
     }
 }
 
-/// The page, or `None` when it may be missing and is refused.
-fn visible<T>(
-    page: Result<T, PullError>,
-    wanted: Extra,
-    is_first: bool,
-) -> Result<Option<T>, PullError> {
-    match page {
-        Ok(page) => Ok(Some(page)),
-        Err(PullError::Unauthorized { .. }) if wanted == Extra::Auto && is_first => Ok(None),
+/// The list, or `None` when it may be missing and is refused.
+fn visible<T>(list: Result<T, PullError>, wanted: Extra) -> Result<Option<T>, PullError> {
+    match list {
+        Ok(list) => Ok(Some(list)),
+        Err(error) if is_forbidden(&error) && wanted == Extra::Auto => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -6,6 +6,7 @@ use super::config::{Account, Extra, Incremental};
 use super::graphql::Trouble;
 use super::members::{self, Saml};
 use super::proof::{Facts, Interface, prove};
+use super::vendor::is_forbidden;
 use super::{Github, audit, rest};
 use crate::provider::http::Quarantine;
 use crate::provider::{Finding, Outcome, PullError};
@@ -97,8 +98,8 @@ async fn counted(connection: &Connection, facts: &Facts) -> Result<Finding, Pull
         Interface::Graphql => members::totals(connection).await.map_err(Trouble::into_error)?,
         Interface::Rest => {
             let mut quarantine = Quarantine::new(super::NAME);
-            let teams = rest::teams(connection, &mut quarantine).await?;
-            (rest::count_members(connection).await?, teams.len() as u64)
+            let teams = rest::teams(connection, &mut quarantine, &mut || {}).await?.teams;
+            (rest::members(connection, &mut || {}).await?.len() as u64, teams.len() as u64)
         }
     };
     let detail = format!("{members} members and {teams} teams of {name} are visible");
@@ -154,8 +155,8 @@ async fn extra(
         return Ok(None);
     }
     let page = match what {
-        "outside collaborators" => rest::outside(connection, None).await,
-        _ => rest::invitations(connection, None).await,
+        "outside collaborators" => rest::outside(connection, &mut || {}).await,
+        _ => rest::invitations(connection, &mut || {}).await,
     };
     let name = &connection.organization;
     match page {
@@ -163,7 +164,7 @@ async fn extra(
             let detail = format!("{what} of {name} are visible");
             Ok(Some(finding("permission", Outcome::Good, detail)))
         }
-        Err(error @ PullError::Unauthorized { .. }) => {
+        Err(error) if is_forbidden(&error) => {
             let key = what.replace(' ', "_");
             let detail = format!(
                 "{what} of {name} are left out ({error}): let an owner's token read, grant Members: \

@@ -18,13 +18,18 @@ pub enum Trouble {
     Gone(PullError),
     /// The credential may not see a part. `String`: the message.
     Hidden(PullError, String),
-    /// Parts at these paths were refused, and all else is in `data`.
-    Partly {
-        data: Value,
-        refused: Vec<Vec<Value>>,
-        error: PullError,
-    },
+    /// Parts were refused, and all else came.
+    Partly(Box<Part>),
     Fatal(PullError),
+}
+
+/// What came of an answer that is not whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    pub data: Value,
+    /// Paths into `data`.
+    pub refused: Vec<Vec<Value>>,
+    pub error: PullError,
 }
 
 impl Trouble {
@@ -34,8 +39,8 @@ impl Trouble {
             Trouble::Heavy(error)
             | Trouble::Gone(error)
             | Trouble::Hidden(error, _)
-            | Trouble::Partly { error, .. }
             | Trouble::Fatal(error) => error,
+            Trouble::Partly(part) => part.error,
         }
     }
 }
@@ -132,7 +137,7 @@ fn trouble(what: &str, data: Option<Value>, errors: Value) -> Trouble {
     match (worst, data) {
         (Some((_, Trouble::Hidden(error, _))), Some(data @ Value::Object(_))) if refused => {
             let refused = told.into_iter().map(|error| error.path).collect();
-            Trouble::Partly { data, refused, error }
+            Trouble::Partly(Box::new(Part { data, refused, error }))
         }
         (Some((_, trouble)), _) => trouble,
         (None, _) => Trouble::Fatal(incomplete(what, "GraphQL sent errors".to_owned())),

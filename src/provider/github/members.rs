@@ -187,7 +187,8 @@ pub async fn saml(connection: &Connection) -> Result<Saml, Trouble> {
             &format!("GitHub, organization {}", connection.organization),
             "it is null".to_owned(),
         ))),
-        Err(Trouble::Hidden(error, _) | Trouble::Partly { error, .. }) => Ok(Saml::Hidden(error)),
+        Err(Trouble::Hidden(error, _)) => Ok(Saml::Hidden(error)),
+        Err(Trouble::Partly(part)) => Ok(Saml::Hidden(part.error)),
         Err(trouble) => Err(trouble),
     }
 }

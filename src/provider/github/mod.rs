@@ -9,7 +9,7 @@
 //! | `proof` | what the credential sees, before anything is believed |
 //! | `crawl` | one full crawl, and where it goes on |
 //! | `graphql`, `members`, `teams` | reading by GraphQL |
-//! | `rest` | reading by REST |
+//! | `rest`, `pages` | reading by REST |
 //! | `tally` | what was read against what GitHub counts |
 //! | `audit` | what changed, by the audit log |
 //! | `map` | from GitHub's objects to users and groups, with the table of that |
@@ -31,6 +31,7 @@ mod doctor;
 mod graphql;
 mod map;
 mod members;
+mod pages;
 mod proof;
 mod rest;
 mod tally;

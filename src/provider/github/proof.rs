@@ -13,6 +13,7 @@ use super::config::Api;
 use super::graphql::{Question, Trouble, ask, incomplete};
 use super::vendor::message_of;
 use crate::provider::PullError;
+use crate::provider::http::Answer;
 
 /// What is known of an organization and of who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,7 +207,10 @@ async fn membership(connection: &Connection) -> Result<bool, PullError> {
     }
     let path = format!("/user/memberships/orgs/{}", connection.organization);
     let call = connection.get("GET /user/memberships/orgs/{org}", &path, &[]).accept(&[403, 404]);
-    let answer = connection.send(call).await?;
+    let mut answer = connection.send(call).await?;
+    if answer.status.as_u16() == 404 {
+        answer = membership_by_name(connection).await?;
+    }
     if answer.status.as_u16() == 404 {
         return Err(not_a_member(connection));
     }
@@ -224,6 +228,19 @@ async fn membership(connection: &Connection) -> Result<bool, PullError> {
     Ok(membership.role == "admin")
 }
 
+/// The same for servers that do not know the shorter way.
+async fn membership_by_name(connection: &Connection) -> Result<Answer, PullError> {
+    #[derive(Deserialize)]
+    struct Caller {
+        login: String,
+    }
+    let caller: Caller =
+        connection.send(connection.get("GET /user", "/user", &[])).await?.json()?;
+    let path = format!("/orgs/{}/memberships/{}", connection.organization, caller.login);
+    let endpoint = "GET /orgs/{org}/memberships/{username}";
+    connection.send(connection.get(endpoint, &path, &[]).accept(&[403, 404])).await
+}
+
 fn not_a_member(connection: &Connection) -> PullError {
     PullError::Unauthorized {
         what: format!("the organization {}", connection.organization),
@@ -234,7 +251,7 @@ fn not_a_member(connection: &Connection) -> PullError {
 
 /// Classic tokens tell their scopes with every answer; without this one they
 /// see public members only.
-fn check_scopes(answer: &crate::provider::http::Answer, name: &str) -> Result<(), PullError> {
+fn check_scopes(answer: &Answer, name: &str) -> Result<(), PullError> {
     let Some(scopes) = answer.header("x-oauth-scopes") else { return Ok(()) };
     let is_enough = scopes
         .split(',')

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::Value;
-use url::Url;
 
 use super::access::Connection;
 use super::crawl::Ready;
@@ -16,10 +15,10 @@ use super::map::{
     Invitation, Person, Standing, invitation, invitation_reference, person, person_reference,
     team_reference,
 };
+use super::pages::{List, Progress};
 use super::teams::{Batch, Team};
-use super::vendor::message_of;
 use crate::model::Reference;
-use crate::provider::http::{Cursors, Quarantine, in_parallel};
+use crate::provider::http::{Quarantine, in_parallel};
 use crate::provider::{PullError, UserItem};
 
 /// Teams whose members are read before the crawl notes where it stands.
@@ -29,13 +28,6 @@ pub const SLICE: usize = 100;
 /// <https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api>
 const AT_ONCE: usize = 3;
 
-/// One page of a list.
-#[derive(Debug, Default)]
-pub struct Page {
-    pub entries: Vec<Value>,
-    pub next: Option<String>,
-}
-
 /// The accounts on a page, and their ids.
 pub struct People {
     pub items: Vec<UserItem>,
@@ -43,41 +35,25 @@ pub struct People {
 }
 
 /// # Errors
-/// As [`Connection::send`].
-pub async fn members(connection: &Connection, after: Option<&str>) -> Result<Page, PullError> {
-    let path = format!("/orgs/{}/members", connection.organization);
-    page(connection, "GET /orgs/{org}/members", &path, &[], after).await
+/// As [`List::whole`].
+pub async fn members(
+    connection: &Connection,
+    progress: Progress<'_>,
+) -> Result<Vec<Value>, PullError> {
+    listed(connection, "GET /orgs/{org}/members", "members", &[], progress).await
 }
 
 /// Ids of the owners.
 ///
 /// # Errors
-/// As [`Connection::send`].
-pub async fn owners(connection: &Connection) -> Result<HashSet<u64>, PullError> {
-    let path = format!("/orgs/{}/members", connection.organization);
+/// As [`List::whole`].
+pub async fn owners(
+    connection: &Connection,
+    progress: Progress<'_>,
+) -> Result<HashSet<u64>, PullError> {
     let query = [("role", "admin")];
-    let all = whole(connection, "GET /orgs/{org}/members", &path, &query).await?;
+    let all = listed(connection, "GET /orgs/{org}/members", "members", &query, progress).await?;
     all.iter().map(|entry| id_of(entry, "an owner")).collect()
-}
-
-/// How many members there are: with one a page, the number of the last page.
-///
-/// # Errors
-/// As [`Connection::send`].
-pub async fn count_members(connection: &Connection) -> Result<u64, PullError> {
-    let path = format!("/orgs/{}/members", connection.organization);
-    let call = connection.get("GET /orgs/{org}/members", &path, &[("per_page", "1")]);
-    let answer = connection.send(call).await?;
-    let lines = answer.headers.get_all(http::header::LINK).iter();
-    let lines = lines.filter_map(|line| line.to_str().ok());
-    let last = crate::provider::http::links::target(lines, "last");
-    let number = last.and_then(|last| answer.url.join(&last).ok()).and_then(|url| {
-        url.query_pairs().find(|(name, _)| name == "page").and_then(|(_, page)| page.parse().ok())
-    });
-    match number {
-        Some(number) => Ok(number),
-        None => Ok(answer.json::<Vec<Value>>()?.len() as u64),
-    }
 }
 
 /// # Errors
@@ -101,9 +77,12 @@ pub fn people(
 
 /// # Errors
 /// [`PullError::Unauthorized`] when they may not be read.
-pub async fn outside(connection: &Connection, after: Option<&str>) -> Result<Page, PullError> {
-    let path = format!("/orgs/{}/outside_collaborators", connection.organization);
-    page(connection, "GET /orgs/{org}/outside_collaborators", &path, &[], after).await
+pub async fn outside(
+    connection: &Connection,
+    progress: Progress<'_>,
+) -> Result<Vec<Value>, PullError> {
+    const ENDPOINT: &str = "GET /orgs/{org}/outside_collaborators";
+    listed(connection, ENDPOINT, "outside_collaborators", &[], progress).await
 }
 
 /// # Errors
@@ -122,9 +101,11 @@ pub fn outsiders(
 
 /// # Errors
 /// [`PullError::Unauthorized`] when they may not be read.
-pub async fn invitations(connection: &Connection, after: Option<&str>) -> Result<Page, PullError> {
-    let path = format!("/orgs/{}/invitations", connection.organization);
-    page(connection, "GET /orgs/{org}/invitations", &path, &[], after).await
+pub async fn invitations(
+    connection: &Connection,
+    progress: Progress<'_>,
+) -> Result<Vec<Value>, PullError> {
+    listed(connection, "GET /orgs/{org}/invitations", "invitations", &[], progress).await
 }
 
 /// # Errors
@@ -143,18 +124,27 @@ pub fn invited(
     Ok(read)
 }
 
-/// All teams with their child teams, still without members.
-///
+/// The teams of an organization.
+pub struct Listing {
+    /// In the order of their ids, with their child teams, still without members.
+    pub teams: Vec<Team>,
+    /// The slugs of all that are there, also of those that are left out.
+    pub names: HashMap<u64, String>,
+}
+
 /// # Errors
-/// As [`Connection::send`].
+/// As [`List::whole`].
 pub async fn teams(
     connection: &Connection,
     quarantine: &mut Quarantine,
-) -> Result<Vec<Team>, PullError> {
-    let path = format!("/orgs/{}/teams", connection.organization);
-    let entries = whole(connection, "GET /orgs/{org}/teams", &path, &[]).await?;
+    progress: Progress<'_>,
+) -> Result<Listing, PullError> {
+    let entries = listed(connection, "GET /orgs/{org}/teams", "teams", &[], progress).await?;
+    let mut names = HashMap::new();
     let mut children: HashMap<u64, Vec<u64>> = HashMap::new();
     for entry in &entries {
+        let slug = entry["slug"].as_str().map(str::to_owned);
+        names.extend(entry["id"].as_u64().zip(slug));
         if let (Some(id), Some(parent)) = (entry["id"].as_u64(), entry["parent"]["id"].as_u64()) {
             children.entry(parent).or_default().push(id);
         }
@@ -181,7 +171,7 @@ pub async fn teams(
         };
         teams.insert(team.id, team);
     }
-    Ok(teams.into_values().collect())
+    Ok(Listing { teams: teams.into_values().collect(), names })
 }
 
 #[derive(Deserialize)]
@@ -195,27 +185,26 @@ struct Listed {
     privacy: Option<String>,
 }
 
-/// These teams with their direct members.
+/// These teams with their direct members. `names`: the slugs of all teams.
 ///
 /// # Errors
 /// [`Trouble::Gone`] when one is not there any more, or was renamed.
-pub async fn with_members(connection: &Connection, teams: Vec<Team>) -> Result<Batch, Trouble> {
-    let names: HashMap<u64, String> =
-        teams.iter().map(|team| (team.id, team.slug.clone())).collect();
+pub async fn with_members(
+    connection: &Connection,
+    teams: Vec<Team>,
+    names: &HashMap<u64, String>,
+) -> Result<Batch, Trouble> {
     let mut batch = Batch::default();
     let mut gone = None;
-    let work = |mut team: Team| {
-        let names = &names;
-        async move {
-            let read = direct_members(connection, &team, names).await;
-            let id = team.id;
-            Ok(match read {
-                Ok(members) => {
-                    team.members = members;
-                    Ok(team)
-                }
-                Err(trouble) => Err((id, trouble)),
-            })
+    let work = |mut team: Team| async move {
+        match direct_members(connection, &team, names).await {
+            Ok(members) => {
+                team.members = members;
+                Ok(Ok(team))
+            }
+            Err(trouble @ (Trouble::Gone(_) | Trouble::Hidden(..))) => Ok(Err((team.id, trouble))),
+            // An outage is none of this team alone.
+            Err(trouble) => Err(trouble.into_error()),
         }
     };
     let at_once = connection.config.http.parallel_requests_max.min(AT_ONCE);
@@ -265,89 +254,36 @@ async fn direct_members(
 }
 
 async fn team_members(connection: &Connection, slug: &str) -> Result<Vec<Value>, Trouble> {
-    const ENDPOINT: &str = "GET /orgs/{org}/teams/{slug}/members";
-    let path = format!("/orgs/{}/teams/{slug}/members", connection.organization);
-    let mut cursors = Cursors::new("GitHub team members");
-    let mut all = Vec::new();
-    let mut url = first(connection, &path, &[]);
-    loop {
-        let answer = connection.send(connection.follow(ENDPOINT, url).accept(&[404])).await;
-        let answer = match answer {
-            Err(error @ PullError::Unauthorized { .. }) => {
-                let message = error.to_string();
-                return Err(Trouble::Hidden(error, message));
-            }
-            answer => answer?,
-        };
-        if answer.status.as_u16() == 404 {
-            let what = format!("GitHub, team {}/{slug}", connection.organization);
-            return Err(Trouble::Gone(incomplete(&what, message_of(&answer))));
-        }
-        all.extend(answer.json::<Vec<Value>>()?);
-        match answer.next_link()? {
-            Some(next) => {
-                cursors.pass(next.as_str())?;
-                url = next;
-            }
-            None => return Ok(all),
-        }
-    }
+    let list = List {
+        connection,
+        endpoint: "GET /orgs/{org}/teams/{slug}/members",
+        path: format!("/orgs/{}/teams/{slug}/members", connection.organization),
+        query: &[],
+        is_counted: false,
+    };
+    list.whole(&mut || {}).await
 }
 
-/// One page of a list that may be hidden, which GitHub says with 404.
-async fn page(
+/// A list of the organization that may be hidden, which GitHub says with 404.
+async fn listed(
     connection: &Connection,
     endpoint: &'static str,
-    path: &str,
+    name: &str,
     query: &[(&str, &str)],
-    after: Option<&str>,
-) -> Result<Page, PullError> {
-    let url = match after {
-        None => first(connection, path, query),
-        Some(next) => Url::parse(next).map_err(|_| PullError::CursorExpired {
-            reason: "the checkpoint names no page".to_owned(),
-        })?,
-    };
-    let answer = connection.send(connection.follow(endpoint, url).accept(&[404])).await?;
-    if answer.status.as_u16() == 404 {
-        return Err(PullError::Unauthorized {
+    progress: Progress<'_>,
+) -> Result<Vec<Value>, PullError> {
+    let path = format!("/orgs/{}/{name}", connection.organization);
+    let list = List { connection, endpoint, path, query, is_counted: true };
+    match list.whole(progress).await {
+        Err(Trouble::Gone(error)) => Err(PullError::Unauthorized {
             what: format!("the organization {}", connection.organization),
-            reason: format!("{endpoint}: {}", message_of(&answer)),
+            reason: format!("{endpoint}: {error}"),
             permission: Some(
                 "Members: Read-only, or for classic tokens an owner's read:org".into(),
             ),
-        });
+        }),
+        outcome => outcome.map_err(Trouble::into_error),
     }
-    let next = answer.next_link()?.map(String::from);
-    Ok(Page { entries: answer.json()?, next })
-}
-
-async fn whole(
-    connection: &Connection,
-    endpoint: &'static str,
-    path: &str,
-    query: &[(&str, &str)],
-) -> Result<Vec<Value>, PullError> {
-    let mut cursors = Cursors::new("GitHub");
-    let mut all = Vec::new();
-    let mut after: Option<String> = None;
-    loop {
-        let read = page(connection, endpoint, path, query, after.as_deref()).await?;
-        all.extend(read.entries);
-        match read.next {
-            Some(next) => {
-                cursors.pass(&next)?;
-                after = Some(next);
-            }
-            None => return Ok(all),
-        }
-    }
-}
-
-fn first(connection: &Connection, path: &str, query: &[(&str, &str)]) -> Url {
-    let mut url = connection.config.rest(path);
-    url.query_pairs_mut().append_pair("per_page", "100").extend_pairs(query);
-    url
 }
 
 fn account(

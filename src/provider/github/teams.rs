@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::access::Connection;
-use super::graphql::{Page, Question, TOO_SLOW, Trouble, ask, incomplete};
+use super::graphql::{Page, Part, Question, TOO_SLOW, Trouble, ask, incomplete};
 use super::map::team_reference;
 use super::tally::Tally;
 use crate::model::Reference;
@@ -371,7 +371,8 @@ type Paths = Vec<Vec<Value>>;
 fn whole_or_partly(outcome: Result<Value, Trouble>) -> Result<(Value, Paths), Trouble> {
     match outcome {
         Ok(data) => Ok((data, Vec::new())),
-        Err(Trouble::Partly { data, refused, error }) => {
+        Err(Trouble::Partly(part)) => {
+            let Part { data, refused, error } = *part;
             // Less than a team being refused can be told apart from all of them.
             let is_inner = refused.iter().all(|path| path.len() > 1 || is_alias(path));
             if is_inner { Ok((data, refused)) } else { Err(Trouble::Fatal(error)) }

@@ -177,6 +177,12 @@ fn single_sign_on(answer: &Answer) -> Option<PullError> {
     Some(PullError::Unauthorized { what: "GitHub".to_owned(), reason, permission })
 }
 
+/// Whether just this is refused, and not the credential as a whole (401): what
+/// is missing for it is then known, or known to be unknown.
+pub fn is_forbidden(error: &PullError) -> bool {
+    matches!(error, PullError::Unauthorized { permission: Some(_), .. })
+}
+
 fn forbidden(answer: &Answer) -> PullError {
     let scopes = answer.header("x-accepted-oauth-scopes").filter(|text| !text.trim().is_empty());
     // Alternatives are parted by semicolons.
@@ -184,7 +190,8 @@ fn forbidden(answer: &Answer) -> PullError {
         .header("x-accepted-github-permissions")
         .filter(|text| !text.trim().is_empty())
         .map(|text| text.split(';').map(str::trim).collect::<Vec<_>>().join(" or "))
-        .or_else(|| scopes.map(|scopes| format!("one of the scopes {scopes}")));
+        .or_else(|| scopes.map(|scopes| format!("one of the scopes {scopes}")))
+        .or_else(|| Some("one that GitHub does not name".to_owned()));
     PullError::Unauthorized { what: "GitHub".to_owned(), reason: message_of(answer), permission }
 }
 

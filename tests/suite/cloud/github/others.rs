@@ -47,7 +47,10 @@ async fn every_query_is_one_that_the_published_schema_allows() {
     for token in crawl.checkpoints {
         directory.crawl(Start::Resume(token), &mut Crawl::default()).await.unwrap();
     }
-    schema::validate_graphql(&server.exchanges());
+    let asked = server.exchanges();
+    let asked = asked.iter().filter(|exchange| exchange.request.path == "/graphql");
+    let asked: Vec<Value> = asked.map(|exchange| exchange.request.json()).collect();
+    schema::validate_graphql(&asked);
 }
 
 #[tokio::test]
@@ -67,8 +70,41 @@ async fn pygithub_sees_the_same_organization() {
     let copy = Copy::full(&mut *directory).await;
     let url = server.url();
     let listed =
-        tokio::task::spawn_blocking(move || clients::run("github.py", &[&url, "acme"], "t0k3n"));
+        tokio::task::spawn_blocking(move || clients::run("pygithub.py", &[&url, "acme"], "t0k3n"));
     let listed = listed.await.unwrap();
+    assert_same(&copy, &listed);
+    assert_eq!(listed["outside"], json!(["eve"]));
+    assert_eq!(listed["invited"], json!([77]));
+}
+
+#[tokio::test]
+async fn an_emulator_by_others_is_read_by_rest() {
+    let logins = ["octocat", "ann", "bob", "cid"];
+    let users: Vec<Value> = logins.iter().map(|login| json!({ "login": login })).collect();
+    let role = |login: &str| if login == "octocat" { "admin" } else { "member" };
+    let members: Vec<Value> =
+        logins.iter().map(|login| json!({ "login": login, "role": role(login) })).collect();
+    let seed = json!({
+        "tokens": { "t0k3n": { "login": "octocat", "scopes": ["read:org"] } },
+        "github": { "users": users, "orgs": [{ "login": "acme", "name": "Acme", "members": members }] },
+    });
+    let filled = tokio::task::spawn_blocking(move || {
+        let emulator = Emulator::start("github", &seed);
+        // By the name that it gives itself in links: PyGithub insists on it.
+        let url = emulator.url().replace("127.0.0.1", "localhost");
+        let arguments = [&*url, "acme", "devs=ann,bob", "ops=bob,cid"];
+        let listed = clients::run("pygithub.py", &arguments, "t0k3n");
+        (emulator, listed)
+    });
+    let (emulator, listed) = filled.await.unwrap();
+    let copy = Copy::full(&mut *block(&emulator.url(), "").open(PATIENCE)).await;
+    assert_same(&copy, &listed);
+    assert_eq!(copy.members("acme/ops"), ["bob", "cid"].map(str::to_owned).into());
+    assert!(copy.memberships().contains("acme:owners/octocat"));
+}
+
+/// Members and teams are those that another client listed.
+fn assert_same(copy: &Copy, listed: &Value) {
     let members: BTreeMap<String, u64> = serde_json::from_value(listed["members"].clone()).unwrap();
     let ours: BTreeMap<String, u64> = copy
         .users
@@ -88,27 +124,4 @@ async fn pygithub_sees_the_same_organization() {
         let theirs: BTreeSet<String> = serde_json::from_value(team["members"].clone()).unwrap();
         assert_eq!(theirs, all, "{slug}");
     }
-    assert_eq!(listed["outside"], json!(["eve"]));
-    assert_eq!(listed["invited"], json!([77]));
-}
-
-#[tokio::test]
-async fn an_emulator_by_others_is_read_by_rest() {
-    let people = ["octocat", "ann", "bob"];
-    let users: Vec<Value> =
-        people.iter().map(|login| json!({ "login": login, "name": login })).collect();
-    let seed = json!({
-        "tokens": { "t0k3n": { "login": "octocat", "scopes": ["read:org"] } },
-        "github": { "users": users, "orgs": [{ "login": "acme", "name": "Acme" }] },
-    });
-    let emulator =
-        tokio::task::spawn_blocking(move || Emulator::start("github", &seed)).await.unwrap();
-    let url = emulator.url();
-    let copy = Copy::full(&mut *block(&url, "").open(PATIENCE)).await;
-    let listed =
-        tokio::task::spawn_blocking(move || clients::run("github.py", &[&url, "acme"], "t0k3n"));
-    let listed = listed.await.unwrap();
-    let theirs: BTreeSet<&str> =
-        listed["members"].as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(copy.usernames(), theirs);
 }

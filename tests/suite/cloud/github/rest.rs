@@ -14,6 +14,10 @@ pub fn answer(world: &mut World, path: &str, request: &Request) -> Response {
             Some(at) => of_organization(world, at, rest, request),
             None => not_found(),
         },
+        ["user"] => {
+            let caller = world.people.values().next().unwrap();
+            Response::json(user(request, caller, world))
+        }
         ["user", "memberships", "orgs", org] => match world.org_index(org) {
             Some(_) if world.caller_is_member && world.hazard != Some("non-member") => {
                 let role = if world.caller_is_owner { "admin" } else { "member" };
@@ -43,6 +47,7 @@ fn of_organization(world: &mut World, at: usize, rest: &[&str], request: &Reques
                 .collect();
             paged(world, request, all)
         }
+        ["memberships", _] if !world.sees_all() => not_found(),
         ["memberships", login] => {
             let person = world.people.values().find(|one| one.login == *login);
             match person.and_then(|one| Some((one, org.members.get(&one.id)?))) {
@@ -143,7 +148,8 @@ fn paged(world: &World, request: &Request, all: Vec<Value>) -> Response {
     if page > 1 {
         links.extend([link("prev", page - 1), link("first", 1)]);
     }
-    if page < last {
+    let loses_next = world.hazard == Some("no next page") && size > 1;
+    if page < last && !loses_next {
         links.extend([link("next", page + 1), link("last", last)]);
     }
     let response = Response::json(json!(entries));

@@ -211,3 +211,55 @@ async fn the_doctor_says_what_is_visible() {
         findings.iter().find(|finding| finding.detail.contains("pending invitations")).unwrap();
     assert_eq!(invited.outcome, Outcome::Bad);
 }
+
+/// Whether the request is for the second page of such a list.
+fn second_page(of: &'static str) -> crate::harness::vendor::When {
+    crate::harness::vendor::When::next(1)
+        .only(move |request| request.path.ends_with(of) && request.query("page") == Some("2"))
+}
+
+#[tokio::test]
+async fn r1_who_moves_to_a_page_already_read_is_not_taken_for_gone() {
+    for (more, of) in [
+        ("api = \"rest\"", "/acme/members"),
+        ("api = \"rest\"", "/teams/g0/members"),
+        ("", "/outside_collaborators"),
+    ] {
+        let (server, mut directory) = open(more, |world| {
+            some(world);
+            for n in 0..9 {
+                let id = world.person(&format!("o{n}"));
+                world.orgs[0].outside.insert(id);
+            }
+        });
+        Copy::full(&mut *directory).await;
+        let armed = server.meanwhile(second_page(of), move |world: &mut World| {
+            let org = &mut world.orgs[0];
+            let first = match of {
+                "/outside_collaborators" => *org.outside.iter().next().unwrap(),
+                _ => *org.members.keys().nth(1).unwrap(),
+            };
+            org.outside.remove(&first);
+            org.members.remove(&first);
+            org.teams.values_mut().for_each(|team| team.members.retain(|id, _| *id != first));
+        });
+        let copy = Copy::full(&mut *directory).await;
+        assert_eq!(server.fired(armed), 1, "{of}");
+        // One of those whose turn it was has left; all others are still there.
+        let left: Vec<&str> =
+            ["u0", "o0"].into_iter().filter(|one| !copy.usernames().contains(one)).collect();
+        assert_eq!((copy.users.len(), left.len()), (18, 1), "{of}");
+        assert_eq!(copy.members("acme/g0").len(), 9 - usize::from(left == ["u0"]), "{of}");
+    }
+}
+
+#[tokio::test]
+async fn r8_a_first_page_without_its_link_to_the_next_is_not_the_whole() {
+    let (server, mut directory) = open("api = \"rest\"", some);
+    let before = Copy::full(&mut *directory).await.picture();
+    server.with(|world| world.hazard = Some("no next page"));
+    let error = directory.crawl(Start::Full, &mut Crawl::default()).await.unwrap_err();
+    assert!(error.to_string().contains("GitHub counts"), "{error}");
+    server.with(|world| world.hazard = None);
+    assert_eq!(Copy::full(&mut *directory).await.picture(), before);
+}

@@ -229,7 +229,7 @@ impl Api for World {
             let app = app.clone();
             return app.answer(self, &path, request);
         }
-        if !request.bearer().is_some_and(|token| self.tokens.contains(token)) {
+        if !credential(request).is_some_and(|token| self.tokens.contains(token)) {
             return self.refused(request);
         }
         let is_graphql = path == "/graphql" || request.path == "/api/graphql";
@@ -270,6 +270,11 @@ impl Api for World {
     fn refused(&mut self, _: &Request) -> Response {
         Response::error(401, json!({ "message": "Bad credentials", "status": "401" }))
     }
+}
+
+/// GitHub takes both words for it.
+fn credential(request: &Request) -> Option<&str> {
+    request.bearer().or_else(|| request.header("authorization")?.strip_prefix("token "))
 }
 
 fn in_a_second() -> String {
