@@ -65,9 +65,8 @@ impl List<'_> {
             (before, known) = (after, Some(ids));
         }
         let (came, counted) = (known.map_or(0, |ids| ids.len()), before.unwrap_or_default());
-        let reason = format!(
-            "GitHub counts {counted}, and {came} came; it was read {ATTEMPTS} times"
-        );
+        let reason =
+            format!("GitHub counts {counted}, and {came} came; it was read {ATTEMPTS} times");
         Err(incomplete(&self.what(), reason).into())
     }
 
@@ -140,9 +139,7 @@ impl List<'_> {
 
     fn url(&self, size: usize) -> Url {
         let mut url = self.connection.config.rest(&self.path);
-        url.query_pairs_mut()
-            .append_pair("per_page", &size.to_string())
-            .extend_pairs(self.query);
+        url.query_pairs_mut().append_pair("per_page", &size.to_string()).extend_pairs(self.query);
         url
     }
 
