@@ -17,7 +17,7 @@ use super::crawl::{Ready, ready};
 use super::graphql::Trouble;
 use super::map::{Standing, team};
 use super::members;
-use super::proof::Interface;
+use super::proof::{Interface, Seen};
 use super::teams::{self, Batch};
 use super::vendor::{is_forbidden, message_of};
 use super::{Github, NAME};
@@ -33,7 +33,7 @@ const PAGES_MAX: u64 = 10;
 const PEOPLE_MAX: usize = 20;
 const TEAMS_MAX: usize = 500;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// How GitHub says that there is no log, or not for this credential.
 const HIDDEN: &[u16] = &[400, 404, 422];
 const ENDPOINT: &str = "GET /orgs/{org}/audit-log";
@@ -43,27 +43,43 @@ struct Bookmark {
     version: u8,
     /// What happened before this was read.
     since: u64,
-    /// When everything was read last.
+    /// When everything was read last; 0 where the log is not visible, so that
+    /// every poll reads everything.
     whole_at: u64,
+    /// What was visible: the only thing that is remembered over a restart.
+    seen: Seen,
 }
 
-/// The cursor after a full crawl that began at `started`; `None` where the log
-/// is not visible.
+impl Bookmark {
+    fn of(cursor: &Cursor) -> Result<Bookmark, PullError> {
+        let bookmark: Option<Bookmark> = serde_json::from_slice(&cursor.0).ok();
+        bookmark.filter(|bookmark| bookmark.version == VERSION).ok_or_else(|| {
+            PullError::CursorExpired { reason: "the cursor is of another version".to_owned() }
+        })
+    }
+}
+
+/// The cursor after a full crawl that began at `started`.
 ///
 /// # Errors
 /// When the settings ask for the log, and it is not visible.
-pub async fn begin(github: &mut Github, started: Timestamp) -> Result<Option<Cursor>, PullError> {
+pub async fn begin(github: &mut Github, started: Timestamp) -> Result<Cursor, PullError> {
+    let whole_at = if has_log(github).await? { started } else { Timestamp(0) };
+    Ok(cursor(started, whole_at, &github.seen))
+}
+
+async fn has_log(github: &mut Github) -> Result<bool, PullError> {
     if github.access.config.incremental == Incremental::Off {
-        return Ok(None);
+        return Ok(false);
     }
     for name in github.access.config.organizations.clone() {
         let connection = github.access.to(&name)?;
         if let Err(error) = probe(&connection).await? {
             let is_wanted = connection.config.incremental == Incremental::AuditLog;
-            return if is_wanted { Err(error) } else { Ok(None) };
+            return if is_wanted { Err(error) } else { Ok(false) };
         }
     }
-    Ok(Some(cursor(started, started)))
+    Ok(true)
 }
 
 /// Whether the log is visible; the inner error says why it is not.
@@ -101,13 +117,13 @@ pub async fn changes(
     cursor: &Cursor,
     sink: &mut dyn Sink,
 ) -> Result<Option<Seal>, PullError> {
-    let bookmark: Option<Bookmark> = serde_json::from_slice(&cursor.0).ok();
-    let bookmark = bookmark.filter(|bookmark| bookmark.version == VERSION).ok_or_else(|| {
-        PullError::CursorExpired { reason: "the cursor is of another version".to_owned() }
-    })?;
+    let bookmark = Bookmark::of(cursor)?;
+    github.seen.recall(&bookmark.seen);
     let now = clock::now();
     let (since, whole_at) = (Timestamp(bookmark.since), Timestamp(bookmark.whole_at));
-    if whole_at.plus(github.access.config.http.verify_within) <= now {
+    // Servers do not tell in this log who is suspended.
+    let is_blind = whole_at.0 == 0 || github.access.config.is_server();
+    if is_blind || whole_at.plus(github.access.config.http.verify_within) <= now {
         return Ok(None);
     }
     let mut all: Vec<(String, Hints)> = Vec::new();
@@ -126,7 +142,7 @@ pub async fn changes(
     }
     Ok(Some(Seal {
         extent: Extent::Changes,
-        cursor: Some(self::cursor(now, whole_at)),
+        cursor: Some(self::cursor(now, whole_at, &github.seen)),
         proof: format!(
             "the audit log was read to its end; it names {people} people and {teams} teams, which \
              were read anew"
@@ -136,8 +152,9 @@ pub async fn changes(
     }))
 }
 
-fn cursor(since: Timestamp, whole_at: Timestamp) -> Cursor {
-    let bookmark = Bookmark { version: VERSION, since: since.0, whole_at: whole_at.0 };
+fn cursor(since: Timestamp, whole_at: Timestamp, seen: &Seen) -> Cursor {
+    let seen = seen.clone();
+    let bookmark = Bookmark { version: VERSION, since: since.0, whole_at: whole_at.0, seen };
     Cursor(serde_json::to_vec(&bookmark).unwrap_or_default())
 }
 
@@ -146,8 +163,8 @@ fn cursor(since: Timestamp, whole_at: Timestamp) -> Cursor {
 struct Hints {
     /// Slugs.
     teams: BTreeSet<String>,
-    /// Ids by login.
-    people: BTreeMap<String, u64>,
+    /// Ids by login, and whether the last that the log says is that they left.
+    people: BTreeMap<String, (u64, bool)>,
 }
 
 impl Hints {
@@ -170,20 +187,45 @@ impl Hints {
             "org.add_member" | "org.update_member" | "org.remove_member" => {
                 let login = entry["user"].as_str();
                 let Some((login, id)) = login.zip(entry["user_id"].as_u64()) else { return false };
-                self.people.insert(login.to_owned(), id);
-                true
+                // Accepting an invitation ends it, which shows in its list only.
+                if action == "org.add_member" && extras {
+                    return false;
+                }
+                let has_left = action == "org.remove_member";
+                let known = self.people.insert(login.to_owned(), (id, has_left));
+                // Or else the name is another's now.
+                known.is_none_or(|(known, _)| known == id)
             }
-            "org.invite_member"
-            | "org.cancel_invitation"
-            | "org.add_outside_collaborator"
-            | "org.remove_outside_collaborator" => !extras,
+            // Who loses or gets access to a repository may be an outsider.
+            "repo.add_member" | "repo.remove_member" | "repo.update_member" => !extras,
             // What teams may do with repositories is not told here.
             _ if action.starts_with("team.") => action.contains("repository"),
-            "org.rename" => false,
+            _ if action.starts_with("org.") => HARMLESS.contains(&action),
+            _ if action.starts_with("user.") => false,
             _ => true,
         }
     }
 }
+
+/// What is done to an organization without changing who is in it.
+const HARMLESS: &[&str] = &[
+    "org.audit_log_export",
+    "org.audit_log_git_event_export",
+    "org.advanced_security_policy_selected_member_enabled",
+    "org.codespaces_access_updated",
+    "org.oauth_app_access_approved",
+    "org.oauth_app_access_denied",
+    "org.oauth_app_access_requested",
+    "org.register_self_hosted_runner",
+    "org.remove_self_hosted_runner",
+    "org.runner_group_created",
+    "org.runner_group_removed",
+    "org.runner_group_updated",
+    "org.self_hosted_runner_offline",
+    "org.self_hosted_runner_online",
+    "org.self_hosted_runner_updated",
+    "org.update_default_repository_permission",
+];
 
 /// `None`: read everything.
 async fn read_log(connection: &Connection, from: Timestamp) -> Result<Option<Hints>, PullError> {
@@ -261,14 +303,25 @@ async fn read_people(
     quarantine: &mut Quarantine,
 ) -> Result<bool, PullError> {
     let mut there = Vec::new();
-    for (login, id) in &hints.people {
-        match standing(&ready.connection, login).await? {
-            Some(standing) => there.push((login.clone(), standing)),
-            None => sink.page(vec![Item::UserDeleted(Reference::User(id.to_string()))]),
+    let mut gone = Vec::new();
+    for (login, (id, has_left)) in &hints.people {
+        match (standing(&ready.connection, login).await?, has_left) {
+            (Some(standing), false) => there.push((login.clone(), standing)),
+            (None, true) => gone.push(Item::UserDeleted(Reference::User(id.to_string()))),
+            // Renamed, or back again, or somebody else of that name.
+            _ => return Ok(false),
         }
     }
     match members::by_login(ready, &there, quarantine).await {
         Ok(items) => {
+            let wanted: BTreeSet<String> = there
+                .iter()
+                .filter_map(|(login, _)| Some(hints.people.get(login)?.0.to_string()))
+                .collect();
+            if items.iter().any(|item| !wanted.contains(&item.user.id)) {
+                return Ok(false);
+            }
+            sink.page(gone);
             let items = items.into_iter().map(Item::User);
             sink.page(items.chain(quarantine.take_kept()).collect());
             Ok(true)
@@ -344,7 +397,7 @@ mod tests {
         let hints = take(json!({ "action": "team.add_member", "team": "acme/devs" })).unwrap();
         assert_eq!(hints.teams, BTreeSet::from(["devs".to_owned()]));
         let removed = json!({ "action": "org.remove_member", "user": "ann", "user_id": 7 });
-        assert_eq!(take(removed).unwrap().people, BTreeMap::from([("ann".to_owned(), 7)]));
+        assert_eq!(take(removed).unwrap().people, BTreeMap::from([("ann".to_owned(), (7, true))]));
         assert!(take(json!({ "action": "repo.create" })).unwrap().is_empty());
         assert!(take(json!({ "action": "team.add_repository" })).unwrap().is_empty());
     }
@@ -360,9 +413,25 @@ mod tests {
             json!({ "action": "org.remove_member", "user": "ann" }),
             json!({ "action": "org.rename" }),
             json!({ "action": "org.invite_member" }),
+            json!({ "action": "org.add_member", "user": "ann", "user_id": 7 }),
+            json!({ "action": "org.restore_member", "user": "ann", "user_id": 7 }),
+            json!({ "action": "org.something_new" }),
+            json!({ "action": "repo.remove_member" }),
             json!({}),
         ] {
             assert_eq!(take(entry.clone()), None, "{entry}");
         }
+    }
+
+    #[test]
+    fn r14_a_login_that_is_another_accounts_now_is_read_in_full() {
+        let entry =
+            |action: &str, id: u64| json!({ "action": action, "user": "ann", "user_id": id });
+        let mut hints = Hints::default();
+        assert!(hints.take(&entry("org.remove_member", 7), false));
+        assert_eq!(hints.people["ann"], (7, true));
+        assert!(hints.take(&entry("org.add_member", 7), false), "back again");
+        assert_eq!(hints.people["ann"], (7, false));
+        assert!(!hints.take(&entry("org.add_member", 8), false));
     }
 }

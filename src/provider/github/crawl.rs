@@ -12,7 +12,7 @@ use super::config::Extra;
 use super::graphql::Trouble;
 use super::map::{People, organization, team};
 use super::members::{self, Saml};
-use super::proof::{Facts, Interface, prove};
+use super::proof::{Facts, Interface, Seen, prove};
 use super::rest::{self, Listing};
 use super::tally::Tally;
 use super::teams::{self, Batch, Team};
@@ -36,6 +36,8 @@ pub struct Place {
     pub counts: Counts,
     /// What it had counted when this step began.
     before: Counts,
+    /// What was visible when this was made.
+    seen: Seen,
 }
 
 /// To be changed with the meaning of a [`Place`].
@@ -64,6 +66,7 @@ impl Place {
             started,
             counts: Counts::default(),
             before: Counts::default(),
+            seen: Seen::default(),
         }
     }
 
@@ -166,7 +169,9 @@ pub async fn run(
     if place.step > 0 || place.after.is_some() {
         sink.checkpoint(place.token());
     }
+    github.seen.recall(&place.seen);
     let all = ready(github).await?;
+    place.seen = github.seen.clone();
     let steps = steps(all.len());
     let mut people = People::of(all.len());
     while let Some(step) = steps.get(place.step).copied() {
@@ -195,6 +200,7 @@ pub async fn run(
         }
         place.counts.malformed = malformed_before + quarantine.count();
         place.next_step();
+        place.seen = github.seen.clone();
         if matches!(steps.get(place.step), Some(Step::Teams(0)) | None) {
             people.flush(sink);
         }

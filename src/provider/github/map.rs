@@ -10,7 +10,7 @@
 //! | outside collaborator | user with the attribute `outside_collaborator_of`, in no group |
 //! | pending invitation | user `invitation-ID` that is not active, with status `invited`, in no group |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -203,11 +203,14 @@ pub fn team(team: &Team, facts: &Facts) -> [Item; 2] {
 /// that are in more than one, so it hands them over only when all are read.
 pub struct People {
     merged: Option<BTreeMap<String, UserItem>>,
+    /// Who was malformed in one organization: what another shows of them is
+    /// only a part, so their last good records stand.
+    kept: BTreeSet<String>,
 }
 
 impl People {
     pub fn of(organizations: usize) -> People {
-        People { merged: (organizations > 1).then(BTreeMap::new) }
+        People { merged: (organizations > 1).then(BTreeMap::new), kept: BTreeSet::new() }
     }
 
     pub fn take(&mut self, items: Vec<UserItem>, kept: Vec<Item>, sink: &mut dyn Sink) {
@@ -221,11 +224,16 @@ impl People {
                 None => drop(merged.insert(item.user.id.clone(), item)),
             }
         }
+        self.kept.extend(kept.iter().filter_map(|item| match item {
+            Item::Kept(Reference::User(id)) => Some(id.clone()),
+            _ => None,
+        }));
         sink.page(kept);
     }
 
     pub fn flush(&mut self, sink: &mut dyn Sink) {
         if let Some(merged) = &mut self.merged {
+            merged.retain(|id, _| !self.kept.contains(id));
             sink.page(std::mem::take(merged).into_values().map(Item::User).collect());
         }
     }

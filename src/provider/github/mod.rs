@@ -113,11 +113,13 @@ impl Directory for Github {
             },
         };
         let started = place.started;
+        // What GitHub did not manage once it may manage now.
+        self.size = teams::PAGE_MAX;
         let counts = crawl::run(self, place, sink).await?;
         let cursor = audit::begin(self, clock::Timestamp(started)).await?;
         Ok(Seal {
             extent: Extent::Whole,
-            cursor,
+            cursor: Some(cursor),
             proof: proof_of(&counts),
             requests: self.access.take_audit(),
             malformed: counts.malformed + counts.refused,

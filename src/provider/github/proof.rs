@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::access::Connection;
@@ -40,10 +40,15 @@ pub enum Interface {
 
 /// What was visible once: should it vanish, that is a lost permission and not
 /// a change of the directory.
-#[derive(Debug, Default)]
-pub struct Seen(BTreeSet<(String, &'static str)>);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen(BTreeSet<(String, String)>);
 
 impl Seen {
+    /// Adds what was visible when a cursor was made.
+    pub fn recall(&mut self, other: &Seen) {
+        self.0.extend(other.0.iter().cloned());
+    }
+
     /// Notes whether `part` of the organization is visible now.
     ///
     /// # Errors
@@ -54,7 +59,7 @@ impl Seen {
         part: &'static str,
         is: bool,
     ) -> Result<(), PullError> {
-        let key = (organization.to_lowercase(), part);
+        let key = (organization.to_lowercase(), part.to_owned());
         if is {
             self.0.insert(key);
             return Ok(());
@@ -66,9 +71,9 @@ impl Seen {
             what: format!("the organization {organization}"),
             reason: format!(
                 "{part} were visible before and are not any more; give the credential back what it \
-                 lost, or restart rosterd to go on without"
+                 lost, or change the settings so that the directory goes on without"
             ),
-            permission: None,
+            permission: Some(format!("whatever shows {part}")),
         })
     }
 }

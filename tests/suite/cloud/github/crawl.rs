@@ -322,7 +322,7 @@ async fn the_audit_log_names_who_left_and_everything_is_read_anew_in_time() {
     assert_eq!(Copy::full(&mut *block(&url, "").open(PATIENCE)).await.picture(), picture);
     // A log that says nothing of a change is caught up with in `verify_within`.
     let since = clock::now().minus(Duration::from_secs(31)).0;
-    let bookmark = json!({ "version": 1, "since": since, "whole_at": since });
+    let bookmark = json!({ "version": 2, "since": since, "whole_at": since, "seen": [] });
     copy.cursor = Some(rosterd::provider::Cursor(serde_json::to_vec(&bookmark).unwrap()));
     server.with(|world| world.make_team(0, "silent", &[]));
     let followed = copy.follow(&mut *directory).await;
