@@ -200,6 +200,7 @@ impl Incremental<'_> {
             rereads.push(reread);
         })
         .await?;
+        check_odd(touched, &rereads)?;
         let gone = rereads.iter().flat_map(|reread| reread.gone.iter().cloned());
         sink.page(gone.map(Item::GroupDeleted).collect());
         for reread in rereads {
@@ -508,6 +509,20 @@ async fn reread(
         reread.object = Some(object);
     }
     Ok(reread)
+}
+
+/// Many groups at once that make no sense are an outage: the next poll reads
+/// them. Those that were odd before, and are tried again, do not count.
+fn check_odd(touched: &Touched, rereads: &[Reread]) -> Result<(), PullError> {
+    let is_told = |reread: &&Reread| {
+        touched.groups.get(&reread.name).is_some_and(|touch| !touch.events.is_empty())
+    };
+    let is_odd = |reread: &&Reread| {
+        matches!(&reread.list, Some((_, Reading::Kept { is_forbidden: false, .. })))
+    };
+    let told = rereads.iter().filter(is_told).count() as u64;
+    let odd = rereads.iter().filter(is_told).filter(is_odd).count() as u64;
+    if members::too_many(odd, told.max(odd + 1)) { Err(members::outage(odd, told)) } else { Ok(()) }
 }
 
 /// Whom the feed means by the name of a group.

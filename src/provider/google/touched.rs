@@ -247,20 +247,17 @@ mod tests {
 
     #[test]
     fn a_user_who_is_renamed_and_then_deleted_is_gone_by_every_name() {
-        let renamed = |old: &str, new: &str| {
-            event("RENAME_USER", &[("USER_EMAIL", old), ("NEW_VALUE", new)])
-        };
+        let renamed =
+            |old: &str, new: &str| event("RENAME_USER", &[("USER_EMAIL", old), ("NEW_VALUE", new)]);
         let touched = Touched::by(&[
             renamed("a@x.org", "b@x.org"),
             renamed("b@x.org", "c@x.org"),
             event("CREATE_USER", &[("USER_EMAIL", "a@x.org")]),
             event("DELETE_USER", &[("USER_EMAIL", "c@x.org")]),
         ]);
-        for (name, last) in [
-            ("a@x.org", Some(Last::Created)),
-            ("b@x.org", None),
-            ("c@x.org", Some(Last::Deleted)),
-        ] {
+        for (name, last) in
+            [("a@x.org", Some(Last::Created)), ("b@x.org", None), ("c@x.org", Some(Last::Deleted))]
+        {
             let touch = &touched.users[name];
             assert!(touch.deleted && touch.events.contains(&3), "{name}");
             assert_eq!(touch.last, last, "{name}");
