@@ -16,9 +16,6 @@ const VERSION: u8 = 1;
 
 /// Events come late, by minutes and sometimes more: so far back is read again.
 const OVERLAP: Duration = Duration::from_hours(1);
-/// What happened so long before a full crawl began, that crawl has seen. As
-/// long as Google may need to show a change, and clocks may differ.
-const SETTLED: Duration = Duration::from_mins(10);
 
 /// A feed that was not followed for so long is not caught up with.
 const AGE_MAX: Duration = Duration::from_hours(7 * 24);
@@ -29,7 +26,8 @@ pub struct Bookmark {
     version: u8,
     /// Events before this need no attention; in milliseconds.
     floor: u64,
-    /// When the feed was read last; in milliseconds.
+    /// Up to when what happened was read: when the feed was last, or when the
+    /// full crawl began; in milliseconds.
     at: u64,
     /// Events within the overlap that were acted on, by time.
     seen: BTreeMap<u64, BTreeSet<u64>>,
@@ -44,12 +42,14 @@ pub struct Bookmark {
 }
 
 impl Bookmark {
-    /// After a full crawl that ended at `now`.
+    /// After a full crawl that ended at `now`. What happened while it went on,
+    /// which may have been hours, it may have missed; and what happened
+    /// shortly before it may not have shown yet.
     pub fn new(progress: &Progress, now: Timestamp) -> Bookmark {
         Bookmark {
             version: VERSION,
-            floor: progress.started().minus(SETTLED).0,
-            at: now.0,
+            floor: progress.started().minus(OVERLAP).0,
+            at: progress.started().0,
             seen: BTreeMap::new(),
             members_application: None,
             everybody: progress.everybody.clone(),
@@ -126,12 +126,22 @@ mod tests {
     }
 
     #[test]
+    fn the_whole_time_of_a_full_crawl_is_caught_up_with() {
+        let started = Timestamp(100 * 60_000);
+        let sealed = started.plus(Duration::from_hours(3));
+        let bookmark = Bookmark::new(&Progress::new(started), sealed);
+        assert_eq!(bookmark.start(), started.minus(OVERLAP));
+        let during = event(1, 101);
+        assert_eq!(bookmark.fresh(vec![during.clone()]), [during]);
+    }
+
+    #[test]
     fn late_events_are_seen_once() {
         let mut bookmark = bookmark(100);
         let fresh = bookmark.fresh(vec![event(1, 101), event(2, 102)]);
         assert_eq!(fresh.len(), 2);
         bookmark.advance(&fresh, Timestamp(103 * 60_000));
-        assert_eq!(bookmark.start(), Timestamp(90 * 60_000), "no earlier than the full crawl");
+        assert_eq!(bookmark.start(), Timestamp(43 * 60_000));
         let late = bookmark.fresh(vec![event(1, 101), event(3, 101), event(2, 102)]);
         assert_eq!(late, [event(3, 101)]);
         bookmark.advance(&late, Timestamp(200 * 60_000));
@@ -141,7 +151,7 @@ mod tests {
 
     #[test]
     fn what_a_full_crawl_saw_needs_no_attention() {
-        assert_eq!(bookmark(100).fresh(vec![event(1, 89), event(2, 99)]), [event(2, 99)]);
+        assert_eq!(bookmark(100).fresh(vec![event(1, 39), event(2, 41)]), [event(2, 41)]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::key::{ServiceKey, Workload};
 use crate::config::Section;
+use crate::config::section::is_loopback;
 use crate::provider::http::{HttpConfig, url_or};
 
 const API: &str = "https://admin.googleapis.com";
@@ -207,13 +208,24 @@ fn read_access(section: &mut Section<'_>) -> Option<Access> {
         };
         let sts = match sts {
             Some(sts) => sts?,
-            None => Url::parse(workload.token_url.as_deref().unwrap_or(STS_URL)).ok()?,
+            None => read_sts(section, workload.token_url.as_deref())?,
         };
         Platform::Workload { workload, sts, token_file }
     } else {
         Platform::Metadata(metadata?)
     });
     Some(Access::Keyless { service_account, iam: iam?, platform })
+}
+
+/// Where the platform's token is exchanged, by the configuration.
+fn read_sts(section: &mut Section<'_>, text: Option<&str>) -> Option<Url> {
+    let reason = match Url::parse(text.unwrap_or(STS_URL)) {
+        Ok(url) if url.scheme() == "https" || is_loopback(&url) => return Some(url),
+        Ok(_) => "its `token_url` must use https:// unless it is a loopback host".to_owned(),
+        Err(error) => format!("its `token_url` is not an address: {error}"),
+    };
+    wrong_workload(section, reason);
+    None
 }
 
 fn wrong_key(section: &mut Section<'_>, reason: String) {
@@ -275,6 +287,32 @@ mod tests {
                 assert!(report.contains(part), "{part} in {report}");
             }
         }
+    }
+
+    #[test]
+    fn the_subject_token_is_sent_nowhere_unprotected() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("workload.json");
+        let told = |token_url: &str| {
+            let workload = serde_json::json!({
+                "type": "external_account",
+                "audience": "//iam.googleapis.com/pool",
+                "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+                "token_url": token_url,
+                "credential_source": { "file": "/token" },
+            });
+            std::fs::write(&file, workload.to_string()).unwrap();
+            read(&format!(
+                "impersonate = \"a@b\"\nservice_account = \"s@p\"\n\
+                 credential_configuration = {{ file = {file:?} }}"
+            ))
+        };
+        told("https://sts.googleapis.com/v1/token").unwrap();
+        told("http://127.0.0.1:1/token").unwrap();
+        let report = told("http://sts.example.org/token").unwrap_err();
+        assert!(report.contains("`token_url` must use https://"), "{report}");
+        let report = told("sts").unwrap_err();
+        assert!(report.contains("`token_url` is not an address"), "{report}");
     }
 
     #[test]

@@ -22,8 +22,6 @@ const GROUPS_AT_ONCE: usize = 500;
 const GROUP_PAGES_A_CHECKPOINT: u32 = 10;
 /// So often a listing starts over when its page token expires.
 const RESTARTS_MAX: u32 = 2;
-/// More groups than this (and than a tenth) closed to us is a missing permission.
-const FORBIDDEN_MAX: u64 = 10;
 /// A feed that was closed to us is tried again after this.
 const FEED_RETRY: Duration = Duration::from_hours(1);
 /// So many members that no list of users names are looked at.
@@ -54,10 +52,13 @@ struct Full<'a> {
     google: &'a mut Google,
     progress: Progress,
     quarantine: Quarantine,
-    /// All users, when this very crawl listed them from the start.
+    /// All users: when this very crawl listed them from the start, or listed
+    /// them again before it went on with the members.
     everybody: Option<Everybody>,
     /// Groups that are read, and wait for the list of everybody.
     open: Vec<(String, Members)>,
+    /// Groups whose answers made no sense, with their counts.
+    odd: BTreeMap<String, Option<u64>>,
     /// All groups, when this very crawl listed them from the start.
     listed: Option<Everybody>,
     /// Members of our own domains whom the list of users did not name.
@@ -76,6 +77,7 @@ impl<'a> Full<'a> {
             quarantine: Quarantine::new("google"),
             everybody: (!is_resumed).then(Everybody::default),
             open: Vec::new(),
+            odd: BTreeMap::new(),
             listed: (progress_is_before_groups).then(Everybody::default),
             suspects: BTreeMap::new(),
             suspect_groups: BTreeSet::new(),
@@ -99,6 +101,10 @@ impl<'a> Full<'a> {
             self.read_groups(sink).await?;
             self.progress.enter(Phase::Members);
             sink.checkpoint(self.progress.token());
+        }
+        // Known failure R1: without all users, none would be missed.
+        if self.everybody.is_none() && !self.progress.pending.is_empty() {
+            self.everybody = Some(Everybody::list(&self.google.api, sink).await?);
         }
         self.read_members(sink).await?;
         self.look_for_suspect_groups(sink).await?;
@@ -236,6 +242,7 @@ impl<'a> Full<'a> {
             .await?;
             self.close_open(sink).await?;
             self.check_forbidden()?;
+            self.check_odd()?;
             sink.checkpoint(self.progress.token());
         }
         Ok(())
@@ -259,7 +266,10 @@ impl<'a> Full<'a> {
             }
             Judged::Gone => {}
         }
-        self.progress.pending.remove(&group);
+        let count = self.progress.pending.remove(&group).flatten();
+        if matches!(reading, Judged::Kept { is_forbidden: false }) {
+            self.odd.insert(group.clone(), count);
+        }
         let items = self.google.items(&group, &reading, self.progress.customer.as_deref());
         self.progress.again.note(&items);
         items
@@ -290,12 +300,23 @@ impl<'a> Full<'a> {
 
     fn check_forbidden(&self) -> Result<(), PullError> {
         let (forbidden, groups) = (self.progress.forbidden, self.progress.groups);
-        let most = forbidden > FORBIDDEN_MAX && forbidden > groups / 10;
-        if most || (groups > 1 && forbidden == groups) {
+        if members::too_many(forbidden, groups) {
             let reason = format!("the members of {forbidden} of {groups} groups may not be read");
             return Err(vendor::closed(reason));
         }
         Ok(())
+    }
+
+    /// Groups that make no sense one by one are kept; many are an outage, and
+    /// are read again when the crawl goes on.
+    fn check_odd(&mut self) -> Result<(), PullError> {
+        let (odd, groups) = (self.odd.len() as u64, self.progress.groups);
+        if !members::too_many(odd, groups) {
+            return Ok(());
+        }
+        self.progress.malformed -= odd;
+        self.progress.pending.append(&mut self.odd);
+        Err(members::outage(odd, groups))
     }
 
     /// Remembers members of our own domains whom the list of users lacks.

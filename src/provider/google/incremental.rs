@@ -11,7 +11,7 @@ use super::everybody::{self, Everybody};
 use super::feed::{self, Event, Feed};
 use super::full::Judged;
 use super::map::{self, ReadGroup};
-use super::members::{self, KnownGroup, Reading};
+use super::members::{self, KnownGroup, Members, Reading};
 use super::rolling::Pending;
 use super::touched::{Last, Touch, Touched};
 use super::{Google, full};
@@ -34,6 +34,7 @@ pub async fn run(
     sink: &mut dyn Sink,
 ) -> Result<Seal, PullError> {
     let now = clock::now();
+    let pending = google.pending.take().filter(|pending| pending.cursor == *cursor);
     let mut bookmark = Bookmark::read(&cursor.0)?;
     bookmark.check_age(now)?;
     match feed::read(&google.api, &mut bookmark, sink).await? {
@@ -46,6 +47,8 @@ pub async fn run(
                 now,
                 quarantine: Quarantine::new("google"),
                 counts: Counts::default(),
+                pending,
+                handed_over: BTreeSet::new(),
                 joined: Vec::new(),
                 open: Vec::new(),
             };
@@ -65,6 +68,11 @@ struct Incremental<'a> {
     now: Timestamp,
     quarantine: Quarantine,
     counts: Counts,
+    /// Groups of the page that is being read again.
+    pending: Option<Pending>,
+    /// Addresses and ids of users that the feed named: what a list that may be
+    /// older says of them does not count.
+    handed_over: BTreeSet<String>,
     /// Users that were handed over: members of whatever holds everybody.
     joined: Vec<Reference>,
     /// Groups that hold everybody, and whose other members were read.
@@ -87,6 +95,8 @@ struct Reread {
     gone: Vec<Reference>,
     object: Option<Value>,
     list: Option<(String, Reading)>,
+    /// Addresses that left, by the feed.
+    left: Vec<String>,
     /// The effect of every event shows.
     shows: bool,
 }
@@ -127,6 +137,7 @@ impl Incremental<'_> {
             sink.page(Vec::new());
             // Nothing is known of whom Google does not show.
             if found != Found::Closed {
+                self.handed_over.insert(email.clone());
                 read.push((email, touch, found.object()));
             }
         })
@@ -134,21 +145,18 @@ impl Incremental<'_> {
         // Deletions first: whoever has the address now is handed over after.
         let mut items = Vec::new();
         for (email, touch, object) in &read {
-            let is_there = object.as_ref().is_some_and(|object| !is_deleted(object));
+            let object = object.as_ref().filter(|object| !is_deleted(object));
+            let is_there = object.is_some();
             if touch.deleted {
                 items.push(Item::UserDeleted(Reference::Alias(map::mail_alias(email))));
             }
             if !is_there && !email.contains('@') {
                 items.push(Item::UserDeleted(Reference::User(email.clone())));
             }
-            let shows = match touch.last {
-                Some(Last::Created) => is_there,
-                Some(Last::Deleted) => !is_there,
-                None => true,
-            };
-            self.settle(touch, shows, unsettled);
+            self.settle(touch, touch.shows_user(object), unsettled);
         }
         for object in read.into_iter().filter_map(|(_, _, object)| object) {
+            self.handed_over.extend(map::id_of(&object));
             self.take_user(&object, &mut items)?;
         }
         sink.page(items);
@@ -192,6 +200,7 @@ impl Incremental<'_> {
             rereads.push(reread);
         })
         .await?;
+        check_odd(touched, &rereads)?;
         let gone = rereads.iter().flat_map(|reread| reread.gone.iter().cloned());
         sink.page(gone.map(Item::GroupDeleted).collect());
         for reread in rereads {
@@ -228,7 +237,7 @@ impl Incremental<'_> {
             if let Reading::Whole(members) = &reading {
                 self.google.known.count(&reread.name, members.len());
             }
-            self.take_list(group, reading, &mut items);
+            self.take_list(group, reading, &reread.left, &mut items);
         }
         Ok(items)
     }
@@ -246,7 +255,13 @@ impl Incremental<'_> {
         Ok(group)
     }
 
-    fn take_list(&mut self, group: String, reading: Reading, items: &mut Vec<Item>) {
+    fn take_list(
+        &mut self,
+        group: String,
+        reading: Reading,
+        left: &[String],
+        items: &mut Vec<Item>,
+    ) {
         let judged = self.google.judge(&group, reading);
         let customer = self.bookmark.customer.clone();
         match &judged {
@@ -268,6 +283,9 @@ impl Incremental<'_> {
         let handed_over = self.google.items(&group, &judged, customer.as_deref());
         self.bookmark.again.note(&handed_over);
         items.extend(handed_over);
+        if let Judged::Short(members) = &judged {
+            items.extend(departed(&group, members, left));
+        }
     }
 
     fn take_malformed(&mut self) -> Vec<Item> {
@@ -305,7 +323,9 @@ impl Incremental<'_> {
         };
         let mut items = Vec::new();
         for object in &page.objects {
-            self.take_user(object, &mut items)?;
+            if !self.was_handed_over(object) {
+                self.take_user(object, &mut items)?;
+            }
         }
         self.counts.verified_users += page.objects.len() as u64;
         sink.page(items);
@@ -313,10 +333,16 @@ impl Incremental<'_> {
         Ok(1)
     }
 
+    fn was_handed_over(&self, user: &Value) -> bool {
+        let email = user.get("primaryEmail").and_then(Value::as_str).map(str::to_lowercase);
+        let names = map::id_of(user).into_iter().chain(email);
+        names.into_iter().any(|name| self.handed_over.contains(&name))
+    }
+
     async fn verify_groups(&mut self, due: u64, sink: &mut dyn Sink) -> Result<u64, PullError> {
         let rolling = &self.bookmark.rolling;
         let (part, page) = (rolling.part, rolling.page.clone());
-        let pending = self.google.pending.take();
+        let pending = self.pending.take();
         let Some(mut pending) = pending.filter(|it| (it.part, &it.page) == (part, &page)) else {
             return self.list_groups(part, page, sink).await;
         };
@@ -324,25 +350,23 @@ impl Incremental<'_> {
         let slice = pending.groups.split_off(pending.groups.len() - amount);
         let api = self.google.api.clone();
         let at_once = self.google.config.http.parallel_requests_max;
-        let work = |group: ReadGroup| {
+        let work = |id: String| {
             let api = &api;
-            async move {
-                let reading = members::read(api, &group.item.group.id, group.count).await?;
-                Ok((group, reading))
-            }
+            let known = KnownGroup { id: id.clone(), count: None };
+            async move { reread(api, id, &Touch::again(), Some(known)).await }
         };
-        in_parallel(slice, at_once, work, |(group, reading)| {
-            let id = group.item.group.id.clone();
-            let mut items = vec![Item::Group(group.item)];
-            self.take_list(id, reading, &mut items);
-            sink.page(items);
+        let mut outcome = Ok(());
+        in_parallel(slice, at_once, work, |reread| match self.take_reread(reread) {
+            Ok(items) => sink.page(items),
+            Err(error) => outcome = Err(error),
         })
         .await?;
+        outcome?;
         self.counts.verified_groups += amount as u64;
         if pending.groups.is_empty() {
             self.bookmark.rolling.turn(pending.next, self.google.api.parts());
         } else {
-            self.google.pending = Some(pending);
+            self.pending = Some(pending);
         }
         Ok(amount.max(1) as u64)
     }
@@ -364,13 +388,15 @@ impl Incremental<'_> {
         let mut items = Vec::new();
         let mut groups = Vec::new();
         for object in &listed.objects {
-            groups.extend(self.take_group(object, &mut items)?);
+            let group = self.take_group(object, &mut items)?;
+            groups.extend(group.map(|group| group.item.group.id));
         }
         sink.page(items);
         if groups.is_empty() {
             self.bookmark.rolling.turn(listed.next, self.google.api.parts());
         } else {
-            self.google.pending = Some(Pending { part, page, next: listed.next, groups });
+            let cursor = Cursor(Vec::new());
+            self.pending = Some(Pending { cursor, part, page, next: listed.next, groups });
         }
         Ok(1)
     }
@@ -407,10 +433,13 @@ impl Incremental<'_> {
     }
 
     fn seal(&mut self) -> Seal {
+        let cursor = Cursor(self.bookmark.token());
+        let pending = self.pending.take();
+        self.google.pending = pending.map(|it| Pending { cursor: cursor.clone(), ..it });
         let counts = &self.counts;
         Seal {
             extent: Extent::Changes,
-            cursor: Some(Cursor(self.bookmark.token())),
+            cursor: Some(cursor),
             proof: format!(
                 "the audit feed was read to its end: {} new events named {} users and groups, each \
                  read again; {} users and {} groups were verified in turn (round {}); {} groups list \
@@ -436,9 +465,10 @@ async fn reread(
     touch: &Touch,
     known: Option<KnownGroup>,
 ) -> Result<Reread, PullError> {
-    let mut reread = Reread { name, shows: true, ..Reread::default() };
+    let left = touch.left().cloned().collect();
+    let mut reread = Reread { name, shows: true, left, ..Reread::default() };
     if let Some(known) = known.as_ref().filter(|_| !touch.object) {
-        let count = known.count.map(|count| count.saturating_sub(touch.left()));
+        let count = known.count.map(|count| count.saturating_sub(reread.left.len() as u64));
         match members::read(api, &known.id, count).await? {
             Reading::Gone => reread.gone.push(Reference::Group(known.id.clone())),
             reading => {
@@ -460,7 +490,7 @@ async fn reread(
     // The object itself says that it is gone.
     if let Some(known) = known.filter(|known| Some(&known.id) != id.as_ref())
         && reread.gone.is_empty()
-        && api.group(&known.id).await? == Found::Missing
+        && (known.id == reread.name || api.group(&known.id).await? == Found::Missing)
     {
         reread.gone.push(Reference::Group(known.id));
     }
@@ -481,12 +511,36 @@ async fn reread(
     Ok(reread)
 }
 
+/// Many groups at once that make no sense are an outage: the next poll reads
+/// them. Those that were odd before, and are tried again, do not count.
+fn check_odd(touched: &Touched, rereads: &[Reread]) -> Result<(), PullError> {
+    let is_told = |reread: &&Reread| {
+        touched.groups.get(&reread.name).is_some_and(|touch| !touch.events.is_empty())
+    };
+    let is_odd = |reread: &&Reread| {
+        matches!(&reread.list, Some((_, Reading::Kept { is_forbidden: false, .. })))
+    };
+    let told = rereads.iter().filter(is_told).count() as u64;
+    let odd = rereads.iter().filter(is_told).filter(is_odd).count() as u64;
+    if members::too_many(odd, told.max(odd + 1)) { Err(members::outage(odd, told)) } else { Ok(()) }
+}
+
 /// Whom the feed means by the name of a group.
 fn named(name: &str) -> Reference {
     match name.contains('@') {
         true => Reference::Alias(map::mail_alias(name)),
         false => Reference::Group(name.to_owned()),
     }
+}
+
+/// A short list removes nobody, but those are gone whom it lacks and of whom
+/// the feed says that they left.
+fn departed(group: &str, members: &Members, left: &[String]) -> Option<Item> {
+    let gone = left.iter().filter(|email| email.contains('@') && !members.has(email));
+    let members: Vec<Reference> =
+        gone.map(|email| Reference::Alias(map::mail_alias(email))).collect();
+    let group = Reference::Group(group.to_owned());
+    (!members.is_empty()).then_some(Item::MembersRemoved { group, members })
 }
 
 /// Whether the list is what the feed says it should be.

@@ -11,6 +11,9 @@ use crate::model::Reference;
 use crate::provider::PullError;
 use crate::provider::http::Cursors;
 
+/// More groups than this (and than a tenth) that cannot be read are no single ones.
+const KEPT_MAX: u64 = 10;
+
 /// Groups by address, as they were last read.
 #[derive(Clone, Debug, Default)]
 pub struct Known(HashMap<String, KnownGroup>);
@@ -113,19 +116,42 @@ impl Members {
     }
 }
 
+/// So often a group is read whose answers make no sense.
+const ATTEMPTS_MAX: u32 = 3;
+
 /// Reads all direct members of `group`, which should be no fewer than `count`.
 ///
 /// # Errors
 /// Any doubt that concerns more than this group.
 pub async fn read(api: &Api, group: &str, count: Option<u64>) -> Result<Reading, PullError> {
-    match attempt(api, group, count).await {
+    let mut attempts = 1;
+    loop {
         // Known failures R13 and R15: one group must neither lose its members
         // nor stop all others.
-        Err(error) if vendor::is_closed_object(&error) => {
-            Ok(Reading::Kept { reason: error.to_string(), is_forbidden: true })
+        let error = match attempt(api, group, count).await {
+            Ok(reading) => return Ok(reading),
+            Err(error) => error,
+        };
+        let is_forbidden = vendor::is_closed_object(&error);
+        match &error {
+            _ if is_forbidden => {}
+            PullError::Incomplete { .. } if attempts < ATTEMPTS_MAX => {
+                attempts += 1;
+                continue;
+            }
+            PullError::Incomplete { .. } => {}
+            // Whether Google is there at all, the group itself tells.
+            PullError::Unreachable { .. } if api.group(group).await.is_ok() => {}
+            _ => return Err(error),
         }
-        outcome => outcome,
+        return Ok(Reading::Kept { reason: error.to_string(), is_forbidden });
     }
+}
+
+/// Whether so many of `groups` are `kept` as they were that it is hardly about
+/// single ones.
+pub fn too_many(kept: u64, groups: u64) -> bool {
+    (kept > KEPT_MAX && kept > groups / 10) || (groups > 1 && kept == groups)
 }
 
 async fn attempt(api: &Api, group: &str, count: Option<u64>) -> Result<Reading, PullError> {
@@ -157,14 +183,11 @@ async fn attempt(api: &Api, group: &str, count: Option<u64>) -> Result<Reading, 
     }
     match list(api, group).await? {
         List::Malformed(reason) => Ok(Reading::Kept { reason, is_forbidden: false }),
-        List::Missing => Err(doubtful(group, "it exists, and its members do not")),
+        List::Missing => Ok(odd("it exists, and its members do not")),
         List::Whole { members, says_what_it_is } => match (members.missing(count), count) {
             (0, Some(0)) => Ok(Reading::Whole(members)),
             (0, _) if says_what_it_is => Ok(Reading::Whole(members)),
-            (0, _) => Err(doubtful(
-                group,
-                "`members` is missing in an answer that does not say what it is",
-            )),
+            (0, _) => Ok(odd("`members` is missing in an answer that does not say what it is")),
             (_, count) => Ok(Reading::Short { members, count: count.unwrap_or(0) }),
         },
     }
@@ -219,6 +242,14 @@ fn is_everybody(member: &Member, customer: Option<&str>) -> bool {
         }
 }
 
-fn doubtful(group: &str, reason: &str) -> PullError {
-    PullError::Incomplete { what: format!("the group {group}"), reason: reason.to_owned() }
+/// [`too_many`] groups make no sense.
+pub fn outage(odd: u64, groups: u64) -> PullError {
+    PullError::Incomplete {
+        what: "the members of groups".to_owned(),
+        reason: format!("those of {odd} of {groups} groups cannot be read"),
+    }
+}
+
+fn odd(reason: &str) -> Reading {
+    Reading::Kept { reason: reason.to_owned(), is_forbidden: false }
 }

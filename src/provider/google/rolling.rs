@@ -7,13 +7,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::map::ReadGroup;
 use crate::clock::{Duration, Timestamp};
+use crate::provider::Cursor;
 
 /// A round is over a little before it has to be.
 const HASTE: f64 = 0.9;
 
-/// Where the re-reading stands. One request is one unit.
+/// Where the re-reading stands. A page is one unit, and so is a group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rolling {
     /// Users first, then groups.
@@ -30,13 +30,16 @@ pub struct Rolling {
     pub rounds: u64,
 }
 
-/// Groups of the page that is being read; lost with a restart, and then
-/// listed again.
+/// Groups of the page that is being read; lost with a restart or a crawl that
+/// came to nothing, and then listed again.
 pub struct Pending {
+    /// The seal that it belongs to.
+    pub cursor: Cursor,
     pub part: usize,
     pub page: Option<String>,
     pub next: Option<String>,
-    pub groups: Vec<ReadGroup>,
+    /// By id: what the page said of them may be hours old when their turn comes.
+    pub groups: Vec<String>,
 }
 
 impl Rolling {

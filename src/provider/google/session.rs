@@ -80,9 +80,11 @@ impl Credential for Session {
                 continue;
             }
             let tokens = self.tokens(scopes);
-            let (token, generation) = tokens.current().await?;
+            // What is wrong with a token that was not used is no matter here.
+            let Ok((token, generation)) = tokens.current().await else { continue };
             if fingerprint(token.expose()) == used.generation {
                 tokens.renew(generation).await?;
+                return Ok(true);
             }
         }
         Ok(true)

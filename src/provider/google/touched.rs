@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::feed::Event;
 use crate::clock::Timestamp;
 
@@ -25,6 +27,9 @@ pub struct Touch {
     pub deleted: bool,
     /// The last thing that happened to it was a creation, or a deletion.
     pub last: Option<Last>,
+    /// Whether it should be suspended, and archived.
+    pub suspended: Option<bool>,
+    pub archived: Option<bool>,
     /// Who should be a member now (`true`), and who should not.
     pub expected: BTreeMap<String, bool>,
     pub newest: Timestamp,
@@ -65,6 +70,7 @@ impl Touched {
     /// to the rolling re-reading.
     pub fn by(events: &[Event]) -> Touched {
         let mut touched = Touched::default();
+        let mut renames = Renames::default();
         for (place, event) in events.iter().enumerate() {
             let groups = event.named(GROUP_PARAMETERS);
             let users = event.named(USER_PARAMETERS);
@@ -82,12 +88,23 @@ impl Touched {
                     touched.users.entry(user.clone()).or_default().note(place, event, true);
                 }
             }
+            let is_group = !groups.is_empty();
+            let named = if is_group { groups } else { users };
+            let map = if is_group { &mut touched.groups } else { &mut touched.users };
             if is(RENAMED) {
-                let map = if groups.is_empty() { &mut touched.users } else { &mut touched.groups };
-                for name in
-                    event.named(&["NEW_VALUE"]).into_iter().filter(|name| name.contains('@'))
-                {
-                    map.entry(name).or_default().note(place, event, true);
+                let new = event.named(&["NEW_VALUE"]).into_iter();
+                for new in new.filter(|name| name.contains('@')) {
+                    for old in &named {
+                        renames.note(old, &new);
+                        map.entry(old.clone()).or_default().last = None;
+                    }
+                    map.entry(new).or_default().note(place, event, true);
+                }
+            }
+            if is(DELETED) {
+                // We may know it by a name that it had before.
+                for old in named.iter().flat_map(|name| renames.earlier(name)) {
+                    map.entry(old).or_default().note_deleted_since(place, event);
                 }
             }
         }
@@ -105,18 +122,65 @@ impl Touch {
         self.events.push(place);
         self.object |= object;
         self.newest = self.newest.max(event.time);
-        if CREATED.contains(&event.name.as_str()) {
+        let is = |names: &[&str]| names.contains(&event.name.as_str());
+        if is(CREATED) {
             self.last = Some(Last::Created);
+            (self.suspended, self.archived) = (None, None);
         }
-        if DELETED.contains(&event.name.as_str()) {
+        if is(DELETED) {
             self.deleted = true;
             self.last = Some(Last::Deleted);
         }
+        match event.name.as_str() {
+            "SUSPEND_USER" => self.suspended = Some(true),
+            "UNSUSPEND_USER" => self.suspended = Some(false),
+            "ARCHIVE_USER" => self.archived = Some(true),
+            "UNARCHIVE_USER" => self.archived = Some(false),
+            _ => {}
+        }
     }
 
-    /// How many members left, by the feed.
-    pub fn left(&self) -> u64 {
-        self.expected.values().filter(|joined| !**joined).count() as u64
+    /// It was renamed, and deleted by its new name. The name may be another's.
+    fn note_deleted_since(&mut self, place: usize, event: &Event) {
+        self.events.push(place);
+        self.object = true;
+        self.deleted = true;
+        self.newest = self.newest.max(event.time);
+    }
+
+    /// Whether `user`, as it is shown, is what the feed says it should be.
+    pub fn shows_user(&self, user: Option<&Value>) -> bool {
+        let Some(user) = user else { return self.last != Some(Last::Created) };
+        let is = |field: &str| user.get(field).and_then(Value::as_bool).unwrap_or_default();
+        self.last != Some(Last::Deleted)
+            && self.suspended.is_none_or(|suspended| is("suspended") == suspended)
+            && self.archived.is_none_or(|archived| is("archived") == archived)
+    }
+
+    /// Members that left, by the feed.
+    pub fn left(&self) -> impl Iterator<Item = &String> {
+        self.expected.iter().filter(|(_, joined)| !**joined).map(|(email, _)| email)
+    }
+}
+
+/// Names that were given up, oldest first, each with the one that came after.
+#[derive(Default)]
+struct Renames(Vec<(String, String)>);
+
+impl Renames {
+    fn note(&mut self, old: &str, new: &str) {
+        self.0.push((old.to_owned(), new.to_owned()));
+    }
+
+    /// The names that whoever has `name` now had before.
+    fn earlier(&mut self, name: &str) -> Vec<String> {
+        let mut earlier: Vec<String> = Vec::new();
+        let mut name = name.to_owned();
+        while let Some(place) = self.0.iter().rposition(|(_, new)| *new == name) {
+            (name, _) = self.0.remove(place);
+            earlier.push(name.clone());
+        }
+        earlier
     }
 }
 
@@ -159,7 +223,7 @@ mod tests {
         ]);
         assert!(touched.users.is_empty());
         let group = &touched.groups["eng@x.org"];
-        assert!(!group.object && group.events == [0, 1] && group.left() == 1);
+        assert!(!group.object && group.events == [0, 1] && group.left().eq(["b@x.org"]));
         assert!(group.expected["a@x.org"]);
         assert!(touched.groups.contains_key("01abc"));
     }
@@ -179,5 +243,38 @@ mod tests {
         let renamed = event("RENAME_USER", &[("USER_EMAIL", "a@x.org"), ("NEW_VALUE", "b@x.org")]);
         let touched = Touched::by(&[renamed]);
         assert_eq!(touched.users.keys().collect::<Vec<_>>(), ["a@x.org", "b@x.org"]);
+    }
+
+    #[test]
+    fn a_user_who_is_renamed_and_then_deleted_is_gone_by_every_name() {
+        let renamed =
+            |old: &str, new: &str| event("RENAME_USER", &[("USER_EMAIL", old), ("NEW_VALUE", new)]);
+        let touched = Touched::by(&[
+            renamed("a@x.org", "b@x.org"),
+            renamed("b@x.org", "c@x.org"),
+            event("CREATE_USER", &[("USER_EMAIL", "a@x.org")]),
+            event("DELETE_USER", &[("USER_EMAIL", "c@x.org")]),
+        ]);
+        for (name, last) in
+            [("a@x.org", Some(Last::Created)), ("b@x.org", None), ("c@x.org", Some(Last::Deleted))]
+        {
+            let touch = &touched.users[name];
+            assert!(touch.deleted && touch.events.contains(&3), "{name}");
+            assert_eq!(touch.last, last, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_suspension_that_does_not_show_is_not_done_with() {
+        let user = |name: &str| event(name, &[("USER_EMAIL", "a@x.org")]);
+        for (name, shows) in [("SUSPEND_USER", false), ("UNSUSPEND_USER", true)] {
+            let touched = Touched::by(&[user("CHANGE_PASSWORD"), user(name)]);
+            let touch = &touched.users["a@x.org"];
+            let active = serde_json::json!({ "suspended": false, "archived": false });
+            assert_eq!(touch.shows_user(Some(&active)), shows, "{name}");
+        }
+        let archived = Touched::by(&[user("ARCHIVE_USER")]);
+        let suspended = serde_json::json!({ "suspended": true, "archived": false });
+        assert!(!archived.users["a@x.org"].shows_user(Some(&suspended)));
     }
 }

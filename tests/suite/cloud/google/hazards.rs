@@ -48,6 +48,46 @@ async fn r1_users_that_groups_have_and_the_list_lacks_end_the_crawl() {
 }
 
 #[tokio::test]
+async fn r1_a_crawl_that_goes_on_misses_users_too() {
+    let server = start();
+    server.with(|google| {
+        (0..6).for_each(|user| google.apply(&Op::PutUser(user, 1)));
+        google.apply(&Op::PutGroup(0, 1));
+        (0..6).for_each(|user| google.apply(&Op::AddMember(0, Member::User(user))));
+        google.forgotten_users = 3;
+    });
+    let settings = settings("google", &block(&server.url(), ""));
+    server.arm(Hazard::Refuse, When::matching(|request| request.path.ends_with("/members")));
+    let (crawl, outcome) = crawl_once(&*settings, Start::Full).await;
+    outcome.unwrap_err();
+    server.disarm();
+    let token = crawl.checkpoints.last().unwrap().clone();
+    let (_, outcome) = crawl_once(&*settings, Start::Resume(token)).await;
+    let Err(PullError::Incomplete { reason, .. }) = outcome else { panic!("{outcome:?}") };
+    assert!(reason.contains("who exists"), "{reason}");
+}
+
+#[tokio::test]
+async fn r1_a_short_list_loses_whom_the_feed_says_has_left() {
+    let server = start();
+    server.with(|google| {
+        (0..6).for_each(|user| google.apply(&Op::PutUser(user, 1)));
+        google.apply(&Op::PutGroup(0, 1));
+        (0..6).for_each(|user| google.apply(&Op::AddMember(0, Member::User(user))));
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let parts = open(folder.path(), settings("google", &block(&server.url(), "")));
+    parts.sync().await.unwrap();
+    server.with(|google| {
+        google.hazard("members missing");
+        google.apply(&Op::RemoveMember(0, Member::User(5)));
+    });
+    parts.sync().await.unwrap();
+    assert_eq!(parts.roster(), server.with(|google| google.roster()));
+    parts.close().await;
+}
+
+#[tokio::test]
 async fn r1_groups_that_others_hold_and_the_list_lacks_are_listed_again() {
     let server = start();
     server.with(|google| {
@@ -95,6 +135,36 @@ async fn r15_a_group_closed_to_us_stops_no_other() {
 }
 
 #[tokio::test]
+async fn r15_an_odd_group_stops_no_other_and_many_stop_all() {
+    for status in [200, 400, 404, 503] {
+        let server = start();
+        server.with(|google| {
+            (0..3).for_each(|user| google.apply(&Op::PutUser(user, 1)));
+            (0..3).for_each(|group| google.apply(&Op::PutGroup(group, 1)));
+            (0..3).for_each(|n| google.apply(&Op::AddMember(n, Member::User(n))));
+            google.odd_groups = (1, status);
+        });
+        let settings = settings("google", &block(&server.url(), ""));
+        let (crawl, outcome) = crawl_once(&*settings, Start::Full).await;
+        assert_eq!(outcome.unwrap().malformed, 1, "{status}");
+        let items = crawl.collected.items;
+        let lists = items.iter().filter(|item| matches!(item, Item::Members { .. }));
+        assert_eq!(lists.count(), 2, "{status}");
+        assert!(items.iter().any(|item| matches!(item, Item::Kept(_))), "{status}");
+        server.with(|google| google.odd_groups = (3, status));
+        let (crawl, outcome) = crawl_once(&*settings, Start::Full).await;
+        assert!(matches!(outcome, Err(PullError::Incomplete { .. })), "{status}: {outcome:?}");
+        server.with(|google| google.odd_groups = (0, status));
+        let token = crawl.checkpoints.last().unwrap().clone();
+        let (crawl, outcome) = crawl_once(&*settings, Start::Resume(token)).await;
+        outcome.unwrap();
+        let items = crawl.collected.items;
+        let lists = items.iter().filter(|item| matches!(item, Item::Members { .. }));
+        assert_eq!(lists.count(), 3, "{status}: all are read when it goes on");
+    }
+}
+
+#[tokio::test]
 async fn r16_a_crawl_goes_on_where_it_was_cut_off() {
     let server = start();
     server.with(|google| {
@@ -115,7 +185,8 @@ async fn r16_a_crawl_goes_on_where_it_was_cut_off() {
     parts.sync().await.unwrap();
     assert_eq!(parts.roster(), server.with(|google| google.roster()));
     // 3 pages of users, 2 of groups and 6 lists in all; the 8th request was the 2nd list.
-    assert!(read(&server) <= 5, "{} requests to go on", read(&server));
+    // Who the users are is asked again, to miss none.
+    assert!(read(&server) <= 5 + 3, "{} requests to go on", read(&server));
     parts.close().await;
 }
 

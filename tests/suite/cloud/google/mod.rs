@@ -51,7 +51,7 @@ impl Vendor for Google {
         ("empty first page", Effect::Exact),
         ("empty page", Effect::Exact),
         ("short pages", Effect::Exact),
-        ("repeated cursor", Effect::Exact),
+        ("repeated cursor", Effect::Kept),
         ("error in a 200", Effect::Exact),
         ("nothing in a 200", Effect::Exact),
         ("expired page token", Effect::Exact),

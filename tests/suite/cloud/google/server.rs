@@ -37,6 +37,8 @@ pub struct Google {
     pub forgotten_users: usize,
     /// And so many groups.
     pub forgotten_groups: usize,
+    /// The members of so many groups are answered with this status.
+    pub odd_groups: (usize, u16),
     /// Page tokens: what was asked for, and the last object that was shown.
     pages: BTreeMap<String, (String, String)>,
 }
@@ -53,6 +55,7 @@ impl Default for Google {
             throttles: 0,
             forgotten_users: 0,
             forgotten_groups: 0,
+            odd_groups: (0, 200),
             pages: BTreeMap::new(),
         }
     }
@@ -159,6 +162,13 @@ impl Google {
             && self.world.groups.keys().next().map(String::as_str) == Some(key)
         {
             return error(403, "forbidden", "Not Authorized to access this resource/api");
+        }
+        let (odd, status) = self.odd_groups;
+        if self.world.groups.keys().take(odd).any(|id| id == key) {
+            return match status {
+                200 => Response::html("<p>Sign in</p>"),
+                status => error(status, "odd", "This group is odd"),
+            };
         }
         let Some((id, group)) = self.find_group(key) else {
             return error(404, "notFound", "Resource Not Found: groupKey");

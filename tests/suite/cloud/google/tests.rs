@@ -1,15 +1,16 @@
 //! What a full crawl and an idle poll ask for, and how the credential is used.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rosterd::provider::Settings;
+use rosterd::provider::{Item, Settings, Start};
 
 use super::server::{GROUPS, Google, REPORTS, USERS};
 use super::token::{ACCOUNT, ADMIN};
 use super::world::CUSTOMER;
 use super::{block, file};
-use crate::cloud::{Member, Op, Population, Vendor, settings};
+use crate::cloud::{Crawl, Member, Op, Population, Vendor, settings};
 use crate::harness::copy::PATIENCE;
 use crate::harness::parts::{Manner, Parts};
 use crate::harness::roster::Lens;
@@ -257,4 +258,43 @@ async fn r18_what_the_feed_never_tells_is_found_by_reading_all_in_turn() {
         assert!(polls < 20_000, "never found");
     }
     parts.close().await;
+}
+
+#[tokio::test]
+async fn r18_polls_that_come_to_nothing_skip_no_group_and_no_group_is_old() {
+    let server = start();
+    let groups = 40_u8;
+    server.with(|google| {
+        google.apply(&Op::PutUser(0, 1));
+        (0..groups).for_each(|group| google.apply(&Op::PutGroup(group, 1)));
+    });
+    let settings = settings("google", &block(&server.url(), "verify_within = \"1s\""));
+    let mut directory = settings.open(PATIENCE);
+    let seal = directory.crawl(Start::Full, &mut Crawl::default()).await.unwrap();
+    let mut cursor = seal.cursor.unwrap();
+    server.with(|google| google.world.feed.clear());
+    let mut read = BTreeSet::new();
+    for poll in 0.. {
+        assert!(poll < 20_000, "the round never ends");
+        let name = format!("name {poll}");
+        server.with(|google| {
+            google.world.groups.values_mut().for_each(|group| group.name.clone_from(&name));
+        });
+        let mut crawl = Crawl::default();
+        let seal = directory.crawl(Start::Incremental(cursor.clone()), &mut crawl).await.unwrap();
+        // Every other crawl is thrown away.
+        if poll % 2 > 0 {
+            continue;
+        }
+        cursor = seal.cursor.unwrap();
+        for item in crawl.collected.items {
+            let Item::Group(group) = item else { continue };
+            assert_eq!(group.group.name, name, "what is handed over was read long ago");
+            read.insert(group.group.id);
+        }
+        if seal.proof.contains("(round 2)") {
+            break;
+        }
+    }
+    assert_eq!(read.len(), usize::from(groups), "groups were skipped");
 }
