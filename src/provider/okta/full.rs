@@ -225,7 +225,9 @@ impl Full<'_> {
         }
         let reason = match readable {
             0 => "no group's members may be read".to_owned(),
-            _ => format!("the members of {forbidden} groups may not be read, of {readable} they may"),
+            _ => {
+                format!("the members of {forbidden} groups may not be read, of {readable} they may")
+            }
         };
         Err(PullError::Unauthorized {
             what: vendor::NAME.to_owned(),
