@@ -59,6 +59,8 @@ struct Touched {
     groups: BTreeSet<String>,
     /// Users that changed status, or may be gone.
     users: BTreeSet<String>,
+    /// Those among them whose end the log tells of.
+    deleted: BTreeSet<String>,
 }
 
 /// An incremental crawl under way.
@@ -162,7 +164,7 @@ async fn finish(
         cursor: Some(paused.bookmark.write()),
         proof: format!("{}; the members of {} groups", paused.proof, crawl.readable),
         requests: BTreeMap::new(),
-        malformed: crawl.quarantine.count(),
+        malformed: crawl.quarantine.count() + crawl.forbidden,
     };
     (left, Ok(seal))
 }
@@ -300,12 +302,19 @@ impl Changes<'_> {
 
     async fn look_at_users(&mut self) -> Result<(), PullError> {
         for id in std::mem::take(&mut self.touched.users) {
-            if self.crawl.seen.contains(&id) {
+            // Who was listed before the log was read may be gone since.
+            let is_deleted = self.touched.deleted.contains(&id);
+            let is_doubted = is_deleted || self.before.unsure.users.contains(&id);
+            if !is_doubted && self.crawl.seen.contains(&id) {
                 continue;
             }
             match self.crawl.api.user(&id).await? {
                 Found::Here(object) => {
                     self.crawl.users(vec![object])?;
+                    // The deletion is under way: its event will not come again.
+                    if is_deleted {
+                        self.crawl.unsure.user(&id);
+                    }
                 }
                 Found::Gone => {
                     self.crawl.sink.page(vec![Item::UserDeleted(Reference::User(id))]);
@@ -345,6 +354,9 @@ impl Touched {
         {
             match event.event_type.as_str() {
                 name if name.starts_with("user.") && kind == "User" => {
+                    if name.starts_with("user.lifecycle.delete.") {
+                        self.deleted.insert(id.clone());
+                    }
                     self.users.insert(id);
                 }
                 name if name.starts_with("user.") => {}

@@ -189,7 +189,8 @@ impl<'a> Crawl<'a> {
     }
 
     /// Reads the members of all groups that are `left`, page by page and many
-    /// at once. On an error those that are not done stay in `left`.
+    /// at once. In `left` stay those that are closed to us, and on an error
+    /// those that are not done: whoever goes on asks for them again.
     ///
     /// `done` is told after each group.
     pub async fn members(
@@ -257,11 +258,11 @@ impl<'a> Crawl<'a> {
 
     fn end_of_group(&mut self, left: &mut Left, reading: Reading, end: End) {
         let Reading { id, members, .. } = reading;
-        let item = left.remove(&id).flatten();
-        let group = Reference::Group(id);
+        let group = Reference::Group(id.clone());
         let items = match end {
             End::Complete => {
                 self.readable += 1;
+                let item = left.remove(&id).flatten();
                 let mut items: Vec<Item> = item.map(Item::Group).into_iter().collect();
                 items.push(Item::Members { group, members });
                 items
@@ -272,7 +273,10 @@ impl<'a> Crawl<'a> {
                 warn!(?group, reason, "a group's members may not be read; the last ones stand");
                 vec![Item::Kept(group)]
             }
-            End::Gone => vec![Item::GroupDeleted(group)],
+            End::Gone => {
+                left.remove(&id);
+                vec![Item::GroupDeleted(group)]
+            }
         };
         self.sink.page(items);
     }

@@ -133,6 +133,8 @@ impl Credential for ServiceApp {
 #[async_trait]
 impl Grant for Arc<Asker> {
     async fn grant(&self) -> Result<Token, PullError> {
+        // The scope may have been granted since the last token.
+        self.state().without_log = false;
         let mut delays = Growing::new(RETRY_FIRST, RETRY_MAX);
         let mut attempts = 0;
         loop {

@@ -10,7 +10,7 @@ use super::bookmark::{Bookmark, Phase, Rolling, Token, Track, Unsure};
 use super::config::Incremental;
 use super::crawl::{Crawl, Left, Listed, Seen, Strangers};
 use super::vendor;
-use super::walk::{List, Walk};
+use super::walk::{List, Page, Walk};
 use crate::clock::{Duration, Timestamp};
 use crate::provider::{Extent, PullError, Seal, Sink};
 
@@ -28,6 +28,8 @@ pub struct Gathered {
     /// Users that were handed over.
     seen: Seen,
     groups: Left,
+    /// Which groups are still to be read, when others were before a restart.
+    only: Option<BTreeSet<String>>,
     /// Every group's id.
     ids: BTreeSet<String>,
     /// How the groups were that changed so late that the next crawl sees them.
@@ -92,7 +94,7 @@ impl Full<'_> {
             Phase::Groups { .. } => Phase::Groups { next: None },
             Phase::Members { left } => {
                 // Only these, once they are listed again.
-                self.gathered.groups = left.into_iter().map(|id| (id, None)).collect();
+                self.gathered.only = Some(left.into_iter().collect());
                 Phase::Groups { next: None }
             }
             other => other,
@@ -105,22 +107,18 @@ impl Full<'_> {
         let left = loop {
             phase = match phase {
                 Phase::Users { next } => {
-                    let walk = begin(List::Users, next, || api.users())?;
-                    self.list_users(walk, |next| Phase::Users { next }).await?;
+                    let walk = begin(List::Users, next.clone(), || api.users())?;
+                    self.list_users(walk, next, |next| Phase::Users { next }).await?;
                     Phase::Deprovisioned { next: None }
                 }
                 Phase::Deprovisioned { next } => {
-                    let walk = begin(List::Users, next, || api.deprovisioned())?;
-                    self.list_users(walk, |next| Phase::Deprovisioned { next }).await?;
+                    let walk = begin(List::Users, next.clone(), || api.deprovisioned())?;
+                    self.list_users(walk, next, |next| Phase::Deprovisioned { next }).await?;
                     Phase::Groups { next: None }
                 }
                 Phase::Groups { next } => {
-                    let only = match next {
-                        None => std::mem::take(&mut self.gathered.groups),
-                        Some(_) => Left::new(),
-                    };
-                    let walk = begin(List::Groups, next, || api.groups())?;
-                    self.list_groups(walk, &only).await?;
+                    let walk = begin(List::Groups, next.clone(), || api.groups())?;
+                    self.list_groups(walk, next).await?;
                     Phase::Members { left: self.gathered.groups.keys().cloned().collect() }
                 }
                 Phase::Members { left } => break left,
@@ -135,42 +133,68 @@ impl Full<'_> {
     async fn list_users(
         &mut self,
         mut walk: Walk,
+        mut place: Option<String>,
         phase: impl Fn(Option<String>) -> Phase,
     ) -> Result<(), PullError> {
-        while let Some(page) = walk.next(self.crawl.api).await? {
-            self.begun(page.time);
+        while let Some(page) = self.page(&mut walk, &place, &phase).await? {
             self.users += self.crawl.users(page.objects)?;
-            if let Some(next) = walk.place() {
-                self.checkpoint(phase(Some(next.to_string())));
+            place = walk.place().map(ToString::to_string);
+            if place.is_some() {
+                self.checkpoint(phase(place.clone()));
             }
         }
         Ok(())
     }
 
-    async fn list_groups(&mut self, mut walk: Walk, only: &Left) -> Result<(), PullError> {
-        while let Some(page) = walk.next(self.crawl.api).await? {
-            self.begun(page.time);
+    async fn list_groups(
+        &mut self,
+        mut walk: Walk,
+        mut place: Option<String>,
+    ) -> Result<(), PullError> {
+        let phase = |next| Phase::Groups { next };
+        while let Some(page) = self.page(&mut walk, &place, &phase).await? {
             for listed in self.crawl.groups(page.objects)? {
-                self.gather(listed, only);
+                self.gather(listed);
             }
-            if let Some(next) = walk.place() {
-                self.checkpoint(Phase::Groups { next: Some(next.to_string()) });
+            place = walk.place().map(ToString::to_string);
+            if place.is_some() {
+                self.checkpoint(phase(place.clone()));
             }
         }
         Ok(())
     }
 
-    fn gather(&mut self, listed: Listed, only: &Left) {
+    /// The page at `place`. Without it, the next attempt begins there.
+    async fn page(
+        &mut self,
+        walk: &mut Walk,
+        place: &Option<String>,
+        phase: impl Fn(Option<String>) -> Phase,
+    ) -> Result<Option<Page>, PullError> {
+        let outcome = walk.next(self.crawl.api).await;
+        match &outcome {
+            Ok(Some(page)) => self.begun(page.time),
+            Ok(None) | Err(PullError::CursorExpired { .. }) => {}
+            // Before the first answer there is nothing to go on with.
+            Err(_) if self.gathered.started.is_none() => {}
+            Err(_) => self.checkpoint(phase(place.clone())),
+        }
+        outcome
+    }
+
+    fn gather(&mut self, listed: Listed) {
         let id = listed.item.group.id.clone();
         self.gathered.ids.insert(id.clone());
+        let is_wanted = self.gathered.only.as_ref().is_none_or(|only| only.contains(&id));
         let settled = self.gathered.started.map(|at| at.minus(SETTLING));
-        if listed.changed_at >= settled {
+        // Others were read before they were listed: they may have changed since.
+        if is_wanted && listed.changed_at >= settled {
             self.gathered.fresh.insert(id.clone(), listed.stamp);
         }
         if listed.is_everyone {
             self.gathered.everyone = Some(id);
             self.crawl.everyone(listed.item);
-        } else if only.is_empty() || only.contains_key(&id) {
+        } else if is_wanted {
             self.gathered.groups.insert(id, Some(listed.item));
         }
     }
@@ -195,14 +219,21 @@ impl Full<'_> {
             .await;
         checkpoint(self.crawl.sink, &self.gathered.groups, self.crawl.readable);
         outcome?;
-        if self.crawl.readable == 0 && self.crawl.forbidden > 0 {
-            return Err(PullError::Unauthorized {
-                what: vendor::NAME.to_owned(),
-                reason: "no group's members may be read".to_owned(),
-                permission: Some("okta.groups.read".to_owned()),
-            });
+        let Crawl { forbidden, readable, .. } = self.crawl;
+        if forbidden <= readable {
+            return Ok(());
         }
-        Ok(())
+        let reason = match readable {
+            0 => "no group's members may be read".to_owned(),
+            _ => {
+                format!("the members of {forbidden} groups may not be read, of {readable} they may")
+            }
+        };
+        Err(PullError::Unauthorized {
+            what: vendor::NAME.to_owned(),
+            reason,
+            permission: Some("okta.groups.read".to_owned()),
+        })
     }
 
     /// Users whose status changed between the two lists are in neither.
@@ -230,6 +261,12 @@ impl Full<'_> {
     }
 
     fn seal(&mut self, keep_ids: bool) -> Result<Seal, PullError> {
+        if self.users == 0 {
+            return Err(PullError::Incomplete {
+                what: "the list of all users".to_owned(),
+                reason: "nobody is in it, though an org has at least one administrator".to_owned(),
+            });
+        }
         let started = self.gathered.started.unwrap_or_default();
         let groups = self.gathered.ids.len() as u64;
         let track = |total| Track { total, ..Track::default() };
@@ -256,7 +293,7 @@ impl Full<'_> {
             cursor: incremental.then(|| bookmark.write()),
             proof,
             requests: BTreeMap::new(),
-            malformed: self.crawl.quarantine.count(),
+            malformed: self.crawl.quarantine.count() + forbidden,
         })
     }
 }

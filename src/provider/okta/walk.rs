@@ -4,6 +4,8 @@
 //! a short one. The link is followed as it is.
 
 use http::StatusCode;
+use http::header::LINK;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use url::Url;
 
@@ -11,6 +13,7 @@ use super::api::Api;
 use super::vendor;
 use crate::clock::Timestamp;
 use crate::provider::PullError;
+use crate::provider::http::call::place;
 use crate::provider::http::{Answer, Call, Cursors};
 
 /// What is listed.
@@ -125,10 +128,33 @@ impl Walk {
             _ => {}
         }
         let next = answer.next_link()?;
-        if let Some(next) = &next {
-            self.cursors.pass(next.as_str())?;
+        match &next {
+            Some(next) => self.cursors.pass(next.as_str())?,
+            None => proof_of_end(&answer)?,
         }
         (self.next, self.continues) = (next, true);
         Ok(Some(Read::Page(answer)))
     }
+}
+
+/// Whether a page without a next one is the last: Okta names each page by
+/// `rel="self"`, so that a full page without any link has lost them on its way.
+fn proof_of_end(answer: &Answer) -> Result<(), PullError> {
+    let mut links = answer.headers.get_all(LINK).iter();
+    if links.any(|line| line.to_str().is_ok_and(|line| line.contains("rel=\"self\""))) {
+        return Ok(());
+    }
+    let limit = answer.url.query_pairs().find(|(name, _)| name == "limit");
+    let limit = limit.and_then(|(_, limit)| limit.parse::<usize>().ok());
+    let count = answer.json::<Vec<IgnoredAny>>()?.len();
+    if limit.is_none_or(|limit| count < limit) {
+        return Ok(());
+    }
+    Err(PullError::Incomplete {
+        what: place(&answer.url),
+        reason: format!(
+            "a full page of {count} came without any `Link`, so that nothing says whether more \
+             follow; let whatever stands between pass that header on"
+        ),
+    })
 }

@@ -72,6 +72,7 @@ impl Scene {
 fn server(change: impl FnOnce(&mut Org)) -> VendorServer<Acme> {
     let server = VendorServer::start(Acme::default());
     server.with(|acme| {
+        acme.org.users.clear();
         change(&mut acme.org);
         acme.org.long_ago();
     });
@@ -171,6 +172,107 @@ async fn r16_a_crawl_goes_on_where_it_was() {
     scene.parts.sync().await.unwrap_err();
     // Left are one group, and who changed meanwhile.
     assert_eq!(scene.sync_exactly().await, 2, "{:?}", scene.lines());
+}
+
+#[tokio::test]
+async fn r16_a_crawl_that_is_interrupted_again_and_again_reads_no_page_twice() {
+    let scene = Scene::open("parallel_requests_max = 1", |org| {
+        (0..20).for_each(|user| org.put_user(&format!("00u{user:02}"), "ACTIVE", json!({})));
+        for group in 0..6 {
+            let id = format!("00g{group}");
+            org.put_group(&id, "OKTA_GROUP", &id);
+            org.add(&id, &format!("00u{group:02}"), false);
+        }
+        org.page_max = 2;
+    });
+    let mut interruptions = 0;
+    loop {
+        // At the very first request of an attempt too.
+        scene.server.arm(Hazard::Refuse, When::nth(fastrand::usize(1..=3)));
+        let outcome = scene.parts.sync().await;
+        scene.server.disarm();
+        if outcome.is_ok() {
+            break;
+        }
+        interruptions += 1;
+        assert!(interruptions < 500, "no attempt gets any further");
+    }
+    assert!(interruptions >= 10, "{interruptions} interruptions");
+    let mut pages: Vec<String> = Vec::new();
+    for seen in scene.server.log().into_iter().filter(|seen| seen.status == 200) {
+        let (filter, after) = (seen.request.query("filter"), seen.request.query("after"));
+        pages.push(format!("{} {filter:?} {after:?}", seen.line()));
+    }
+    let all = pages.len();
+    pages.sort();
+    pages.dedup();
+    assert_eq!(pages.len(), all, "a page was read twice: {:?}", scene.lines());
+    assert_eq!(scene.parts.roster(), scene.server.with(|acme| roster(&acme.org)));
+}
+
+#[tokio::test]
+async fn r7_a_user_who_is_deleted_after_the_listing_leaves_with_the_same_poll() {
+    let scene = Scene::open("", small);
+    scene.sync_exactly().await;
+    scene.change(|org| org.put_user("00ucyd", "ACTIVE", json!({"title": "Engineer"})));
+    let deleted = scene.server.meanwhile(When::nth(2), |acme| acme.org.delete_user("00ucyd"));
+    scene.sync_exactly().await;
+    assert_eq!(scene.server.fired(deleted), 1);
+}
+
+#[tokio::test]
+async fn r7_a_user_whose_deletion_takes_a_while_leaves_once_it_is_done() {
+    let scene = Scene::open("", small);
+    scene.sync_exactly().await;
+    // The event comes first, and only once.
+    scene.change(|org| org.tell("user.lifecycle.delete.initiated", &[("00ucyd", "User")]));
+    scene.sync_exactly().await;
+    scene.change(|org| {
+        org.delete_user("00ucyd");
+        org.events.pop();
+    });
+    scene.sync_exactly().await;
+}
+
+#[tokio::test]
+async fn r1_a_full_page_that_lost_its_links_is_not_the_last_one() {
+    let scene = Scene::open("", |org| {
+        (0..250).for_each(|user| org.put_user(&format!("00u{user:03}"), "ACTIVE", json!({})));
+        org.without_links = true;
+    });
+    let error = scene.parts.sync().await.unwrap_err();
+    assert!(error.contains("`Link`"), "{error}");
+    scene.change(|org| org.without_links = false);
+    scene.sync_exactly().await;
+}
+
+#[tokio::test]
+async fn r1_a_list_of_nobody_removes_nobody() {
+    let scene = Scene::open("incremental = \"off\"", small);
+    scene.sync_exactly().await;
+    let before = scene.parts.roster();
+    scene.change(|org| org.hidden_users = org.users.keys().cloned().collect());
+    let error = scene.parts.sync().await.unwrap_err();
+    assert!(error.contains("administrator"), "{error}");
+    assert_eq!(scene.parts.roster(), before);
+}
+
+#[tokio::test]
+async fn r15_more_closed_groups_than_open_ones_are_a_missing_permission() {
+    let closed = ["00gsales".to_owned(), "00gsupport".to_owned()];
+    let scene = Scene::open("", |org| {
+        small(org);
+        org.put_group("00gsupport", "OKTA_GROUP", "Support");
+        org.add("00gsupport", "00ucyd", false);
+        org.forbidden.extend(closed);
+    });
+    // Also for an attempt that goes on, and reads no open group itself.
+    for _ in 0..2 {
+        let error = scene.parts.sync().await.unwrap_err();
+        assert!(error.contains("okta.groups.read"), "{error}");
+    }
+    scene.change(|org| org.forbidden.clear());
+    scene.sync_exactly().await;
 }
 
 #[tokio::test]

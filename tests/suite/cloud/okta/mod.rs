@@ -42,9 +42,13 @@ enum Trouble {
 }
 
 impl Default for Acme {
+    /// With one administrator, as there always is.
     fn default() -> Acme {
+        let mut org = Org::new(Access::Token(TOKEN.clone()));
+        org.put_user("00uadmin", "ACTIVE", json!({}));
+        org.long_ago();
         Acme {
-            org: Org::new(Access::Token(TOKEN.clone())),
+            org,
             users: BTreeMap::new(),
             groups: BTreeMap::new(),
             born: 0,

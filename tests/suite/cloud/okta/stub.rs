@@ -44,6 +44,8 @@ pub struct Org {
     pub links_repeat: bool,
     /// Links lead to another origin.
     pub links_elsewhere: bool,
+    /// A proxy drops the `Link` headers.
+    pub without_links: bool,
     /// 404 is not about an object: the org itself is gone, say.
     pub lost_in_other_words: bool,
     /// These are left out of the listing of users without a word.
@@ -84,6 +86,7 @@ impl Org {
             links_expired: false,
             links_repeat: false,
             links_elsewhere: false,
+            without_links: false,
             lost_in_other_words: false,
             hidden_users: BTreeSet::new(),
             ahead: Duration::ZERO,
@@ -398,6 +401,9 @@ impl Api for Org {
         };
         if response.status == 404 && self.lost_in_other_words {
             response = lost();
+        }
+        if self.without_links {
+            response.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("link"));
         }
         response.headers.extend(headers);
         self.dated(response)
