@@ -212,9 +212,9 @@ impl Meter {
         }
     }
 
-    /// Goes at half the pace for a window.
+    /// Goes at half the pace for a while.
     fn ease(&mut self, now: Instant) {
-        let window = self.limit.map_or(WINDOW, |(_, window)| window);
+        let window = self.limit.map_or(WINDOW, |(_, window)| window.min(WINDOW));
         let factor = self.eased.filter(|(_, until)| *until > now).map_or(2.0, |(factor, _)| factor);
         self.eased = Some(((factor * 1.5).min(8.0), now + window));
     }

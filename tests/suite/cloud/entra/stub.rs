@@ -11,11 +11,14 @@ use serde_json::{Value, json};
 use super::tenant::Tenant;
 use crate::harness::vendor::{Api, Body, Request, Response};
 
+/// Whether these bytes sign that text.
+pub type Verifier = Box<dyn Fn(&str, &[u8]) -> bool + Send>;
+
 /// How it must be proved who asks.
 pub enum Proof {
     Secret(String),
     /// The SHA-256 of the certificate, and how to check a signature.
-    Certificate(Vec<u8>, Box<dyn Fn(&str, &[u8]) -> bool + Send>),
+    Certificate(Vec<u8>, Verifier),
     /// The token of another issuer.
     Federated(String),
     /// Headers that the platform insists on.

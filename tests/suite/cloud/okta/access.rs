@@ -15,7 +15,7 @@ use crate::harness::vendor::{Request, Response};
 /// What an org accepts.
 pub enum Access {
     Token(String),
-    App(App),
+    App(Box<App>),
 }
 
 /// A service app.

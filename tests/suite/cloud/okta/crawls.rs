@@ -428,7 +428,7 @@ pub(super) fn app_with(
     change(&mut app);
     let server = server(|org| {
         small(org);
-        org.access = Access::App(app);
+        org.access = Access::App(Box::new(app));
     });
     secrets::note(pem.lines().nth(1).expect("a key").to_owned());
     let name = format!("okta-key-{}.pem", fastrand::u64(..));
