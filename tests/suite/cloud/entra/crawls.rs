@@ -206,6 +206,40 @@ async fn users_without_properties_throughout_are_a_missing_permission() {
 }
 
 #[tokio::test]
+async fn a_missing_permission_is_still_missing_when_the_crawl_is_tried_again() {
+    for (hazard, permission) in [
+        ("all members are forbidden", "GroupMember.Read.All"),
+        ("no properties are shown", "User.Read.All"),
+    ] {
+        let scene = Scene::new("");
+        scene.server.with(|contoso| {
+            contoso.stub.page = 2;
+            contoso.stub.arm(hazard);
+        });
+        for attempt in 1..=3 {
+            let error = scene.sync().await.unwrap_err();
+            assert!(error.contains(permission), "{hazard}, attempt {attempt}: {error}");
+        }
+        assert_eq!(scene.parts.roster(), Roster::default());
+        scene.server.with(|contoso| contoso.stub.calm());
+        scene.sync_to_truth().await;
+    }
+}
+
+#[tokio::test]
+async fn r1_a_list_that_is_too_short_is_so_also_when_the_crawl_goes_on() {
+    let scene = Scene::new("");
+    scene.server.with(|contoso| {
+        contoso.stub.page = 2;
+        contoso.stub.arm("a page is missing");
+    });
+    for _ in 0..3 {
+        let error = scene.sync().await.unwrap_err();
+        assert!(error.contains("4 users were listed, and 5 are counted"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn r1_a_page_that_is_silently_missing_is_found_by_counting() {
     let scene = Scene::new("");
     scene.server.with(|contoso| contoso.stub.arm("a page is missing"));

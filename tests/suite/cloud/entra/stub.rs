@@ -266,7 +266,7 @@ impl Stub {
     fn members(&self, request: &Request, id: &str) -> Response {
         let is_forbidden = self.has("a forbidden group")
             && self.tenant.groups.keys().next().is_some_and(|g| g == id);
-        if is_forbidden {
+        if is_forbidden || self.has("all members are forbidden") {
             return error(403, "Authorization_RequestDenied", "Insufficient privileges");
         }
         let is_hidden =
@@ -291,20 +291,21 @@ impl Stub {
     /// The first user is malformed, nameless or without properties, if so armed.
     fn spoiled(&self, mut object: Value, users: bool) -> Value {
         let objects = if users { &self.tenant.users } else { &self.tenant.groups };
-        if objects.keys().next().is_none_or(|first| object["id"] != first.as_str()) {
+        let is_first = objects.keys().next().is_some_and(|first| object["id"] == first.as_str());
+        if !is_first && !self.has("no properties are shown") {
             return object;
         }
-        if self.has("a malformed user") && users {
+        if is_first && self.has("a malformed user") && users {
             object["accountEnabled"] = json!({ "odd": true });
         }
-        if self.has("properties are null") {
+        if self.has("properties are null") || self.has("no properties are shown") {
             for (name, value) in object.as_object_mut().expect("an object") {
                 if name != "id" {
                     *value = Value::Null;
                 }
             }
         }
-        if self.has("a user without an id") && users {
+        if is_first && self.has("a user without an id") && users {
             object.as_object_mut().expect("an object").remove("id");
             object["accountEnabled"] = json!(7);
         }
