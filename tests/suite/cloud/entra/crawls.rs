@@ -149,6 +149,20 @@ async fn a_restored_user_is_a_member_again_even_after_a_full_crawl() {
 }
 
 #[tokio::test]
+async fn the_groups_of_a_restored_user_are_asked_for_until_they_are_told() {
+    let scene = Scene::new("");
+    scene.change(|tenant| tenant.bin_user("u1"));
+    scene.sync_to_truth().await;
+    scene.change(|tenant| tenant.restore_user("u1"));
+    scene.server.with(|contoso| contoso.stub.arm("no groups of users"));
+    scene.sync().await.unwrap();
+    assert!(!scene.members("g1").contains("u1"));
+    scene.server.with(|contoso| contoso.stub.calm());
+    scene.sync_to_truth().await;
+    assert!(scene.members("g1").contains("u1"));
+}
+
+#[tokio::test]
 async fn r15_a_forbidden_group_keeps_its_members_and_stops_nobody() {
     let scene = Scene::new("");
     scene.sync_to_truth().await;
