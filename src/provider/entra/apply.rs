@@ -53,10 +53,12 @@ pub(super) async fn apply(
         findings.users += touched.0.len();
         findings.told.extend(touched.0.keys().cloned());
         let waiting = pending.objects.entry(kind.path().to_owned()).or_default();
+        findings.told.extend(waiting.keys().cloned());
         users(reading, kind, touched, waiting).await?;
     }
     findings.groups = groups.0.len();
     findings.told.extend(groups.0.keys().cloned());
+    findings.told.extend(pending.groups.keys().cloned());
     self::groups(reading, groups, &mut pending.groups).await?;
     Ok(findings)
 }
@@ -82,15 +84,27 @@ async fn users(
         }
     }
     reading.sink.page(gone);
+    let before = pending.clone();
+    let mut absent = BTreeSet::new();
     let ids: Vec<String> = wanted.keys().cloned().collect();
     let select = kind.select(reading.wanted());
     let path = |id: &String| format!("{}/{id}?$select={select}", kind.path());
     for (id, part) in read(reading, &ids, path).await? {
+        if part.status == 404 {
+            absent.insert(id.clone());
+        }
         let items = user(reading, kind, &id, part, pending)?;
         reading.sink.page(items);
     }
-    let new = wanted.into_iter().filter(|(_, may_be_new)| *may_be_new).map(|(id, _)| id).collect();
-    memberships(reading, kind, new).await
+    let new = wanted.into_iter().filter(|(id, may_be_new)| *may_be_new && !absent.contains(id));
+    let new = new.map(|(id, _)| id).collect();
+    for id in memberships(reading, kind, new).await? {
+        if !pending.contains_key(&id) {
+            pending.extend(before.get(&id).map(|attempts| (id.clone(), *attempts)));
+            again(pending, &id);
+        }
+    }
+    Ok(())
 }
 
 fn user(
@@ -137,16 +151,21 @@ fn again(pending: &mut BTreeMap<String, u32>, id: &str) -> bool {
 
 /// The groups of users who may have been restored: soft-deleted users keep
 /// their memberships, and no round tells of them when they come back.
+/// Hands back whose groups could not be read.
 async fn memberships(
     reading: &mut Reading<'_>,
     kind: Kind,
     ids: Vec<String>,
-) -> Result<(), PullError> {
+) -> Result<Vec<String>, PullError> {
+    let mut unread = Vec::new();
     let path = |id: &String| format!("{}/{id}/memberOf?$top=999&$select=id", kind.path());
     for (id, part) in read(reading, &ids, path).await? {
         let groups = match part.status {
             200 => groups_of(reading.graph, reading.wanted(), part).await?,
-            403 | 404 => continue,
+            403 | 404 => {
+                unread.push(id);
+                continue;
+            }
             _ => return Err(part.unexpected("the groups of a user")),
         };
         let member = Reference::User(id);
@@ -156,7 +175,7 @@ async fn memberships(
         });
         reading.sink.page(added.collect());
     }
-    Ok(())
+    Ok(unread)
 }
 
 async fn groups_of(graph: &Graph, wanted: &Wanted, part: Part) -> Result<Vec<String>, PullError> {

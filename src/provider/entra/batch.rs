@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::graph::{BATCH, Graph, incomplete, message};
-use crate::clock::Duration;
+use crate::clock::{self, Duration};
 use crate::provider::PullError;
 use crate::provider::http::Call;
 use crate::retry::Growing;
@@ -36,6 +36,8 @@ struct WirePart {
     id: String,
     status: u16,
     #[serde(default)]
+    headers: BTreeMap<String, Json>,
+    #[serde(default)]
     body: Json,
 }
 
@@ -47,6 +49,7 @@ impl Graph {
     /// When some parts cannot be had.
     pub(super) async fn batch(&self, paths: &[String], cost: f64) -> Result<Vec<Part>, PullError> {
         let mut answers: BTreeMap<usize, Part> = BTreeMap::new();
+        let mut throttled = None;
         let mut delays = Growing::new(RETRY_FIRST, RETRY_MAX);
         for _ in 0..ATTEMPTS_MAX {
             let missing: Vec<usize> =
@@ -54,29 +57,41 @@ impl Graph {
             if missing.is_empty() {
                 break;
             }
-            let is_slowed = self.ask(paths, &missing, cost, &mut answers).await?;
-            if answers.len() < paths.len() && !is_slowed {
-                tokio::time::sleep(delays.next(fastrand::f64())).await;
+            let slowed = self.ask(paths, &missing, cost, &mut answers).await?;
+            let delay = delays.next(fastrand::f64());
+            throttled = slowed.parts.then(|| clock::now().plus(delay));
+            if answers.len() < paths.len() && !slowed.waits {
+                tokio::time::sleep(delay).await;
             }
         }
         if answers.len() < paths.len() {
+            let what = super::graph::NAME.to_owned();
+            if let Some(until) = throttled {
+                return Err(PullError::Throttled { what, until });
+            }
             let reason = "parts of a batch are throttled or in trouble time and again".to_owned();
-            return Err(PullError::Unreachable { what: super::graph::NAME.to_owned(), reason });
+            return Err(PullError::Unreachable { what, reason });
         }
         Ok(answers.into_values().collect())
     }
 
-    /// One round; whether the quota was told to wait before the next one.
+    /// One round.
     async fn ask(
         &self,
         paths: &[String],
         missing: &[usize],
         cost: f64,
         answers: &mut BTreeMap<usize, Part>,
-    ) -> Result<bool, PullError> {
+    ) -> Result<Slowed, PullError> {
         let requests: Vec<Json> = missing
             .iter()
-            .map(|&at| json!({ "id": at.to_string(), "method": "GET", "url": format!("/{}", paths[at]) }))
+            .map(|&at| {
+                let mut request = json!({ "id": at.to_string(), "method": "GET", "url": format!("/{}", paths[at]) });
+                if paths[at].contains("$count=true") {
+                    request["headers"] = json!({ "ConsistencyLevel": "eventual" });
+                }
+                request
+            })
             .collect();
         let body = json!({ "requests": requests });
         let call = Call::post_json(BATCH, self.url("$batch")?, &body);
@@ -85,22 +100,38 @@ impl Graph {
         let Some(parts) = batch.responses else {
             return Err(incomplete("the answer to a batch has no `responses`".to_owned()));
         };
-        let mut is_slowed = false;
+        let mut slowed = Slowed { parts: false, waits: true };
         for part in parts {
             let at = part.id.parse().ok().filter(|at| missing.contains(at));
             let Some(at) = at else {
                 return Err(incomplete("a batch answers what was not asked".to_owned()));
             };
             match part.status {
-                429 => is_slowed = true,
+                429 => {
+                    slowed.parts = true;
+                    slowed.waits &= names_a_time(&part.headers);
+                }
                 408 | 424 | 500..=599 => {}
                 status => {
                     answers.insert(at, Part { status, body: part.body });
                 }
             }
         }
-        Ok(is_slowed)
+        slowed.waits &= slowed.parts;
+        Ok(slowed)
     }
+}
+
+/// What a round says of throttling.
+struct Slowed {
+    /// Some parts are throttled.
+    parts: bool,
+    /// All of them name a time, which the quota waits for.
+    waits: bool,
+}
+
+fn names_a_time(headers: &BTreeMap<String, Json>) -> bool {
+    headers.keys().any(|name| name.eq_ignore_ascii_case("retry-after"))
 }
 
 impl Part {

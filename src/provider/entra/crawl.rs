@@ -59,7 +59,10 @@ pub(super) async fn full(
     reading.sink.checkpoint(progress.token());
     let outcome = go_on(reading, &mut progress).await;
     if outcome.is_err() {
-        reading.sink.checkpoint(progress.token());
+        // What was read without the permission, or not to its end, is no place
+        // to go on from.
+        let token = if progress.is_void { Vec::new() } else { progress.token() };
+        reading.sink.checkpoint(token);
     }
     // Only a crawl that goes on has an older one's tokens to blame.
     if is_resumed { outcome } else { outcome.map_err(not_expired) }
@@ -93,11 +96,12 @@ async fn go_on(reading: &mut Reading<'_>, progress: &mut Progress) -> Result<Sea
         };
         list_kind(reading, progress, *kind).await?;
         progress.kinds.remove(0);
-        progress.next = None;
+        progress.end_list();
     }
     if !progress.groups_are_listed {
         list_groups(reading, progress).await?;
-        (progress.groups_are_listed, progress.next) = (true, None);
+        progress.groups_are_listed = true;
+        progress.end_list();
     }
     reading.sink.checkpoint(progress.token());
     read_members(reading, progress).await?;
@@ -111,9 +115,9 @@ async fn list_kind(
 ) -> Result<(), PullError> {
     let select = kind.select(reading.wanted());
     let first = format!("{}?$top={PAGE}&$select={select}", kind.path());
-    let stripped_before = reading.mapper.stripped;
-    let mut list = List::new(kind.path(), kind.list_endpoint(), first, progress.next.is_none());
+    let mut list = List::new(kind.path(), kind.list_endpoint(), first);
     while let Some(page) = list.next(reading.graph, progress).await? {
+        let stripped_before = reading.mapper.stripped;
         let mut items = Vec::with_capacity(page.len());
         for value in page {
             match reading.mapper.user(kind, value)? {
@@ -127,19 +131,21 @@ async fn list_kind(
         }
         reading.mapper.take_kept();
         progress.malformed = reading.mapper.bad();
+        progress.stripped += reading.mapper.stripped - stripped_before;
         reading.sink.page(items);
+        list.pass(progress);
         reading.sink.checkpoint(progress.token());
     }
     list.prove(reading.graph, progress, kind.count_endpoint()).await?;
-    list.refuse_if_blind(reading.mapper.stripped - stripped_before, kind.permission())
+    list.refuse_if_blind(progress, kind.permission())
 }
 
 async fn list_groups(reading: &mut Reading<'_>, progress: &mut Progress) -> Result<(), PullError> {
     let first = format!("groups?$top={PAGE}&$select={}", group_select(reading.wanted()));
     let sees_hidden = sees_hidden(reading.graph).await?;
-    let stripped_before = reading.mapper.stripped;
-    let mut list = List::new(GROUPS, "GET /groups", first, progress.next.is_none());
+    let mut list = List::new(GROUPS, "GET /groups", first);
     while let Some(page) = list.next(reading.graph, progress).await? {
+        let stripped_before = reading.mapper.stripped;
         let mut items = Vec::with_capacity(page.len());
         for value in page {
             match reading.mapper.group(value)? {
@@ -159,11 +165,13 @@ async fn list_groups(reading: &mut Reading<'_>, progress: &mut Progress) -> Resu
         }
         reading.mapper.take_kept();
         progress.malformed = reading.mapper.bad();
+        progress.stripped += reading.mapper.stripped - stripped_before;
         reading.sink.page(items);
+        list.pass(progress);
         reading.sink.checkpoint(progress.token());
     }
     list.prove(reading.graph, progress, "GET /groups/$count").await?;
-    list.refuse_if_blind(reading.mapper.stripped - stripped_before, "GroupMember.Read.All")
+    list.refuse_if_blind(progress, "GroupMember.Read.All")
 }
 
 /// Whether the token shows hidden members. If it does not tell, it does not:
@@ -188,12 +196,13 @@ struct List {
     /// Digests of the ids: pages of a list that changes may repeat objects.
     seen: HashSet<u64>,
     hasher: foldhash::fast::RandomState,
-    is_over: bool,
-    is_whole: bool,
+    /// What the newest page comes to: new objects, and where the list goes on.
+    fresh: u64,
+    after: Option<String>,
 }
 
 impl List {
-    fn new(path: &'static str, endpoint: &'static str, first: String, is_whole: bool) -> List {
+    fn new(path: &'static str, endpoint: &'static str, first: String) -> List {
         List {
             path,
             endpoint,
@@ -201,18 +210,18 @@ impl List {
             cursors: Cursors::new(path),
             seen: HashSet::new(),
             hasher: foldhash::fast::RandomState::default(),
-            is_over: false,
-            is_whole,
+            fresh: 0,
+            after: None,
         }
     }
 
-    /// The next page; afterwards `progress` stands behind it.
+    /// The next page.
     async fn next(
         &mut self,
         graph: &Graph,
-        progress: &mut Progress,
+        progress: &Progress,
     ) -> Result<Option<Vec<Json>>, PullError> {
-        if self.is_over {
+        if progress.list_is_over {
             return Ok(None);
         }
         let url = match &progress.next {
@@ -220,18 +229,24 @@ impl List {
             None => graph.url(&self.first)?,
         };
         let page = graph.page(self.endpoint, url, 1.0).await?;
-        match page.end {
-            End::Last => self.is_over = true,
+        self.after = match page.end {
+            End::Last => None,
             End::Delta(_) => return Err(incomplete(format!("{} end like changes", self.path))),
             End::Next(next) => {
                 self.cursors.pass(next.as_str())?;
-                progress.next = Some(next.to_string());
+                Some(next.to_string())
             }
-        }
+        };
         let ids = page.value.iter().filter_map(map::id_of);
-        let fresh = ids.filter(|id| self.seen.insert(self.hasher.hash_one(*id))).count();
-        *progress.listed.entry(self.path.to_owned()).or_default() += fresh as u64;
+        self.fresh = ids.filter(|id| self.seen.insert(self.hasher.hash_one(*id))).count() as u64;
         Ok(Some(page.value))
+    }
+
+    /// Moves `progress` behind the newest page, which was handed over.
+    fn pass(&mut self, progress: &mut Progress) {
+        *progress.listed.entry(self.path.to_owned()).or_default() += self.fresh;
+        progress.next = self.after.take();
+        progress.list_is_over = progress.next.is_none();
     }
 
     /// Compares with what the directory counts: a page that is silently
@@ -239,7 +254,7 @@ impl List {
     async fn prove(
         &self,
         graph: &Graph,
-        progress: &Progress,
+        progress: &mut Progress,
         endpoint: &'static str,
     ) -> Result<(), PullError> {
         let listed = progress.listed.get(self.path).copied().unwrap_or(0);
@@ -252,18 +267,20 @@ impl List {
             return Ok(());
         }
         let path = self.path;
+        progress.is_void = true;
         Err(incomplete(format!("{listed} {path} were listed, and {now} are counted")))
     }
 
     /// Objects without properties throughout mean that a permission is missing.
-    fn refuse_if_blind(&self, stripped: u64, permission: &str) -> Result<(), PullError> {
-        let seen = self.seen.len() as u64;
-        if !self.is_whole || seen == 0 || stripped < seen {
+    fn refuse_if_blind(&self, progress: &mut Progress, permission: &str) -> Result<(), PullError> {
+        let listed = progress.listed.get(self.path).copied().unwrap_or(0);
+        if listed == 0 || progress.stripped < listed {
             return Ok(());
         }
+        progress.is_void = true;
         Err(PullError::Unauthorized {
             what: NAME.to_owned(),
-            reason: format!("it lists {seen} {} and shows of none more than the id", self.path),
+            reason: format!("it lists {listed} {} and shows of none more than the id", self.path),
             permission: Some(permission.to_owned()),
         })
     }
@@ -276,7 +293,7 @@ async fn read_members(reading: &mut Reading<'_>, progress: &mut Progress) -> Res
         .map(|(id, is_hidden)| Wish { id: id.clone(), is_hidden: *is_hidden })
         .collect();
     let (graph, wanted) = (reading.graph, &reading.config.wanted);
-    let (mut refused, mut listed, mut since) = (0_usize, 0_usize, 0_usize);
+    let mut since = 0_usize;
     let sink = &mut *reading.sink;
     let chunks: Vec<Vec<Wish>> = wishes.chunks(PARTS_MAX).map(<[Wish]>::to_vec).collect();
     let at_once = reading.config.http.parallel_requests_max;
@@ -286,8 +303,8 @@ async fn read_members(reading: &mut Reading<'_>, progress: &mut Progress) -> Res
         since += lists.len();
         for (id, members) in lists {
             progress.groups.remove(&id);
-            listed += usize::from(matches!(members, Members::Listed(_)));
-            refused += usize::from(members == Members::Refused);
+            progress.seen += u64::from(matches!(members, Members::Listed(_)));
+            progress.refused += u64::from(members == Members::Refused);
             progress.hidden += u64::from(!matches!(members, Members::Listed(_)));
             if matches!(members, Members::Refused | Members::Absent) {
                 progress.pending.groups.insert(id.clone(), 0);
@@ -301,7 +318,9 @@ async fn read_members(reading: &mut Reading<'_>, progress: &mut Progress) -> Res
         }
     })
     .await?;
-    if refused > 0 && listed == 0 && progress.hidden == refused as u64 {
+    let refused = progress.refused;
+    if refused > 0 && progress.seen == 0 && progress.hidden == refused {
+        progress.is_void = true;
         return Err(PullError::Unauthorized {
             what: NAME.to_owned(),
             reason: format!("it shows the members of none of {refused} groups"),

@@ -10,6 +10,7 @@ use super::members::{Members, Wish};
 use super::objects::{Kind, group_select};
 use super::place::Patrol;
 use crate::clock::{Duration, Timestamp};
+use crate::model::Reference;
 use crate::provider::{Item, PullError};
 
 const USERS_PER_STEP: u64 = 999;
@@ -87,8 +88,14 @@ async fn users(
             Mapped::Is(user) if !findings.told.contains(&user.user.id) => {
                 items.push(Item::User(user));
             }
-            Mapped::Is(_) | Mapped::LeftOut(_) => {}
-            Mapped::Kept(reference) => items.push(Item::Kept(reference)),
+            Mapped::LeftOut(id) if !findings.told.contains(&id) => {
+                items.push(Item::UserDeleted(Reference::User(id)));
+            }
+            Mapped::Kept(reference) if !is_told(findings, &reference) => {
+                items.push(Item::Kept(reference));
+            }
+            // The list may be older than what the rounds told.
+            Mapped::Is(_) | Mapped::LeftOut(_) | Mapped::Kept(_) => {}
         }
     }
     reading.mapper.take_kept();
@@ -116,8 +123,13 @@ async fn groups(
                 wishes.push(Wish { id: group.item.group.id.clone(), is_hidden });
                 heads.push(Item::Group(group.item));
             }
-            Mapped::Is(_) | Mapped::LeftOut(_) => {}
-            Mapped::Kept(reference) => heads.push(Item::Kept(reference)),
+            Mapped::LeftOut(id) if !findings.told.contains(&id) => {
+                heads.push(Item::GroupDeleted(Reference::Group(id)));
+            }
+            Mapped::Kept(reference) if !is_told(findings, &reference) => {
+                heads.push(Item::Kept(reference));
+            }
+            Mapped::Is(_) | Mapped::LeftOut(_) | Mapped::Kept(_) => {}
         }
     }
     reading.mapper.take_kept();
@@ -132,6 +144,14 @@ async fn groups(
         reading.sink.page(items);
     }
     Ok((count, patrol.groups_next.is_none()))
+}
+
+/// Whether the rounds of this crawl told of it.
+fn is_told(findings: &Findings, reference: &Reference) -> bool {
+    match reference {
+        Reference::User(id) | Reference::Group(id) => findings.told.contains(id),
+        _ => false,
+    }
 }
 
 /// The next page; a list that has forgotten its place starts anew next time.

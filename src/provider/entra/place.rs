@@ -9,7 +9,7 @@ use crate::provider::{Cursor, PullError};
 
 /// To be changed with the meaning of what is stored, so that a new version
 /// reads everything anew.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Between crawls.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +57,10 @@ pub(super) struct Progress {
     pub kinds: Vec<String>,
     /// Where the running list goes on; `None`: at its beginning.
     pub next: Option<String>,
+    /// The running list was read to its end; what is left is to prove that.
+    pub list_is_over: bool,
+    /// Objects of the running list that showed no properties.
+    pub stripped: u64,
     pub groups_are_listed: bool,
     /// Groups whose members are still to be read; `true`: perhaps hidden.
     pub groups: BTreeMap<String, bool>,
@@ -66,6 +70,12 @@ pub(super) struct Progress {
     pub pending: Pending,
     pub malformed: u64,
     pub hidden: u64,
+    /// Groups whose members were refused, and those whose members were seen.
+    pub refused: u64,
+    pub seen: u64,
+    /// It did not show everything: to be read anew, and not to be gone on with.
+    #[serde(skip)]
+    pub is_void: bool,
 }
 
 impl Place {
@@ -89,6 +99,11 @@ impl Progress {
 
     pub(super) fn read(token: &[u8]) -> Result<Progress, PullError> {
         decode(token).and_then(|progress: Progress| current(progress.version).map(|()| progress))
+    }
+
+    /// The running list is done with; the next one starts at its beginning.
+    pub(super) fn end_list(&mut self) {
+        (self.next, self.list_is_over, self.stripped) = (None, false, 0);
     }
 
     pub(super) fn token(&self) -> Vec<u8> {

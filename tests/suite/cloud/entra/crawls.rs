@@ -149,6 +149,20 @@ async fn a_restored_user_is_a_member_again_even_after_a_full_crawl() {
 }
 
 #[tokio::test]
+async fn the_groups_of_a_restored_user_are_asked_for_until_they_are_told() {
+    let scene = Scene::new("");
+    scene.change(|tenant| tenant.bin_user("u1"));
+    scene.sync_to_truth().await;
+    scene.change(|tenant| tenant.restore_user("u1"));
+    scene.server.with(|contoso| contoso.stub.arm("no groups of users"));
+    scene.sync().await.unwrap();
+    assert!(!scene.members("g1").contains("u1"));
+    scene.server.with(|contoso| contoso.stub.calm());
+    scene.sync_to_truth().await;
+    assert!(scene.members("g1").contains("u1"));
+}
+
+#[tokio::test]
 async fn r15_a_forbidden_group_keeps_its_members_and_stops_nobody() {
     let scene = Scene::new("");
     scene.sync_to_truth().await;
@@ -203,6 +217,40 @@ async fn users_without_properties_throughout_are_a_missing_permission() {
     let error = scene.sync().await.unwrap_err();
     assert!(error.contains("User.Read.All"), "{error}");
     assert_eq!(scene.parts.roster(), before);
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_still_missing_when_the_crawl_is_tried_again() {
+    for (hazard, permission) in [
+        ("all members are forbidden", "GroupMember.Read.All"),
+        ("no properties are shown", "User.Read.All"),
+    ] {
+        let scene = Scene::new("");
+        scene.server.with(|contoso| {
+            contoso.stub.page = 2;
+            contoso.stub.arm(hazard);
+        });
+        for attempt in 1..=3 {
+            let error = scene.sync().await.unwrap_err();
+            assert!(error.contains(permission), "{hazard}, attempt {attempt}: {error}");
+        }
+        assert_eq!(scene.parts.roster(), Roster::default());
+        scene.server.with(|contoso| contoso.stub.calm());
+        scene.sync_to_truth().await;
+    }
+}
+
+#[tokio::test]
+async fn r1_a_list_that_is_too_short_is_so_also_when_the_crawl_goes_on() {
+    let scene = Scene::new("");
+    scene.server.with(|contoso| {
+        contoso.stub.page = 2;
+        contoso.stub.arm("a page is missing");
+    });
+    for _ in 0..3 {
+        let error = scene.sync().await.unwrap_err();
+        assert!(error.contains("4 users were listed, and 5 are counted"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! What a large tenant costs: requests against the best strategy known.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rosterd::clock::Duration;
-use rosterd::provider::{Extent, Start};
+use rosterd::model::Reference;
+use rosterd::provider::{Extent, Item, Start};
 
 use super::{Contoso, USER, block, settings};
 use crate::cloud::{Population, Vendor};
-use crate::harness::copy::{Collector, Copy, PATIENCE};
+use crate::harness::copy::{Collector, PATIENCE};
 use crate::harness::vendor::VendorServer;
 
 const USER_PAGES: u64 = 21;
@@ -75,9 +78,21 @@ fn within_the_share(server: &VendorServer<Contoso>) {
 #[tokio::test]
 async fn what_is_read_of_a_large_group_is_all_of_it() {
     let mut contoso = Contoso::default();
-    contoso.fill(Population { users: 2500, groups: 2, memberships: 2600 });
+    let population = Population { users: 2500, groups: 2, memberships: 2600 };
+    contoso.fill(population);
     let server = VendorServer::start(contoso);
     let settings = settings("entra", &block(&server.url(), "quota_share = 1"));
-    let copy = Copy::full(&mut *settings.open(PATIENCE)).await;
-    assert_eq!((copy.users.len(), copy.groups.len()), (2500, 2));
+    let mut collected = Collector::default();
+    settings.open(PATIENCE).crawl(Start::Full, &mut collected).await.unwrap();
+    let mut lists: BTreeMap<String, BTreeSet<Reference>> = BTreeMap::new();
+    for item in collected.items {
+        if let Item::Members { group: Reference::Group(id), members } = item {
+            lists.insert(id, members.into_iter().collect());
+        }
+    }
+    let user = |number| Reference::User(format!("u{number:06}"));
+    for group in 0..2 {
+        let expected: BTreeSet<Reference> = population.members(group).map(user).collect();
+        assert_eq!(lists[&format!("g{group:06}")], expected);
+    }
 }

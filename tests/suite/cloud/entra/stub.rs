@@ -48,6 +48,7 @@ pub struct Stub {
 }
 
 pub const CLIENT: &str = "11111111-1111-1111-1111-111111111111";
+const PRINCIPAL: &str = "#microsoft.graph.servicePrincipal";
 const PAGE_MAX: usize = 999;
 const THROTTLE: Duration = Duration::from_millis(52);
 
@@ -197,7 +198,7 @@ impl Stub {
     fn single(&mut self, request: &Request) -> Response {
         let path: Vec<&str> = request.segments()[1..].to_vec();
         let cost = match path.as_slice() {
-            ["groups", _, "members"] => 2.0,
+            ["groups", _, "members", ..] => 2.0,
             _ => 1.0,
         };
         self.units.push((request.received, cost));
@@ -214,7 +215,11 @@ impl Stub {
                 self.delta(request, what == "users")
             }
             [what @ ("users" | "groups")] => self.list(request, what == "users"),
-            ["groups", id, "members"] => self.members(request, id),
+            ["groups", id, "members"] => self.members(request, id, false),
+            ["groups", id, "members", "microsoft.graph.servicePrincipal"] => {
+                self.members(request, id, true)
+            }
+            ["users", _, "memberOf"] if self.has("no groups of users") => missing(),
             ["users", id, "memberOf"] => match self.tenant.users.contains_key(id) {
                 true => self.paged(request, &self.tenant.groups_of(id), Value::clone),
                 false => missing(),
@@ -266,15 +271,18 @@ impl Stub {
         }
     }
 
-    fn members(&self, request: &Request, id: &str) -> Response {
+    fn members(&self, request: &Request, id: &str, principals: bool) -> Response {
         let is_forbidden = self.has("a forbidden group")
             && self.tenant.groups.keys().next().is_some_and(|g| g == id);
-        if is_forbidden {
+        if is_forbidden || self.has("all members are forbidden") {
             return error(403, "Authorization_RequestDenied", "Insufficient privileges");
         }
         let is_hidden =
             self.tenant.groups.get(id).is_some_and(|g| g["visibility"] == "HiddenMembership");
-        match self.tenant.shown_members(id) {
+        // v1.0 leaves service principals out of the plain list.
+        let is_asked = |one: &Value| (one["@odata.type"] == PRINCIPAL) == principals;
+        let shown = self.tenant.shown_members(id);
+        match shown.map(|all| all.into_iter().filter(is_asked).collect::<Vec<_>>()) {
             Some(_) if is_hidden && !self.roles.contains(&"Member.Read.Hidden") => {
                 self.paged(request, &[], Value::clone)
             }
@@ -294,20 +302,21 @@ impl Stub {
     /// The first user is malformed, nameless or without properties, if so armed.
     fn spoiled(&self, mut object: Value, users: bool) -> Value {
         let objects = if users { &self.tenant.users } else { &self.tenant.groups };
-        if objects.keys().next().is_none_or(|first| object["id"] != first.as_str()) {
+        let is_first = objects.keys().next().is_some_and(|first| object["id"] == first.as_str());
+        if !is_first && !self.has("no properties are shown") {
             return object;
         }
-        if self.has("a malformed user") && users {
+        if is_first && self.has("a malformed user") && users {
             object["accountEnabled"] = json!({ "odd": true });
         }
-        if self.has("properties are null") {
+        if self.has("properties are null") || self.has("no properties are shown") {
             for (name, value) in object.as_object_mut().expect("an object") {
                 if name != "id" {
                     *value = Value::Null;
                 }
             }
         }
-        if self.has("a user without an id") && users {
+        if is_first && self.has("a user without an id") && users {
             object.as_object_mut().expect("an object").remove("id");
             object["accountEnabled"] = json!(7);
         }
