@@ -76,7 +76,9 @@ fn the_example_runs_as_it_stands_and_tells_each_edit_exactly() {
     told(&["user.updated eharris"]);
     edit(&acme.join("memberships.csv"), "g-oncall,u-1012,\n", "g-oncall,u-1008,\n");
     told(&["group.user_removed oncall smensah", "group.user_added oncall eharris"]);
-    assert!(said().contains("group.user_added"), "events are printed as they happen: {}", said());
+    wait_until("the events to be printed", PATIENCE, || {
+        if said().contains("group.user_added") { Ok(()) } else { Err(said()) }
+    });
 
     let status = rosterd.stop(PATIENCE);
     assert!(status.success(), "{}", said());
