@@ -12,11 +12,13 @@ mod okta;
 mod population;
 mod script;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rosterd::config::section;
 use rosterd::model::{Group, User};
 use rosterd::provider::{PullError, Seal, Settings, Sink, Start, registry};
+use serde_json::Value;
 
 pub use self::driver::lives_through_anything;
 pub use self::population::Population;
@@ -118,6 +120,24 @@ pub fn settings(kind: &str, block: &str) -> Arc<dyn Settings> {
         .find(|(name, _)| *name == kind)
         .unwrap_or_else(|| panic!("{kind} is in `provider::registry::KINDS`"));
     section::read_text(block, read).unwrap_or_else(|report| panic!("{report}")).into()
+}
+
+/// The vendor's own client listed users, groups and each group's members: their
+/// ids are those that readers of ours see.
+pub fn assert_same(read: &Value, roster: &Roster) {
+    assert_eq!(ids(&read["users"]), roster.users.keys().cloned().collect());
+    let groups = read["groups"].as_object().unwrap();
+    assert_eq!(groups.keys().collect::<BTreeSet<_>>(), roster.groups.keys().collect());
+    let members: BTreeSet<(String, String)> = groups
+        .iter()
+        .flat_map(|(group, list)| ids(list).into_iter().map(move |id| (group.clone(), id)))
+        .collect();
+    assert_eq!(members, roster.members);
+}
+
+fn ids(value: &Value) -> BTreeSet<String> {
+    let list = value.as_array().unwrap().iter();
+    list.map(|id| id.as_str().unwrap().to_owned()).collect()
 }
 
 /// What one crawl handed over.

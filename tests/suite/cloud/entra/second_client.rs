@@ -1,15 +1,11 @@
 //! Microsoft's own client reads the same tenant from the same stub, and the
 //! stub answers in the shapes that its models know.
 
-use std::collections::BTreeSet;
-
-use serde_json::Value;
-
 use super::stub::CLIENT;
 use super::{Contoso, SECRET, block, settings};
-use crate::cloud::{Member, Op, Vendor};
+use crate::cloud::{Member, Op, Vendor, assert_same};
 use crate::harness::parts::{Manner, Parts};
-use crate::harness::roster::{Lens, Roster};
+use crate::harness::roster::Lens;
 use crate::harness::vendor::VendorServer;
 use crate::harness::{clients, schema};
 
@@ -30,22 +26,6 @@ fn filled() -> VendorServer<Contoso> {
 fn open(folder: &std::path::Path, server: &VendorServer<Contoso>) -> Parts {
     let lens = Lens { user: Contoso::user_words, group: Contoso::group_words };
     Parts::open(folder, settings("entra", &block(&server.url(), "")), Manner::unguarded(lens))
-}
-
-fn ids(value: &Value) -> BTreeSet<String> {
-    let list = value.as_array().unwrap().iter();
-    list.map(|id| id.as_str().unwrap().to_owned()).collect()
-}
-
-fn assert_same(read: &Value, roster: &Roster) {
-    assert_eq!(ids(&read["users"]), roster.users.keys().cloned().collect());
-    let groups = read["groups"].as_object().unwrap();
-    assert_eq!(groups.keys().collect::<BTreeSet<_>>(), roster.groups.keys().collect());
-    let members: BTreeSet<(String, String)> = groups
-        .iter()
-        .flat_map(|(group, list)| ids(list).into_iter().map(move |id| (group.clone(), id)))
-        .collect();
-    assert_eq!(members, roster.members);
 }
 
 #[tokio::test]
