@@ -16,6 +16,7 @@
 //! | [`webhook`] | tells other systems, from the journal |
 //! | [`tls`] | whom rosterd trusts, and what it shows of itself; for LDAP, HTTP and webhooks alike |
 //! | [`cli`] | the command; talks to the daemon over the socket |
+//! | [`digest`] | short names for long texts |
 //! | [`daemon`] | the wiring: the only place that sees every part |
 //!
 //! A reader never sees a provider, a provider never sees the store, and only
@@ -27,6 +28,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod digest;
 pub mod index;
 pub mod log;
 pub mod model;

@@ -2,6 +2,7 @@
 
 use super::names::Names;
 use super::plan::Plan;
+use crate::digest::hex;
 use crate::index::DirectoryView;
 use crate::model::{Change, Layer};
 use crate::store::record;
@@ -18,9 +19,8 @@ impl Plan {
         for part in &parts {
             whole.update(part);
         }
-        let hex: String =
-            whole.finish().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        format!("hold_{hex}")
+        let digest = hex(whole.finish().as_ref());
+        format!("hold_{}", digest.get(..16).unwrap_or(&digest))
     }
 }
 

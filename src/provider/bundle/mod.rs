@@ -49,6 +49,7 @@ use tokio::sync::mpsc;
 use self::reading::Counts;
 use self::source::{Snapshot, Stamp};
 use super::{Cursor, Directory, Extent, Finding, Item, Outcome, PullError, Seal, Sink, Start};
+use crate::digest::hex;
 use crate::task;
 
 /// Stands before the digest in every cursor. To be changed with the meaning of
@@ -213,8 +214,7 @@ fn cursor_of(digest: &[u8]) -> Cursor {
 
 /// `sha256 0123456789ab`, enough to compare by eye.
 fn shown(digest: &[u8]) -> String {
-    let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256 {hex}")
+    format!("sha256 {}", hex(digest.get(..6).unwrap_or(digest)))
 }
 
 async fn blocking<T: Send + 'static>(

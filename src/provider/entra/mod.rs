@@ -52,6 +52,7 @@ use self::map::Mapper;
 use self::place::Place;
 use super::{Cursor, Directory, Extent, Finding, Patience, PullError, Seal, Settings, Sink, Start};
 use crate::clock;
+use crate::digest::sha256_hex;
 
 impl Settings for EntraConfig {
     fn kind(&self) -> &'static str {
@@ -73,8 +74,7 @@ impl Settings for EntraConfig {
             self.incremental,
             self.wanted
         );
-        let digest = ring::digest::digest(&ring::digest::SHA256, seen.as_bytes());
-        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256_hex(seen.as_bytes())
     }
 
     fn open(&self, patience: Patience) -> Box<dyn Directory> {

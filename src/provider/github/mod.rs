@@ -48,6 +48,7 @@ use self::crawl::{Counts, Place};
 use self::proof::Seen;
 use super::{Directory, Extent, Finding, Patience, PullError, Seal, Settings, Sink, Start};
 use crate::clock;
+use crate::digest::sha256_hex;
 
 const NAME: &str = "github";
 
@@ -80,8 +81,7 @@ impl Settings for GithubConfig {
             self.incremental,
             self.keep_raw,
         );
-        let digest = ring::digest::digest(&ring::digest::SHA256, seen.as_bytes());
-        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256_hex(seen.as_bytes())
     }
 
     fn open(&self, patience: Patience) -> Box<dyn Directory> {

@@ -41,7 +41,7 @@ impl Vendor for Github {
     }
 
     fn quota(&self, call: &Call, answer: &Answer) -> Quota {
-        let number = |name| answer.header(name).and_then(|text| text.parse::<f64>().ok());
+        let number = |name| answer.number(name);
         let bucket = answer.header("x-ratelimit-resource").unwrap_or(call.bucket);
         // What is said of another bucket says nothing of this one.
         if bucket != call.bucket {

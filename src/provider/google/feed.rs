@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::api::{Api, Listed};
 use super::bookmark::Bookmark;
 use crate::clock::Timestamp;
+use crate::digest::sha256_number;
 use crate::provider::http::Cursors;
 use crate::provider::{PullError, Sink};
 
@@ -179,8 +180,7 @@ fn texts(parameter: Parameter) -> impl Iterator<Item = (String, String)> {
 }
 
 fn key(parts: &[&str]) -> u64 {
-    let digest = ring::digest::digest(&ring::digest::SHA256, parts.join("\0").as_bytes());
-    digest.as_ref().first_chunk().copied().map_or(0, u64::from_be_bytes)
+    sha256_number(parts.join("\0").as_bytes())
 }
 
 fn incomplete(application: &str, reason: &str) -> PullError {

@@ -48,6 +48,7 @@ use self::rolling::Pending;
 use self::shortage::Shortages;
 use super::{Directory, Finding, Patience, PullError, Seal, Settings, Sink, Start};
 use crate::clock::Timestamp;
+use crate::digest::sha256_hex;
 
 impl Settings for GoogleConfig {
     fn kind(&self) -> &'static str {
@@ -79,8 +80,7 @@ impl Settings for GoogleConfig {
             self.incremental,
             self.keep_raw,
         );
-        let digest = ring::digest::digest(&ring::digest::SHA256, seen.as_bytes());
-        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256_hex(seen.as_bytes())
     }
 
     fn open(&self, patience: Patience) -> Box<dyn Directory> {

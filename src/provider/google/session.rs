@@ -13,6 +13,7 @@ use google_apis_common::GetToken;
 
 use super::api::REPORTS_BUCKET;
 use super::grant::Delegation;
+use crate::digest::sha256_number;
 use crate::provider::PullError;
 use crate::provider::http::credential::sensitive;
 use crate::provider::http::{Answer, Authorization, Call, Credential, Tokens};
@@ -93,8 +94,7 @@ impl Credential for Session {
 
 /// Tells a token from its successor; [`GetToken`] gives no number.
 fn fingerprint(token: &str) -> u64 {
-    let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
-    digest.as_ref().first_chunk().copied().map_or(0, u64::from_be_bytes)
+    sha256_number(token.as_bytes())
 }
 
 /// What went wrong, as it was before it went through [`GetToken`].

@@ -134,6 +134,11 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// The header's first value, when it is a number.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        self.header(name)?.trim().parse().ok()
+    }
+
     /// The address that `Link: <…>; rel="next"` names, if any does (RFC 8288).
     ///
     /// # Errors

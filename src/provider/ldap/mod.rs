@@ -41,6 +41,7 @@ pub use config::{Draft, Incremental, LdapConfig, Mistake};
 pub use schema::Schema;
 
 use super::{Directory, Finding, Patience, PullError, Seal, Settings, Sink, Start};
+use crate::digest::sha256_hex;
 
 impl Settings for LdapConfig {
     fn kind(&self) -> &'static str {
@@ -75,8 +76,7 @@ impl Settings for LdapConfig {
             self.incremental,
             self.keep_raw,
         );
-        let digest = ring::digest::digest(&ring::digest::SHA256, seen.as_bytes());
-        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256_hex(seen.as_bytes())
     }
 
     fn open(&self, patience: Patience) -> Box<dyn Directory> {

@@ -52,6 +52,7 @@ use self::bookmark::{Bookmark, Phase, Token};
 use self::crawl::Left;
 use self::full::Gathered;
 use super::{Directory, Finding, Patience, PullError, Seal, Settings, Sink, Start};
+use crate::digest::sha256_hex;
 
 impl Settings for OktaConfig {
     fn kind(&self) -> &'static str {
@@ -66,10 +67,10 @@ impl Settings for OktaConfig {
         // An API token sees what its creator sees, and only the token says who
         // that is; an app keeps its rights when its key is replaced.
         let account = match &self.login {
-            config::Login::Token(token) => digest(token.expose()),
+            config::Login::Token(token) => sha256_hex(token.expose().as_bytes()),
             config::Login::App(app) => format!("{} {:?}", app.client_id, app.scopes),
         };
-        digest(&format!(
+        let seen = format!(
             "{} {account} {:?} {:?} {:?} {:?} {}",
             self.url,
             self.active_statuses,
@@ -77,7 +78,8 @@ impl Settings for OktaConfig {
             self.attributes,
             self.incremental,
             self.keep_raw,
-        ))
+        );
+        sha256_hex(seen.as_bytes())
     }
 
     fn open(&self, patience: Patience) -> Box<dyn Directory> {
@@ -141,9 +143,4 @@ impl Okta {
         self.api = Some(api.clone());
         Ok(api)
     }
-}
-
-fn digest(text: &str) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

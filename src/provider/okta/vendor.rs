@@ -65,7 +65,7 @@ impl Vendor for Okta {
     }
 
     fn quota(&self, _: &Call, answer: &Answer) -> Quota {
-        let number = |name: &str| answer.header(name)?.trim().parse::<f64>().ok();
+        let number = |name| answer.number(name);
         let limit = number("x-rate-limit-limit");
         // So the limit of concurrent requests is told; it says nothing about the minute.
         if limit == Some(0.0) {
