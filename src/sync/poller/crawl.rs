@@ -184,6 +184,7 @@ impl Actor {
             tokio::select! {
                 result = &mut ended => return Wait::Ended(result),
                 () = shutdown.requested() => return Wait::Shutdown,
+                () = Actor::objective_missed(self.objective_due()) => self.tell_stale().await,
                 () = tokio::time::sleep_until(deadline) => {
                     let now = pulse.count();
                     if now == seen {
@@ -234,6 +235,11 @@ impl Sink for Intake {
     fn page(&mut self, items: Vec<Item>) {
         self.pulse.beat();
         self.reconciler.page(items);
+    }
+
+    fn verified(&mut self, items: Vec<Item>) {
+        self.pulse.beat();
+        self.reconciler.verified(items);
     }
 
     fn checkpoint(&mut self, token: Vec<u8>) {

@@ -6,6 +6,7 @@
 
 mod actor;
 mod crawl;
+mod freshness;
 mod settle;
 
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub struct Terms {
     pub patience: Patience,
     /// An incremental directory is read in full at least this often.
     pub full_every: Duration,
+    /// How old the picture may become before that is told.
+    pub freshness_objective: Option<Duration>,
     pub limits: Limits,
     pub settings: Arc<dyn Settings>,
 }

@@ -25,6 +25,7 @@ pub struct Manner {
     pub limits: Limits,
     pub patience: Patience,
     pub full_every: Duration,
+    pub freshness_objective: Option<Duration>,
     pub lens: Lens,
 }
 
@@ -32,7 +33,8 @@ impl Manner {
     /// As patient as can be, and full crawls only when there is no cursor.
     pub fn new(lens: Lens, limits: Limits) -> Manner {
         let patience = Patience { request_timeout: HOUR, stall_timeout: HOUR };
-        Manner { limits, patience, full_every: HOUR * 1000, lens }
+        let freshness_objective = None;
+        Manner { limits, patience, full_every: HOUR * 1000, freshness_objective, lens }
     }
 
     /// Nothing is held, however much is removed.
@@ -61,6 +63,7 @@ impl Parts {
         let (store, _) = Store::open(folder, store::Options::default()).unwrap();
         let ledger = Ledger::open(store).unwrap();
         let terms = Terms {
+            freshness_objective: manner.freshness_objective,
             name: "corp".into(),
             tenant: "acme".into(),
             product: "vpn".into(),
