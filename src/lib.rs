@@ -29,6 +29,8 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod digest;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod index;
 pub mod log;
 pub mod model;

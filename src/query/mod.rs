@@ -21,6 +21,8 @@ mod connections;
 mod directories;
 mod events;
 mod freshness;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod journal;
 mod listener;
 mod listing;

@@ -60,6 +60,8 @@ mod error;
 mod events;
 #[cfg(test)]
 mod faults;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod history;
 mod home;
 mod load;

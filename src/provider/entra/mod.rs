@@ -34,6 +34,8 @@ mod changes;
 mod config;
 mod crawl;
 mod doctor;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod graph;
 mod map;
 mod members;

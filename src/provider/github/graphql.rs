@@ -104,6 +104,14 @@ pub async fn ask(connection: &Connection, question: Question<'_>) -> Result<Valu
     read(&what(connection), envelope)
 }
 
+/// Feeds the reader of answers.
+#[cfg(any(test, fuzzing))]
+pub fn fed(bytes: &[u8]) {
+    if let Ok(envelope) = serde_json::from_slice::<Envelope>(bytes) {
+        let _ = read("GitHub", envelope);
+    }
+}
+
 fn read(what: &str, envelope: Envelope) -> Result<Value, Trouble> {
     match (envelope.data, envelope.errors) {
         (data, Some(errors)) if !is_empty(&errors) => Err(trouble(what, data, errors)),

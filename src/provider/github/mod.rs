@@ -28,6 +28,8 @@ mod audit;
 pub mod config;
 mod crawl;
 mod doctor;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod graphql;
 mod map;
 mod members;

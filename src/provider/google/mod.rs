@@ -21,6 +21,8 @@ mod doctor;
 mod everybody;
 mod feed;
 mod full;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod grant;
 mod incremental;
 pub mod key;

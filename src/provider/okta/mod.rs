@@ -38,6 +38,8 @@ mod crawl;
 mod credential;
 mod doctor;
 mod full;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod map;
 mod rolling;
 mod vendor;
