@@ -65,8 +65,7 @@ impl Api {
     pub fn new(config: &OktaConfig, patience: Patience) -> Result<Api, PullError> {
         let at_once = config.http.parallel_requests_max.min(CONCURRENT_MAX);
         let http = HttpConfig { parallel_requests_max: at_once, ..config.http.clone() };
-        let transport =
-            Transport::new(&http, &config.url, patience).resuming(vendor::resumes_at);
+        let transport = Transport::new(&http, &config.url, patience).resuming(vendor::resumes_at);
         let mut scopes = None;
         let credential: Arc<dyn Credential> = match &config.login {
             Login::Token(token) => Arc::new(Fixed::new("authorization", token, "SSWS ")?),

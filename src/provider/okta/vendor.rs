@@ -10,9 +10,7 @@ use serde::Deserialize;
 use crate::clock::{Duration, Timestamp};
 use crate::provider::PullError;
 
-use crate::provider::http::{
-    Answer, Call, Quota, Scope, Vendor, Verdict, ordinary, retry_after,
-};
+use crate::provider::http::{Answer, Call, Quota, Scope, Vendor, Verdict, ordinary, retry_after};
 use crate::retry::http_date;
 
 pub const NAME: &str = "Okta";

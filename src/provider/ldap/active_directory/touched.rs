@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::extended_names;
 use crate::model::Reference;
 use crate::provider::ldap::bookmark::Place;
-use crate::provider::ldap::crawl::{
-    Outcome, Reading, expired, group_item, group_items, user_item,
-};
+use crate::provider::ldap::crawl::{Outcome, Reading, expired, group_item, group_items, user_item};
 use crate::provider::ldap::entry::Entry;
 use crate::provider::ldap::pages::{Pages, subtree};
 use crate::provider::ldap::ranges::{self, Range};

@@ -7,6 +7,7 @@ mod counts;
 mod crawls;
 mod doctor;
 mod doubts;
+mod exchanges;
 mod scene;
 mod second_client;
 mod size;
