@@ -1,8 +1,16 @@
 //! Okta, from an org in this process.
 
 mod access;
+mod apps;
+mod changes;
+mod counts;
 mod crawls;
+mod doctor;
+mod doubts;
+mod exchanges;
+mod scene;
 mod second_client;
+mod size;
 mod stub;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,6 +144,8 @@ impl Vendor for Acme {
         ("a malformed user", Effect::Kept),
         ("a user without an id", Effect::Exact),
         ("a forbidden group", Effect::Kept),
+        ("users are missing", Effect::Exact),
+        ("members are missing", Effect::Kept),
     ];
 
     fn settings(&self, url: &str) -> Arc<dyn Settings> {
@@ -197,6 +207,8 @@ impl Vendor for Acme {
             "the log is closed" => self.org.log_forbidden = true,
             "a malformed user" => self.org.malformed = user.into_iter().collect(),
             "a user without an id" => self.org.nameless = user,
+            "users are missing" => self.org.hidden_users = user.into_iter().collect(),
+            "members are missing" => self.org.hidden_members = user.into_iter().collect(),
             "a forbidden group" => {
                 self.org.forbidden = self.groups.values().next().cloned().into_iter().collect();
             }
@@ -212,6 +224,8 @@ impl Vendor for Acme {
         self.org.log_forbidden = false;
         self.org.malformed = BTreeSet::new();
         self.org.nameless = None;
+        self.org.hidden_users = BTreeSet::new();
+        self.org.hidden_members = BTreeSet::new();
         self.org.forbidden = BTreeSet::new();
         self.trouble = Trouble::None;
     }
