@@ -13,7 +13,7 @@ use url::Url;
 use super::apply::apply;
 use super::batch::PARTS_MAX;
 use super::config::{EntraConfig, Wanted};
-use super::graph::{End, Graph, NAME, incomplete};
+use super::graph::{End, Graph, NAME, Page, incomplete};
 use super::map::{self, Mapped, Mapper};
 use super::members::{Members, Wish};
 use super::objects::{Kind, group_select};
@@ -223,16 +223,16 @@ impl List {
     async fn next(
         &mut self,
         graph: &Graph,
-        progress: &Progress,
+        progress: &mut Progress,
     ) -> Result<Option<Vec<Json>>, PullError> {
         if progress.list_is_over {
             return Ok(None);
         }
-        let url = match &progress.next {
-            Some(next) => parse(next)?,
-            None => graph.url(&self.first)?,
+        let page = match &progress.next {
+            Some(next) if self.seen.is_empty() => self.resumed(graph, parse(next)?, progress).await?,
+            Some(next) => graph.page(self.endpoint, parse(next)?, 1.0).await?,
+            None => graph.page(self.endpoint, graph.url(&self.first)?, 1.0).await?,
         };
-        let page = graph.page(self.endpoint, url, 1.0).await?;
         self.after = match page.end {
             End::Last => None,
             End::Delta(_) => return Err(incomplete(format!("{} end like changes", self.path))),
@@ -244,6 +244,23 @@ impl List {
         let ids = page.value.iter().filter_map(map::id_of);
         self.fresh = ids.filter(|id| self.seen.insert(self.hasher.hash_one(*id))).count() as u64;
         Ok(Some(page.value))
+    }
+
+    /// The page at a token of an earlier attempt; the first one when that has
+    /// expired meanwhile.
+    async fn resumed(
+        &mut self,
+        graph: &Graph,
+        next: Url,
+        progress: &mut Progress,
+    ) -> Result<Page, PullError> {
+        if let Some(page) = graph.remembered(self.endpoint, next).await? {
+            return Ok(page);
+        }
+        tracing::info!(list = self.path, "the page token has expired; the list starts over");
+        progress.listed.remove(self.path);
+        progress.stripped = 0;
+        graph.page(self.endpoint, graph.url(&self.first)?, 1.0).await
     }
 
     /// Moves `progress` behind the newest page, which was handed over.

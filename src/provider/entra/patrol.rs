@@ -7,19 +7,18 @@
 //! its beginning up to the page that is next.
 
 use serde_json::Value as Json;
-use url::Url;
 
 use super::apply::{Findings, groups_anew, newer};
 use super::changes::Window;
 use super::crawl::{Reading, parse};
-use super::graph::{End, Graph, Page, incomplete, page_of};
+use super::graph::{End, Graph, incomplete};
 use super::map::{self, Mapped};
 use super::objects::Kind;
 use super::place::{Patrol, Place, Walk};
 use super::rounds::GROUPS;
 use crate::clock::{Duration, Timestamp};
 use crate::model::Reference;
-use crate::provider::http::{Call, Cursors};
+use crate::provider::http::Cursors;
 use crate::provider::{Item, PullError};
 
 const USERS_PER_STEP: u64 = 999;
@@ -180,7 +179,7 @@ impl Pages {
             return Ok(None);
         }
         let page = match walk.next.take() {
-            Some(next) => remembered(graph, self.endpoint, parse(&next)?).await?,
+            Some(next) => graph.remembered(self.endpoint, parse(&next)?).await?,
             None => None,
         };
         let page = match page {
@@ -208,19 +207,6 @@ impl Pages {
         }
         Ok(Some(page.value))
     }
-}
-
-/// The page at an address that may be of no use any more: `None` then.
-async fn remembered(
-    graph: &Graph,
-    endpoint: &'static str,
-    url: Url,
-) -> Result<Option<Page>, PullError> {
-    let answer = graph.send(Call::get(endpoint, url).accept(&[400, 404, 410])).await?;
-    if !answer.status.is_success() {
-        return Ok(None);
-    }
-    page_of(answer.json()?).map(Some)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 mod access;
 mod crawls;
+mod replicas;
+mod scene;
 mod second_client;
 mod size;
 mod stub;
@@ -97,6 +99,10 @@ impl Vendor for Contoso {
         ("the token expires", Effect::Exact),
         ("a page is missing", Effect::Exact),
         ("a user without an id", Effect::Exact),
+        ("a page token expires between polls", Effect::Exact),
+        ("throttled parts without a time", Effect::Exact),
+        // A process that has just started was not told of anything before.
+        (stub::LAG, Effect::Kept),
         ("a forbidden group", Effect::Kept),
         ("a malformed user", Effect::Kept),
         ("properties are null", Effect::Kept),
