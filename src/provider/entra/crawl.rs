@@ -229,7 +229,9 @@ impl List {
             return Ok(None);
         }
         let page = match &progress.next {
-            Some(next) if self.seen.is_empty() => self.resumed(graph, parse(next)?, progress).await?,
+            Some(next) if self.seen.is_empty() => {
+                self.resumed(graph, parse(next)?, progress).await?
+            }
             Some(next) => graph.page(self.endpoint, parse(next)?, 1.0).await?,
             None => graph.page(self.endpoint, graph.url(&self.first)?, 1.0).await?,
         };

@@ -23,7 +23,8 @@ pub(super) async fn run(reading: &mut Reading<'_>, cursor: &Cursor) -> Result<Se
     let within = reading.config.http.verify_within;
     let due = patrol::due(&mut place.patrol, within, now);
     let reads_lists = due.is_any() || asks_for_lists(&drained, &place);
-    let window = if reads_lists { window(reading, &place, &drained).await? } else { drained.window() };
+    let window =
+        if reads_lists { window(reading, &place, &drained).await? } else { drained.window() };
     let findings = apply::apply(reading, drained, &window, &mut place.pending).await?;
     let walked = patrol::walk(reading, &mut place, due, &findings, &window).await?;
     let proof = format!(

@@ -139,7 +139,8 @@ async fn groups(
 ) -> Result<usize, PullError> {
     let patrol = &mut place.patrol;
     if patrol.waiting.is_empty() {
-        let mut pages = Pages::new("GET /groups", format!("{GROUPS}?$top={GROUPS_PER_PAGE}&$select=id"));
+        let mut pages =
+            Pages::new("GET /groups", format!("{GROUPS}?$top={GROUPS_PER_PAGE}&$select=id"));
         while let Some(page) = pages.next(reading.graph, &mut patrol.groups).await? {
             patrol.waiting = page.iter().filter_map(map::id_of).map(str::to_owned).collect();
             reading.sink.page(Vec::new());
@@ -188,7 +189,11 @@ impl Pages {
                 self.ahead = walk.pages;
                 if self.ahead > 0 {
                     let (endpoint, pages) = (self.endpoint, self.ahead);
-                    tracing::info!(endpoint, pages, "a page token has expired; walking there again");
+                    tracing::info!(
+                        endpoint,
+                        pages,
+                        "a page token has expired; walking there again"
+                    );
                 }
                 walk.pages = 0;
                 graph.page(self.endpoint, graph.url(&self.first)?, 1.0).await?

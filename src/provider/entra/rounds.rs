@@ -91,10 +91,7 @@ async fn begin(
 ///
 /// # Errors
 /// [`PullError::CursorExpired`] when one of them is too old.
-pub(super) async fn drain(
-    reading: &mut Reading<'_>,
-    rounds: &Links,
-) -> Result<Drained, PullError> {
+pub(super) async fn drain(reading: &mut Reading<'_>, rounds: &Links) -> Result<Drained, PullError> {
     let mut drained = Drained::default();
     for kind in reading.config.kinds() {
         let mut touched = Touched::default();

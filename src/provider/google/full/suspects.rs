@@ -19,8 +19,7 @@ impl Full<'_> {
     /// or a page is missing, and they exist.
     pub(super) async fn look_for_unlisted(&mut self, sink: &mut dyn Sink) -> Result<(), PullError> {
         let known = self.progress.pending.keys().chain(&self.progress.done);
-        let unlisted: Vec<String> =
-            known.filter(|id| !self.listed.contains(id)).cloned().collect();
+        let unlisted: Vec<String> = known.filter(|id| !self.listed.contains(id)).cloned().collect();
         if unlisted.len() > SUSPECTS_MAX {
             let reason = format!("{} groups went since the crawl began", unlisted.len());
             return Err(PullError::CursorExpired { reason });
@@ -51,8 +50,7 @@ impl Full<'_> {
     pub(super) fn suspect(&mut self, members: &Members) {
         let listed = &self.listed;
         let groups = members.list.iter().filter(|member| member.who == Who::Group);
-        let ours =
-            groups.filter(|group| group.email.as_ref().is_some_and(|at| listed.is_ours(at)));
+        let ours = groups.filter(|group| group.email.as_ref().is_some_and(|at| listed.is_ours(at)));
         let unlisted = ours.filter_map(|group| group.id.as_ref()).filter(|id| !listed.contains(id));
         self.progress.suspect_groups.extend(unlisted.take(SUSPECTS_MAX).cloned());
         let Some(everybody) = &self.everybody else { return };
@@ -69,7 +67,10 @@ impl Full<'_> {
 
     /// Known failure R1, for groups: when one in another exists and was not
     /// listed, it is new, or a page was missing; all are listed once more.
-    pub(super) async fn look_for_suspect_groups(&mut self, sink: &mut dyn Sink) -> Result<(), PullError> {
+    pub(super) async fn look_for_suspect_groups(
+        &mut self,
+        sink: &mut dyn Sink,
+    ) -> Result<(), PullError> {
         let mut existing = Vec::new();
         for id in self.progress.suspect_groups.clone() {
             if matches!(self.google.api.group(&id).await?, Found::Object(_)) {

@@ -33,6 +33,8 @@ pub struct Stub {
     /// What goes wrong just now, by name.
     pub hazards: BTreeSet<String>,
     pub granted: usize,
+    /// Tells its tokens from those of others.
+    who: u64,
     /// Uses that are left of the newest token, when it wears out.
     uses: usize,
     /// Throttles parts of batches until so many were refused.
@@ -64,6 +66,7 @@ impl Stub {
             page: PAGE_MAX,
             hazards: BTreeSet::new(),
             granted: 0,
+            who: fastrand::u64(..),
             uses: usize::MAX,
             throttles: 0,
             closed_until: None,
@@ -98,7 +101,7 @@ impl Stub {
 
     /// A token as Entra makes them: a JWT that shows the roles.
     fn token(&self) -> String {
-        let claims = json!({ "roles": self.roles, "n": self.granted });
+        let claims = json!({ "roles": self.roles, "n": self.granted, "oid": self.who });
         format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
     }
 
