@@ -20,7 +20,9 @@ use rosterd::model::{Group, User};
 use rosterd::provider::{PullError, Seal, Settings, Sink, Start, registry};
 use serde_json::Value;
 
-pub use self::driver::lives_through_anything;
+pub use self::driver::{
+    a_first_crawl_goes_on_ten_times, lives_through_anything, two_directories_never_mix,
+};
 pub use self::population::Population;
 use crate::harness::copy::{Collector, PATIENCE};
 use crate::harness::roster::Roster;
