@@ -216,8 +216,7 @@ impl Actor {
         Ok(())
     }
 
-    /// Where the next crawl starts: at the cursor, unless a full crawl is due
-    /// or the settings that the cursor was made under are others now.
+    /// Where the next crawl starts: at the cursor, unless a full crawl is due.
     pub(super) fn start(&self) -> Start {
         if let Some(paused) = &self.paused
             && paused.started.plus(PAUSE_MAX) > clock::now()
@@ -229,11 +228,16 @@ impl Actor {
             // A clock that was set back must not postpone the next full crawl for ever.
             clock::now() >= due || at > clock::now()
         });
-        let same = self.progress.fingerprint == self.terms.settings.fingerprint();
-        match &self.progress.cursor {
-            Some(cursor) if same && !full_due => Start::Incremental(Cursor(cursor.clone())),
+        match self.cursor() {
+            Some(cursor) if !full_due => Start::Incremental(cursor),
             _ => Start::Full,
         }
+    }
+
+    /// The cursor of the last crawl, unless the settings are others now.
+    pub(super) fn cursor(&self) -> Option<Cursor> {
+        let same = self.progress.fingerprint == self.terms.settings.fingerprint();
+        self.progress.cursor.clone().filter(|_| same).map(Cursor)
     }
 
     /// Counts a failure; tells of the first in a row.

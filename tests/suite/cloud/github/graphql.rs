@@ -94,35 +94,57 @@ struct Run<'a> {
     path: Vec<Value>,
 }
 
+/// Whether GitHub's schema says that the field is never null.
+fn must_be(on: &Object, field: &str) -> bool {
+    let fields: &[&str] = match on {
+        Object::Team(..) => &["id", "slug", "name", "privacy", "members", "childTeams"],
+        Object::Organization(_) => &["id", "login", "membersWithRole", "teams"],
+        Object::User(_) => &["id", "login", "email"],
+        Object::Identities(_) => &["externalIdentities"],
+        Object::Query | Object::Plain(_) => &[],
+    };
+    fields.contains(&field)
+}
+
 type Arguments = BTreeMap<String, Value>;
 
 impl Run<'_> {
     fn object(&mut self, object: &Object, fields: &[Selection]) -> Value {
         let mut answer = Map::new();
-        self.fill(object, fields, &mut answer);
-        Value::Object(answer)
+        let is_whole = self.fill(object, fields, &mut answer);
+        if is_whole { Value::Object(answer) } else { Value::Null }
     }
 
-    fn fill(&mut self, object: &Object, fields: &[Selection], answer: &mut Map<String, Value>) {
+    /// `false` when a field is null that must not be: then the object is.
+    /// <https://spec.graphql.org/October2021/#sec-Handling-Field-Errors>
+    fn fill(
+        &mut self,
+        object: &Object,
+        fields: &[Selection],
+        answer: &mut Map<String, Value>,
+    ) -> bool {
+        let mut is_whole = true;
         for selection in fields {
             match selection {
                 Selection::Spread(name) => {
                     let inner = self.document.fragments[name].clone();
-                    self.fill(object, &inner, answer);
+                    is_whole &= self.fill(object, &inner, answer);
                 }
                 Selection::Inline(kind, inner) => {
                     assert_eq!(kind, "Team", "only teams are asked for by node");
-                    self.fill(object, inner, answer);
+                    is_whole &= self.fill(object, inner, answer);
                 }
                 Selection::Field { alias, name, arguments, fields } => {
                     let arguments = self.arguments(arguments);
                     self.path.push(json!(alias));
                     let value = self.field(object, name, &arguments, fields);
                     self.path.pop();
+                    is_whole &= !(value.is_null() && must_be(object, name));
                     answer.insert(alias.clone(), value);
                 }
             }
         }
+        is_whole
     }
 
     fn arguments(&self, written: &[(String, Value)]) -> Arguments {
