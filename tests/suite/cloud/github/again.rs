@@ -53,11 +53,16 @@ async fn an_idle_poll_by_rest_is_answered_304_and_costs_next_to_nothing() {
 async fn r18_what_changed_is_noticed_wherever_it_is() {
     type Change = fn(&mut World);
     let changes: [(&str, Change); 8] = [
-        ("one more on the last page", |world| drop(world.member(0, "new"))),
+        ("one more on the last page", |world| {
+            world.member(0, "new");
+        }),
         ("one less on the first page", |world| {
             let id = *world.orgs[0].members.keys().nth(1).unwrap();
             world.orgs[0].members.remove(&id);
-            world.orgs[0].teams.values_mut().for_each(|team| drop(team.members.remove(&id)));
+            world.orgs[0]
+                .teams
+                .values_mut()
+                .for_each(|team| team.members.retain(|one, _| *one != id));
         }),
         ("another owner", |world| {
             let id = *world.orgs[0].members.keys().last().unwrap();
@@ -77,7 +82,9 @@ async fn r18_what_changed_is_noticed_wherever_it_is() {
             let small = world.team_called("small");
             world.change_team(small).members.values_mut().for_each(|is| *is = true);
         }),
-        ("another team", |world| drop(world.make_team(0, "new", &[]))),
+        ("another team", |world| {
+            world.make_team(0, "new", &[]);
+        }),
         ("an outsider less", |world| world.orgs[0].outside.clear()),
     ];
     let (server, mut directory) = open(BY_REST, some);
@@ -148,6 +155,10 @@ async fn two_directories_with_different_credentials_never_mix() {
     let settings = block_with(&server.url(), "other", BY_REST);
     server.forget();
     Copy::full(&mut *settings.open(PATIENCE)).await;
-    assert_eq!(statuses(&server).contains(&304), false);
-    assert!(server.log().iter().all(|seen| seen.request.header("if-none-match").is_none()));
+    let mut known = BTreeSet::new();
+    for seen in server.log() {
+        let address = format!("{}?{}", seen.request.path, seen.request.raw_query);
+        let is_again = !known.insert(address.clone());
+        assert!(is_again || seen.request.header("if-none-match").is_none(), "{address}");
+    }
 }

@@ -346,6 +346,9 @@ async fn r4_r16_a_crawl_that_was_cut_off_goes_on_where_it_was() {
         let requests = server.log().len();
         for at in 1..requests {
             let mut first = Crawl::default();
+            // Another process, which remembers no answers.
+            let url = format!("{}/api/v3", server.url());
+            let mut directory = block(&url, more).open(PATIENCE);
             server.arm(Hazard::Refuse, When::from(at));
             let error = directory.crawl(Start::Full, &mut first).await.unwrap_err();
             assert!(matches!(error, PullError::Unauthorized { .. }), "{error}");

@@ -12,6 +12,7 @@ mod rest;
 mod size;
 mod story;
 mod trouble;
+mod ways;
 mod world;
 
 use std::io::Write;

@@ -130,11 +130,11 @@ fn recorded_links_lead_from_page_to_page() {
     let pages = scenario("paginate-issues");
     for (n, page) in pages.iter().enumerate() {
         let link = page["headers"]["link"].as_str().unwrap();
-        let next = links::target([link], "next");
+        let next = links::target([link].into_iter(), "next");
         let following = pages.get(n + 1).map(|page| page["path"].as_str().unwrap());
         let address = following.map(|path| format!("https://api.github.com{path}"));
         assert_eq!(next, address, "page {n}");
-        let last = links::target([link], "last");
+        let last = links::target([link].into_iter(), "last");
         assert_eq!(last.is_some(), following.is_some());
     }
 }

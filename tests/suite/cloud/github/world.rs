@@ -268,7 +268,8 @@ impl Api for World {
         let mut response = if is_graphql && self.has_graphql && request.method == "POST" {
             self.graphql(request)
         } else {
-            rest::tagged(rest::answer(self, &path, request), request)
+            let response = rest::answer(self, &path, request);
+            rest::tagged(self, response, request)
         };
         if response.status != 304 && !is_graphql {
             self.spent.push((request.received, "core", 1.0));
