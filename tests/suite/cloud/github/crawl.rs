@@ -344,7 +344,8 @@ async fn r4_r16_a_crawl_that_was_cut_off_goes_on_where_it_was() {
         });
         let whole = Copy::full(&mut *directory).await;
         let requests = server.log().len();
-        for at in 1..requests {
+        // By REST there are many requests of one kind.
+        for at in (1..requests).step_by(if more.is_empty() { 1 } else { 5 }) {
             let mut first = Crawl::default();
             // Another process, which remembers no answers.
             let url = format!("{}/api/v3", server.url());

@@ -64,6 +64,16 @@ pub fn execute(world: &mut World, body: &Value) -> Outcome {
     }
 }
 
+/// Entries of two pages and one more.
+const WINDOW: usize = 201;
+
+fn after(with: &Arguments) -> u64 {
+    match with.get("after").and_then(Value::as_str) {
+        Some(cursor) => cursor.strip_prefix("after:").unwrap().parse().unwrap(),
+        None => 0,
+    }
+}
+
 fn note_spreads(fields: &[Selection], used: &mut BTreeSet<String>) {
     for selection in fields {
         match selection {
@@ -234,14 +244,17 @@ impl Run<'_> {
             "membersWithRole" => {
                 let sees_all = self.world.sees_all();
                 let members =
-                    org.members.iter().filter(|(id, _)| sees_all || org.public.contains(*id));
-                let all: Vec<(u64, Object, Value)> = members
+                    || org.members.iter().filter(|(id, _)| sees_all || org.public.contains(*id));
+                let (total, after) = (members().count(), after(with));
+                // Of twenty thousand, those that a page may be made of.
+                let next = members().skip_while(|(id, _)| **id <= after).take(WINDOW);
+                let all: Vec<(u64, Object, Value)> = next
                     .map(|(id, admin)| {
                         let role = if *admin { "ADMIN" } else { "MEMBER" };
                         (*id, Object::User(*id), json!({ "role": role }))
                     })
                     .collect();
-                self.connection("members", all, with, fields)
+                self.connection_of(total, "members", all, with, fields)
             }
             "teams" => {
                 let visible_only = with.get("privacy").is_some_and(|privacy| privacy == "VISIBLE");
@@ -293,15 +306,15 @@ impl Run<'_> {
                     Some(&json!("IMMEDIATE")),
                     "child teams' members too"
                 );
-                let all = team
-                    .members
-                    .iter()
+                let (total, after) = (team.members.len(), after(with));
+                let next = team.members.iter().skip_while(|(id, _)| **id <= after).take(WINDOW);
+                let all = next
                     .map(|(id, maintains)| {
                         let role = if *maintains { "MAINTAINER" } else { "MEMBER" };
                         (*id, Object::User(*id), json!({ "role": role }))
                     })
                     .collect();
-                self.connection("team members", all, with, fields)
+                self.connection_of(total, "team members", all, with, fields)
             }
             "childTeams" => {
                 let all = org
@@ -336,6 +349,18 @@ impl Run<'_> {
     fn connection(
         &mut self,
         what: &'static str,
+        all: Vec<(u64, Object, Value)>,
+        with: &Arguments,
+        fields: &[Selection],
+    ) -> Value {
+        self.connection_of(all.len(), what, all, with, fields)
+    }
+
+    /// `all` need be no more than the page and the next one.
+    fn connection_of(
+        &mut self,
+        total: usize,
+        what: &'static str,
         mut all: Vec<(u64, Object, Value)>,
         with: &Arguments,
         fields: &[Selection],
@@ -343,11 +368,7 @@ impl Run<'_> {
         self.connections += 1;
         let first = with.get("first").and_then(Value::as_u64).expect("`first` is needed") as usize;
         assert!((1..=100).contains(&first), "`first` is between 1 and 100");
-        let total = all.len();
-        let after: u64 = match with.get("after").and_then(Value::as_str) {
-            Some(cursor) => cursor.strip_prefix("after:").unwrap().parse().unwrap(),
-            None => 0,
-        };
+        let after = after(with);
         all.retain(|(id, ..)| *id > after);
         let size = first.min(self.world.page);
         let mut has_next = all.len() > size;
