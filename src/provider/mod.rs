@@ -37,6 +37,13 @@ pub trait Directory: Send {
     /// error is ever seen by anyone.
     async fn crawl(&mut self, start: Start, sink: &mut dyn Sink) -> Result<Seal, PullError>;
 
+    /// Before the first [`Start::Full`]: what an earlier process sealed last.
+    /// A full crawl does not start there, and yet a provider may know from it
+    /// what was visible, so that a permission lost since is no removal.
+    fn recall(&mut self, cursor: &Cursor) {
+        let _ = cursor;
+    }
+
     /// Tries everything a crawl needs, one step at a time, for `rosterd doctor`.
     async fn examine(&mut self) -> Vec<Finding>;
 }

@@ -43,6 +43,15 @@ impl Trouble {
             Trouble::Partly(part) => part.error,
         }
     }
+
+    /// Whether another question may have an answer: neither the network nor
+    /// the credential is to blame.
+    pub fn is_of_the_question(&self) -> bool {
+        match self {
+            Trouble::Fatal(error) => matches!(error, PullError::Incomplete { .. }),
+            _ => true,
+        }
+    }
 }
 
 impl From<PullError> for Trouble {

@@ -234,8 +234,7 @@ impl Actor {
         Ok(())
     }
 
-    /// Where the next crawl starts: at the cursor, unless a full crawl is due
-    /// or the settings that the cursor was made under are others now.
+    /// Where the next crawl starts: at the cursor, unless a full crawl is due.
     pub(super) fn start(&self) -> Start {
         if let Some(paused) = &self.paused
             && paused.started.plus(PAUSE_MAX) > clock::now()
@@ -257,7 +256,7 @@ impl Actor {
     }
 
     /// The cursor, unless it was made under other settings.
-    fn cursor(&self) -> Option<Cursor> {
+    pub(super) fn cursor(&self) -> Option<Cursor> {
         let same = self.progress.fingerprint == self.terms.settings.fingerprint();
         self.progress.cursor.clone().filter(|_| same).map(Cursor)
     }

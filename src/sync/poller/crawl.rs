@@ -160,10 +160,18 @@ impl Actor {
         }
     }
 
+    fn open(&self) -> Box<dyn Directory> {
+        let mut directory = self.terms.settings.open(self.terms.patience);
+        if let Some(cursor) = self.cursor() {
+            directory.recall(&cursor);
+        }
+        directory
+    }
+
     fn launch(&mut self, start: Start, mut intake: Intake) -> Task<Read> {
         let mut directory = match self.directory.take() {
             Some(directory) => directory,
-            None => self.terms.settings.open(self.terms.patience),
+            None => self.open(),
         };
         task::spawn(format!("crawl {}", self.terms.name), async move {
             let pulse = intake.pulse.clone();
