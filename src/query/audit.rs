@@ -1,10 +1,12 @@
 //! `/v1/audit`: the audit trail in order, by page or long poll.
 
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 
 use super::events::{WAIT_MAX, position};
+use super::journal::JournalError;
 use super::parameters::Parameters;
 use super::problem::Problem;
 use super::sources::Sources;
@@ -84,7 +86,7 @@ async fn wait_for(
         moved.mark_unchanged();
         let (trail, asked) = (sources.trail.clone(), wanted.clone());
         let read = task::blocking("read the audit trail", move || trail.read(&asked)).await;
-        let page = read.map_err(Problem::internal)??;
+        let page = read.map_err(Problem::internal)?.map_err(unreadable)?;
         check_position(wanted, &page)?;
         if !page.entries.is_empty() {
             return Ok(page);
@@ -107,6 +109,18 @@ fn check_position(wanted: &Wanted, page: &AuditPage) -> Result<(), Problem> {
             Err(Problem::bad_request(detail).member("last_seq", page.last))
         }
         _ => Ok(()),
+    }
+}
+
+fn unreadable(error: JournalError) -> Problem {
+    match error {
+        JournalError::Gone { oldest } => {
+            let detail = format!("the audit trail starts at entry {oldest}");
+            Problem::new(StatusCode::GONE, "gone", detail)
+                .hint("ask without `after` for the oldest that is kept")
+                .member("oldest", oldest)
+        }
+        JournalError::Failed(_) => error.into(),
     }
 }
 
