@@ -88,16 +88,20 @@ fn starts_and_stops_are_recorded_with_who_sent_the_signal() {
 fn a_reload_is_recorded_with_what_changed_and_without_secrets() {
     let mut daemon = Daemon::prepare("");
     let (one, two) = (bundle(&daemon, "one"), bundle(&daemon, "two"));
-    let secret = write_private(daemon.dir().join("secret"), "whsec_c2VjcmV0LW9uZS1pcy1vbmU=");
+    let secret = write_private(
+        daemon.dir().join("secret"),
+        "whsec_c2VjcmV0LW9uZS1pcy1sb25nLWVub3VnaC1ieS1ub3c=",
+    );
     let hook = |path: &str| {
         format!(
-            "[webhook.w]\nurl = \"https://hooks.example.org/{path}\"\nsecret = {{ file = \"{}\" }}\n",
+            "[webhook.w]\nurl = \"https://hooks.example.org/{path}\"\nsecret = {{ file = \"{}\" }}\n\
+             events = [\"user.deleted\"]\n",
             secret.display()
         )
     };
     daemon.configure(&format!("{one}{}", hook("t0ken-in-a-path")));
     daemon.resume();
-    write_private(&secret, "whsec_c2VjcmV0LXR3by1pcy10d28=");
+    write_private(&secret, "whsec_c2VjcmV0LXR3by1pcy1sb25nLWVub3VnaC1ieS1ub3c=");
     let one = one.replace("max_delay = \"1h\"", "max_delay = \"2h\"");
     daemon.configure(&format!("{one}{two}{}", hook("an0ther-in-a-path")));
     daemon.signal(Signal::HUP);
@@ -120,7 +124,7 @@ fn a_reload_is_recorded_with_what_changed_and_without_secrets() {
     assert_eq!(created["targets"], json!([{"kind": "directory", "name": "two"}]));
     assert_eq!(created["actor"], sender());
 
-    daemon.configure("[directory.one]\nprovider.bundle = { pahth = \"x\" }\n[webhook.w]\nsecret = \"whsec_c2VjcmV0LXR3by1pcy10d28=\"\n");
+    daemon.configure("[directory.one]\nprovider.bundle = { pahth = \"x\" }\n[webhook.w]\nsecret = \"whsec_c2VjcmV0LXR3by1pcy1sb25nLWVub3VnaC1ieS1ub3c=\"\n");
     daemon.signal(Signal::HUP);
     let refused = wait_for(&daemon, "config.reload_refused", 1).remove(0);
     assert_eq!(refused["metadata"]["outcome"], "refused");
