@@ -10,6 +10,7 @@
 //! | 2 | it could not be done or told; the reason is on standard error |
 
 mod ask;
+mod audit;
 mod check;
 mod completions;
 mod doctor;
@@ -97,6 +98,8 @@ enum Command {
     Why(why::Arguments),
     /// Show what changed, and follow what changes
     Events(events::Arguments),
+    /// Show who did what to the daemon, and follow it
+    Audit(audit::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
     /// Print the manual page, or write all of them
@@ -122,6 +125,7 @@ impl Command {
             Command::IsMember(arguments) => is_member::run(&arguments, context),
             Command::Why(arguments) => why::run(&arguments, context),
             Command::Events(arguments) => events::run(&arguments, context),
+            Command::Audit(arguments) => audit::run(&arguments, context),
             Command::Completions(arguments) => completions::run(arguments, context),
             Command::Man(arguments) => man::run(arguments, context),
         }

@@ -296,6 +296,52 @@ fn a_reload_knows_what_changed() {
 }
 
 #[test]
+fn a_reload_is_told_by_keys_and_never_with_a_secret() {
+    let outline = |text: &str, password: &str| {
+        let variable = |_: &str| Some(password.into());
+        let surroundings = Surroundings::new("/base".into(), &variable);
+        let read = |root: &mut Section<'_>| Config::read(root, KINDS);
+        section::read("rosterd.toml", text, &surroundings, read).unwrap().outline
+    };
+    let host = |host: &str| {
+        format!("provider.fake = {{ host = \"{host}\", password = {{ env = \"P\" }} }}\n")
+    };
+    let old = format!(
+        "log.level = \"info\"\nlog.format = \"json\"\n[directory.a]\n{}\
+         poll = {{ max_delay = \"1h\" }}\nlimits = {{ users_removed_percent_max = 10 }}\n",
+        host("h.example.org/t0ken")
+    );
+    let new = format!(
+        "log.level = \"debug\"\n[directory.a]\n{}poll = {{ max_delay = \"2h\" }}\n\
+         limits = {{ users_removed_percent_max = 50.5 }}\n[directory.b]\n{}",
+        host("i.example.org/0ther"),
+        host("hunter")
+    );
+    let (old, new) = (outline(&old, "s3cret"), outline(&new, "an0ther"));
+    let difference = old.difference(&new);
+    assert_eq!(
+        difference.changed,
+        [
+            "directory.a.limits.users_removed_percent_max: 10 -> 50.5",
+            "directory.a.poll.max_delay: 1h -> 2h",
+            "directory.a.provider.fake.host",
+            "directory.a.provider.fake.password (content)",
+            "log.level: info -> debug",
+        ]
+    );
+    assert_eq!(difference.removed, ["log.format = json"]);
+    assert_eq!(
+        difference.added,
+        [
+            "directory.b.provider.fake.host = hunter",
+            "directory.b.provider.fake.password (content)",
+            "directory.b.provider.fake.password.env",
+        ]
+    );
+    assert_eq!(old.difference(&old), Difference::default());
+}
+
+#[test]
 fn a_client_finds_the_socket_in_a_file_it_may_not_read_the_secrets_of() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rosterd.toml");

@@ -6,6 +6,7 @@ use tracing::{error, info};
 
 use super::operator::Remotes;
 use crate::config::{Config, DirectoryConfig};
+use crate::model::Caller;
 use crate::sync::ledger::Ledger;
 use crate::sync::poller::{Poller, Terms};
 use crate::sync::schedule::{Delays, Schedule};
@@ -57,7 +58,7 @@ impl Fleet {
 
     /// Stops all.
     pub async fn stop_all(&mut self) {
-        let names: Vec<String> = self.running.keys().cloned().collect();
+        let names = self.names();
         self.stop(&names).await;
     }
 
@@ -69,16 +70,24 @@ impl Fleet {
         }
     }
 
-    /// Drops stored directories that are not configured (any more).
-    pub async fn drop_unknown(&self, config: &Config) {
+    /// The directories that are polled.
+    pub fn names(&self) -> Vec<String> {
+        self.running.keys().cloned().collect()
+    }
+
+    /// Drops stored directories that are not configured (any more); their names.
+    pub async fn drop_unknown(&self, config: &Config, by: &Caller) -> Vec<String> {
+        let mut dropped = Vec::new();
         let stored = self.ledger.names();
         for name in stored.into_iter().filter(|name| !config.directories.contains_key(name)) {
-            match self.ledger.remove(&name).await {
+            match self.ledger.remove(&name, by.clone()).await {
                 Ok(()) => info!(directory = name, "left the configuration, dropped"),
                 Err(error) => error!(directory = name, %error, "cannot drop the directory"),
             }
             self.statuses.remove(&name);
+            dropped.push(name);
         }
+        dropped
     }
 }
 

@@ -3,22 +3,23 @@
 use tracing::{info, warn};
 
 use crate::clock::{self, Duration};
-use crate::config::StoreConfig;
-use crate::store::{Retention, Store};
+use crate::config::{AuditConfig, StoreConfig};
+use crate::store::{AuditRetention, Retention, Store};
 use crate::task::{self, Task};
 
 /// How often there is a look.
 const EVERY: Duration = Duration::from_mins(10);
 
 /// Starts looking after `store`.
-pub fn start(store: Store, config: StoreConfig) -> Task {
+pub fn start(store: Store, config: StoreConfig, audit: AuditConfig) -> Task {
     task::spawn("upkeep", async move {
         let retention =
             Retention { journal: config.journal_retention, history: config.history_retention };
+        let audit = AuditRetention { age: audit.retention, entries_max: audit.entries_max };
         loop {
             tokio::time::sleep(EVERY).await;
             let store = store.clone();
-            let work = move || tend(&store, &retention);
+            let work = move || tend(&store, &retention, &audit);
             if let Err(end) = task::blocking("upkeep", work).await {
                 warn!(error = %end, "looking after the store failed");
             }
@@ -26,7 +27,7 @@ pub fn start(store: Store, config: StoreConfig) -> Task {
     })
 }
 
-fn tend(store: &Store, retention: &Retention) {
+fn tend(store: &Store, retention: &Retention, audit: &AuditRetention) {
     loop {
         match store.prune(clock::now(), retention) {
             Ok(pruned) => {
@@ -42,6 +43,11 @@ fn tend(store: &Store, retention: &Retention) {
                 break;
             }
         }
+    }
+    match store.prune_audit(clock::now(), audit) {
+        Ok(0) => {}
+        Ok(entries) => info!(entries, "forgot what is past the retention of the audit trail"),
+        Err(error) => warn!(%error, "cannot forget old entries of the audit trail"),
     }
     match store.rewrite_if_grown() {
         Ok(None) => {}

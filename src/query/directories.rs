@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::sources::{HeldChanges, OperatorError, Plan, Sources};
 use crate::clock::{self, Timestamp};
 use crate::index::View;
+use crate::model::Caller;
 use crate::sync::status::{Counts, CrawlSummary, DirectoryStatus, HoldSummary};
 
 /// One directory, as operators see it.
@@ -109,8 +110,8 @@ pub fn one(sources: &Sources, name: &str, query: Option<&str>) -> Result<Respons
 ///
 /// # Errors
 /// When there is no such directory.
-pub async fn sync(sources: &Sources, name: &str) -> Result<Response, Problem> {
-    sources.operator.sync(name).await?;
+pub async fn sync(sources: &Sources, name: &str, by: Caller) -> Result<Response, Problem> {
+    sources.operator.sync(name, by).await?;
     let seq = sources.view.load().seq;
     json_response(
         StatusCode::ACCEPTED,
@@ -161,12 +162,13 @@ pub async fn decide(
     name: &str,
     id: &str,
     approve: bool,
+    by: Caller,
 ) -> Result<Response, Problem> {
     let decision = if approve {
-        sources.operator.approve(name, id).await?;
+        sources.operator.approve(name, id, by).await?;
         "approved"
     } else {
-        sources.operator.reject(name, id).await?;
+        sources.operator.reject(name, id, by).await?;
         "rejected"
     };
     let seq = sources.view.load().seq;

@@ -48,11 +48,13 @@
 //! | run | directory, side, first seq, first slot | membership changes by object, for the past |
 //! | directory | number | names, progress, counts, next slots |
 //! | delivery | endpoint | how far a webhook is |
+//! | act | number | one entry of the audit trail |
 //!
 //! An event shows each object by its newest version at that seq, so it reads the
 //! same for ever: versions go only with the last block that needs them.
 
 mod apply;
+mod audit;
 mod block;
 mod commit;
 mod engine;
@@ -81,12 +83,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::model::{Commit, Event, Progress};
+use crate::model::{Act, Commit, Event, Progress};
+use audit::Ends;
 use engine::{Batch, Engine};
 use error::Trouble;
 use home::Home;
 use state::{DirState, Head};
 
+pub use audit::{AuditPage, AuditRetention};
 pub use error::{EventsError, OpenError, StoreError};
 pub use history::MembersAt;
 pub use load::Rows;
@@ -157,7 +161,12 @@ struct Inner {
     engine: RwLock<Option<Engine>>,
     /// What readers know: all of it is durable.
     published: RwLock<Arc<Head>>,
+    /// The numbers of the audit trail; its lock puts acts in order. `None` when
+    /// they have to be read again.
+    trail: Mutex<Option<Ends>>,
 }
+
+type EndsGuard<'a> = MutexGuard<'a, Option<Ends>>;
 
 #[derive(Debug)]
 struct Writer {
@@ -197,6 +206,7 @@ impl Store {
             published: RwLock::new(Arc::new(writer.head.clone())),
             writer: Mutex::new(writer),
             engine: RwLock::new(Some(engine)),
+            trail: Mutex::default(),
         };
         Ok((Store { inner: Arc::new(inner) }, opening))
     }
@@ -246,11 +256,31 @@ impl Store {
     /// After [`StoreError::Uncertain`] load the directory again; after any other
     /// error nothing was changed.
     pub fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
+        self.commit_recorded(commit, None).map(|(committed, _)| committed)
+    }
+
+    /// The same, with the act that led to it: either both stand, or none. Also
+    /// the number of the act.
+    ///
+    /// # Errors
+    /// As for [`Store::commit`].
+    pub fn commit_recorded(
+        &self,
+        commit: &Commit,
+        act: Option<&Act>,
+    ) -> Result<(Committed, Option<u64>), StoreError> {
         let mut writer = self.writer();
         self.mend_writer(&mut writer)?;
+        // Other acts wait: this one is the last until the commit is made.
+        let mut trail = act.map(|_| self.trail());
+        let before = trail.as_mut().map(|trail| self.ends(trail)).transpose()?;
+        if let Some(trail) = &mut trail {
+            **trail = None;
+        }
+        let recorded = act.zip(before.map(|ends| ends.last + 1));
         let slot = self.slot();
         let engine = self.healthy(slot.as_ref())?;
-        let marker = self.prepare(engine, &writer.head, commit)?;
+        let marker = self.prepare(engine, &writer.head, commit, recorded)?;
         let done = commit::set_marker(engine, &marker).and_then(|()| {
             self.inner.home.raise(marker.last_seq, marker.commit, false)?;
             apply::apply(engine, &marker)
@@ -263,7 +293,12 @@ impl Store {
         let committed = Committed { first_seq: marker.first_seq, last_seq: marker.last_seq };
         writer.head.take(marker, &commit.directory);
         self.publish(&writer.head);
-        Ok(committed)
+        let seq = recorded.map(|(_, seq)| seq);
+        if let (Some(trail), Some(before), Some(last)) = (&mut trail, before, seq) {
+            **trail = Some(Ends { last, ..before });
+            self.note_last_act(last);
+        }
+        Ok((committed, seq))
     }
 
     /// The seq of the last committed event; 0 before the first.
@@ -361,6 +396,7 @@ impl Store {
         *writer = fresh;
         *slot = Some(engine);
         drop(slot);
+        *self.trail() = None;
         self.publish(&writer.head);
         Ok(opening)
     }
@@ -371,10 +407,17 @@ impl Store {
         engine: &Engine,
         head: &Head,
         commit: &Commit,
+        recorded: Option<(&Act, u64)>,
     ) -> Result<state::Marker, StoreError> {
         let mut marker =
             commit::plan(engine, head, commit).map_err(|trouble| self.error(trouble))?;
         commit::write_journal(engine, head, commit, &mut marker)
+            .and_then(|()| match recorded {
+                Some((act, seq)) => {
+                    audit::write(engine, seq, commit.occurred_at, act, Some(marker.commit))
+                }
+                None => Ok(()),
+            })
             .and_then(|()| commit::prepare_rebuild(&self.inner.home, head, &marker))
             .map_err(|trouble| {
                 // Opening again drops what was written.
@@ -429,6 +472,10 @@ impl Store {
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
         self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trail(&self) -> EndsGuard<'_> {
+        self.inner.trail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn published(&self) -> Arc<Head> {

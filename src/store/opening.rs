@@ -1,8 +1,9 @@
 //! Opening a store: finishing what a crash left, or setting damage aside.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::apply;
+use super::audit;
 use super::engine::{Batch, Engine};
 use super::error::{OpenError, Trouble};
 use super::home::{Current, Home};
@@ -94,7 +95,22 @@ pub(super) fn rebuild(
     // a journal can have reached.
     let seq = mark.map_or_else(|| clock::now().0, |mark| mark.seq);
     let opened = create(home, number, seq, rebuilding, cache_bytes)?;
+    save_trail(&aside, &opened.engine, cache_bytes);
     Ok((opened, Opening::Rebuilt { aside, reason }))
+}
+
+/// The directories can be read again; what people decided cannot.
+fn save_trail(aside: &Path, fresh: &Engine, cache_bytes: u64) {
+    if !aside.join("db").exists() {
+        return;
+    }
+    let saved = Engine::open(aside, cache_bytes)
+        .and_then(|damaged| audit::copy(&damaged, fresh))
+        .and_then(|()| fresh.sync());
+    if let Err(trouble) = saved {
+        let reason = trouble.text();
+        tracing::error!(aside = %aside.display(), reason, "the audit trail is lost, or a part of it");
+    }
 }
 
 fn create(
@@ -135,6 +151,7 @@ fn recover(engine: &Engine, marker: Marker) -> Result<Head, Trouble> {
         .ok_or_else(|| row::damaged(row::APPLIED, "it is missing"))?
         .decode()?;
     apply::drop_beyond(engine, &marker)?;
+    audit::drop_beyond(engine, marker.commit)?;
     if applied + 1 == marker.commit {
         apply::apply(engine, &marker)?;
     } else if applied != marker.commit {

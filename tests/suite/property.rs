@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use proptest::prelude::*;
-use rosterd::model::{Event, EventKind, Group, Payload, Reference, User, Value};
+use rosterd::model::{Caller, Event, EventKind, Group, Payload, Reference, User, Value};
 use rosterd::provider::{
     Cursor, Directory, Extent, Finding, GroupItem, Item, Patience, PullError, Seal, Settings, Sink,
     Start, UserItem,
@@ -550,8 +550,8 @@ async fn run(steps: Vec<Step>, manner: Manner) {
             Step::Approve => {
                 let hold = parts.statuses.get("corp").unwrap().hold.clone();
                 if let Some(hold) = hold {
-                    parts.poller.remote().approve("hold_0").await.unwrap_err();
-                    parts.poller.remote().approve(&hold.id).await.unwrap();
+                    parts.poller.remote().approve("hold_0", Caller::daemon()).await.unwrap_err();
+                    parts.poller.remote().approve(&hold.id, Caller::daemon()).await.unwrap();
                 }
             }
         }

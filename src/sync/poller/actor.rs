@@ -9,7 +9,7 @@ use super::crawl::Paused;
 use super::settle::Held;
 use super::{Command, Terms};
 use crate::clock::{self, Duration, Instant, Timestamp};
-use crate::model::{Change, Commit, Progress};
+use crate::model::{Act, Caller, Change, Commit, Progress};
 use crate::provider::{Cursor, Directory, Extent, PullError, Start};
 use crate::sync::ledger::{Ledger, LedgerError};
 use crate::sync::notice;
@@ -51,6 +51,10 @@ pub(super) struct Actor {
     pages_before: u64,
     /// The crawl was abandoned for an approval, and is to be done again.
     pub(super) superseded: bool,
+    /// Who approves a set right now.
+    pub(super) decider: Option<Caller>,
+    /// What the next commit is recorded with in the audit trail.
+    pub(super) recording: Option<Act>,
     /// Which store the progress is of.
     pub(super) generation: u64,
 }
@@ -103,6 +107,8 @@ impl Actor {
             resting: false,
             pages_before: 0,
             superseded: false,
+            decider: None,
+            recording: None,
         }
     }
 
@@ -133,12 +139,12 @@ impl Actor {
             Command::Held(reply) => {
                 let _ = reply.send(self.held_preview());
             }
-            Command::Approve(id, reply) => {
-                let outcome = self.approve(&id).await;
+            Command::Approve(id, by, reply) => {
+                let outcome = self.approve_for(&id, by).await;
                 let _ = reply.send(outcome);
             }
-            Command::Reject(id, reply) => {
-                let outcome = self.reject(&id);
+            Command::Reject(id, by, reply) => {
+                let outcome = self.reject_for(&id, by).await;
                 let _ = reply.send(outcome);
             }
         }
@@ -316,8 +322,9 @@ impl Actor {
             progress,
         };
         let progress = commit.progress.clone();
+        let act = self.recording.take();
         self.ledger
-            .commit(commit, self.generation)
+            .commit_recorded(commit, self.generation, act)
             .await
             .map_err(|error| self.broken_store(&error))?;
         self.progress = progress;

@@ -213,16 +213,16 @@ impl Actor {
                     Command::Held(reply) => {
                         let _ = reply.send(self.held_preview());
                     }
-                    Command::Approve(id, reply) => {
-                        let outcome = self.approve(&id).await;
+                    Command::Approve(id, by, reply) => {
+                        let outcome = self.approve_for(&id, by).await;
                         let approved = outcome.is_ok();
                         let _ = reply.send(outcome);
                         if approved {
                             return Wait::Superseded;
                         }
                     }
-                    Command::Reject(id, reply) => {
-                        let outcome = self.reject(&id);
+                    Command::Reject(id, by, reply) => {
+                        let outcome = self.reject_for(&id, by).await;
                         let _ = reply.send(outcome);
                     }
                 },

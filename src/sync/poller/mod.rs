@@ -5,6 +5,7 @@
 //! poller counts a failure and goes on, and no other directory notices.
 
 mod actor;
+mod audit;
 mod crawl;
 mod freshness;
 mod settle;
@@ -20,6 +21,7 @@ use super::ledger::Ledger;
 use super::schedule::Delays;
 use super::status::{Counts, Statuses};
 use crate::clock::Duration;
+use crate::model::Caller;
 use crate::provider::{Patience, Settings};
 use crate::task::{self, Shutdown, Task};
 
@@ -45,8 +47,8 @@ enum Command {
     Sync(Option<oneshot::Sender<Result<(), String>>>),
     Plan(oneshot::Sender<Result<Preview, String>>),
     Held(oneshot::Sender<Result<Preview, HoldError>>),
-    Approve(String, oneshot::Sender<Result<(), HoldError>>),
-    Reject(String, oneshot::Sender<Result<(), HoldError>>),
+    Approve(String, Caller, oneshot::Sender<Result<(), HoldError>>),
+    Reject(String, Caller, oneshot::Sender<Result<(), HoldError>>),
 }
 
 /// What a poll would do, or what is held.
@@ -146,22 +148,23 @@ impl Remote {
         self.ask(Command::Held(reply), answer, HoldError::Failed).await
     }
 
-    /// Lets exactly the held set `id` through.
+    /// Lets exactly the held set `id` through, and says in the audit trail for whom.
     ///
     /// # Errors
     /// When something else, or nothing, is held.
-    pub async fn approve(&self, id: &str) -> Result<(), HoldError> {
+    pub async fn approve(&self, id: &str, by: Caller) -> Result<(), HoldError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Command::Approve(id.to_owned(), reply), answer, HoldError::Failed).await
+        self.ask(Command::Approve(id.to_owned(), by, reply), answer, HoldError::Failed).await
     }
 
-    /// Keeps the last good state until the provider's answer changes.
+    /// Keeps the last good state until the provider's answer changes; the audit
+    /// trail says for whom.
     ///
     /// # Errors
     /// When something else, or nothing, is held.
-    pub async fn reject(&self, id: &str) -> Result<(), HoldError> {
+    pub async fn reject(&self, id: &str, by: Caller) -> Result<(), HoldError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Command::Reject(id.to_owned(), reply), answer, HoldError::Failed).await
+        self.ask(Command::Reject(id.to_owned(), by, reply), answer, HoldError::Failed).await
     }
 
     async fn ask<T, E>(

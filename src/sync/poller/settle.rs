@@ -54,6 +54,7 @@ impl Actor {
         if self.progress.held.as_ref() != Some(&id) {
             warn!(directory = self.terms.name, hold = id, reason, "changes are held");
             let notice = notice::held(&summary);
+            self.record_hold(&summary);
             let progress = Progress { held: Some(id.clone()), ..self.progress.clone() };
             self.commit(vec![notice], progress, crawled.ended).await?;
         }
@@ -111,6 +112,7 @@ impl Actor {
             // memory, and the stored one is still right.
             self.progress = progress;
         } else {
+            self.record_release(approved, &plan.counts);
             self.commit(changes, progress, ended).await?;
         }
         if let Some(id) = approved {
