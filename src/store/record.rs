@@ -303,12 +303,24 @@ struct GroupRow<'a> {
     raw: Option<&'a str>,
 }
 
+/// A [`Reference`] as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-enum ReferenceRow<'a> {
+pub enum ReferenceRow<'a> {
     User(&'a str),
     Group(&'a str),
     Id(&'a str),
     Alias(&'a str),
+}
+
+impl<'a> From<&'a Reference> for ReferenceRow<'a> {
+    fn from(reference: &'a Reference) -> ReferenceRow<'a> {
+        match reference {
+            Reference::User(id) => ReferenceRow::User(id),
+            Reference::Group(id) => ReferenceRow::Group(id),
+            Reference::Id(id) => ReferenceRow::Id(id),
+            Reference::Alias(alias) => ReferenceRow::Alias(alias),
+        }
+    }
 }
 
 impl From<ReferenceRow<'_>> for Reference {
@@ -394,15 +406,7 @@ fn sorted(texts: &[String]) -> Vec<&str> {
 }
 
 fn sorted_references(references: &[Reference]) -> Vec<ReferenceRow<'_>> {
-    let mut rows: Vec<_> = references
-        .iter()
-        .map(|reference| match reference {
-            Reference::User(id) => ReferenceRow::User(id),
-            Reference::Group(id) => ReferenceRow::Group(id),
-            Reference::Id(id) => ReferenceRow::Id(id),
-            Reference::Alias(alias) => ReferenceRow::Alias(alias),
-        })
-        .collect();
+    let mut rows: Vec<_> = references.iter().map(ReferenceRow::from).collect();
     rows.sort_unstable();
     rows.dedup();
     rows

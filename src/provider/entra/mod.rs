@@ -77,6 +77,10 @@ impl Settings for EntraConfig {
         sha256_hex(seen.as_bytes())
     }
 
+    fn is_resumable(&self) -> bool {
+        true
+    }
+
     fn open(&self, patience: Patience) -> Box<dyn Directory> {
         Box::new(Entra { graph: Graph::new(self, patience), config: self.clone() })
     }

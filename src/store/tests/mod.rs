@@ -1,5 +1,6 @@
 //! Tests of the store as a whole, against a naive picture of what it should hold.
 
+mod checkpoint;
 mod crash;
 mod damage;
 mod plain;

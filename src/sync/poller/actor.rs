@@ -6,19 +6,18 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use super::crawl::Paused;
+use super::recorder;
 use super::settle::Held;
 use super::{Command, Terms};
 use crate::clock::{self, Duration, Instant, Timestamp};
 use crate::model::{Change, Commit, Progress};
 use crate::provider::{Cursor, Directory, Extent, PullError, Start};
+use crate::store::Checkpoints;
 use crate::sync::ledger::{Ledger, LedgerError};
 use crate::sync::notice;
 use crate::sync::schedule::{self, Schedule};
 use crate::sync::status::{DirectoryStatus, Statuses};
 use crate::task::Shutdown;
-
-/// A crawl that failed longer ago than this starts anew.
-const PAUSE_MAX: Duration = Duration::from_hours(24);
 
 /// Crawls that wait for one quota go on at moments within this.
 const RESUME_SPREAD: Duration = Duration::from_secs(1);
@@ -38,6 +37,12 @@ pub(super) struct Actor {
     pub(super) failures: u32,
     /// A failed crawl that can go on.
     pub(super) paused: Option<Paused>,
+    /// What crawls write down, for the next process.
+    pub(super) checkpoints: Checkpoints,
+    /// What the last process wrote down was looked at.
+    pub(super) recalled: bool,
+    /// The last crawl was given up because nothing came any more.
+    pub(super) stalled: bool,
     /// The last crawl waits for the provider's quota, and is to go on.
     resting: bool,
     /// How far the last crawl came that can go on.
@@ -57,6 +62,7 @@ impl Actor {
         first_delay: Option<Duration>,
     ) -> Actor {
         let progress = ledger.progress(&terms.name);
+        let checkpoints = ledger.store().checkpoints(&terms.name);
         let mut status = DirectoryStatus::new(&terms.name, &terms.tenant, &terms.product);
         status.provider = terms.settings.kind();
         status.origin = terms.settings.origin();
@@ -89,6 +95,9 @@ impl Actor {
             syncs: Vec::new(),
             failures: 0,
             paused: None,
+            checkpoints,
+            recalled: false,
+            stalled: false,
             resting: false,
             pages_before: 0,
             superseded: false,
@@ -173,7 +182,11 @@ impl Actor {
         });
         let crawled = self.crawl_with_fallback(shutdown).await;
         let outcome = match crawled {
-            Ok(Some(crawled)) => self.settle(crawled).await,
+            Ok(Some(crawled)) => {
+                let settled = self.settle(crawled).await;
+                self.checkpoints.remove();
+                settled
+            }
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
@@ -220,7 +233,7 @@ impl Actor {
     /// or the settings that the cursor was made under are others now.
     pub(super) fn start(&self) -> Start {
         if let Some(paused) = &self.paused
-            && paused.started.plus(PAUSE_MAX) > clock::now()
+            && recorder::is_current(paused.started, self.terms.checkpoints.max_age)
         {
             return Start::Resume(paused.token.clone());
         }

@@ -4,6 +4,7 @@ use tracing::{info, warn};
 
 use super::actor::Actor;
 use super::crawl::Crawled;
+use super::recorder::Recorder;
 use super::{HoldError, Preview, SENTENCES_MAX};
 use crate::clock::{self, Timestamp};
 use crate::index::DirectoryView;
@@ -202,7 +203,7 @@ impl Actor {
         let base = self.ledger.directory(&self.terms.name);
         // A crawl that waits to go on is none of this one's business.
         let paused = self.paused.take();
-        let crawled = self.crawl(Start::Full, shutdown).await;
+        let crawled = self.crawl(Start::Full, Recorder::default(), shutdown).await;
         self.paused = paused;
         match crawled {
             Ok(Some(crawled)) => {
