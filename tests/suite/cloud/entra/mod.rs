@@ -221,3 +221,14 @@ pub fn roster(tenant: &Tenant) -> Roster {
 fn entra_lives_through_anything() {
     super::lives_through_anything::<Contoso>();
 }
+
+const RESTART: super::restart::Setting = super::restart::Setting {
+    kind: "entra",
+    block: |url| block(url, "quota_share = 1"),
+    is_page: |request| request.path.ends_with("v1.0/users"),
+};
+
+#[test]
+fn r16_entra_goes_on_after_a_kill_at_every_request() {
+    super::restart::killed_everywhere::<Contoso>(&RESTART);
+}

@@ -97,3 +97,14 @@ impl Vendor for Google {
 fn it_lives_through_anything() {
     super::lives_through_anything::<Google>();
 }
+
+const RESTART: super::restart::Setting = super::restart::Setting {
+    kind: "google",
+    block: |url| block(url, ""),
+    is_page: |request| request.path.ends_with("/directory/v1/users"),
+};
+
+#[test]
+fn r16_google_goes_on_after_a_kill_at_every_request() {
+    super::restart::killed_everywhere::<Google>(&RESTART);
+}
