@@ -82,7 +82,7 @@ enum Command {
     /// Keep the last good state instead of a held set of changes
     Reject(hold::Decision),
     /// Show how every directory fares
-    Status,
+    Status(status::Arguments),
     /// List users
     Users(list::Arguments),
     /// List groups
@@ -114,7 +114,7 @@ impl Command {
             Command::Hold(arguments) => hold::run(&arguments, context),
             Command::Approve(decision) => hold::approve(&decision, context),
             Command::Reject(decision) => hold::reject(&decision, context),
-            Command::Status => status::run(context),
+            Command::Status(arguments) => status::run(&arguments, context),
             Command::Users(arguments) => list::users(&arguments, context),
             Command::Groups(arguments) => list::groups(&arguments, context),
             Command::User(arguments) => object::user(&arguments, context),

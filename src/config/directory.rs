@@ -22,6 +22,8 @@ pub struct DirectoryConfig {
     pub tenant: String,
     pub product: String,
     pub poll: PollConfig,
+    /// How old the directory may become before that is told.
+    pub freshness_objective: Option<Duration>,
     pub limits: Limits,
     pub provider: Arc<dyn Settings>,
     /// Of the whole block with the secrets and files that it names.
@@ -47,6 +49,9 @@ impl DirectoryConfig {
         let tenant = read_word(section, "tenant");
         let product = read_word(section, "product");
         let poll = section.section_or_empty("poll").and_then(|mut s| PollConfig::read(&mut s));
+        let second = Duration::from_secs(1);
+        let freshness_objective =
+            section.duration_within("freshness_objective", second..=365 * DAY);
         let limits = section.section_or_empty("limits").map(|mut s| read_limits(&mut s));
         let provider = read_provider(section, kinds);
         let fingerprint = section.fingerprint();
@@ -55,6 +60,7 @@ impl DirectoryConfig {
             tenant: tenant?,
             product: product?,
             poll: poll?,
+            freshness_objective,
             limits: limits?,
             provider: provider?,
             fingerprint,

@@ -86,6 +86,7 @@ impl Fleet {
 
 fn terms(directory: &DirectoryConfig) -> Terms {
     Terms {
+        freshness_objective: directory.freshness_objective,
         name: directory.name.clone(),
         tenant: directory.tenant.clone(),
         product: directory.product.clone(),

@@ -65,6 +65,13 @@ pub trait Sink: Send {
     /// so call it (if need be with nothing) after every answer of the provider.
     fn page(&mut self, items: Vec<Item>);
 
+    /// Like [`Sink::page`], for what an incremental crawl reads again only to see
+    /// whether the feed told everything: a difference is *drift*, and counted.
+    /// Comes after what the feed told.
+    fn verified(&mut self, items: Vec<Item>) {
+        self.page(items);
+    }
+
     /// Should the crawl fail from here on, it may go on with [`Start::Resume`]
     /// and this token. For providers whose paging outlives a connection; one
     /// that never calls it is never asked to resume. The token may be used by

@@ -27,6 +27,10 @@ struct Body<'a> {
     state: &'static str,
     #[serde(flatten)]
     freshness: Freshness,
+    /// How old it may become before that is told; `null` without an objective.
+    freshness_objective_seconds: Option<u64>,
+    /// Whether the objective is met.
+    fresh: Option<bool>,
     users: usize,
     groups: usize,
     memberships: usize,
@@ -43,6 +47,8 @@ struct Body<'a> {
     last_error: Option<&'a str>,
     crawls_sealed: u64,
     crawls_failed: u64,
+    /// Differences that only reading again found, since the daemon started.
+    drift: u64,
     last_crawl: Option<CrawlBody<'a>>,
     hold: Option<HoldBody<'a>>,
 }
@@ -57,6 +63,7 @@ struct CrawlBody<'a> {
     requests: &'a std::collections::BTreeMap<String, u64>,
     proof: &'a str,
     malformed: u64,
+    drift: u64,
 }
 
 #[derive(Serialize)]
@@ -201,6 +208,8 @@ fn body<'a>(view: &View, status: &'a DirectoryStatus, now: Timestamp) -> Body<'a
             as_of: status.as_of,
             age_seconds: status.as_of.map(|as_of| as_of.seconds_until(now)),
         },
+        freshness_objective_seconds: status.freshness_objective.map(|age| age.as_secs()),
+        fresh: status.is_fresh(now),
         users: directory.map_or(0, |directory| directory.user_count()),
         groups: directory.map_or(0, |directory| directory.group_count()),
         memberships: directory.map_or(0, |directory| directory.membership_count()),
@@ -213,6 +222,7 @@ fn body<'a>(view: &View, status: &'a DirectoryStatus, now: Timestamp) -> Body<'a
         last_error: status.last_error.as_deref(),
         crawls_sealed: status.crawls_sealed,
         crawls_failed: status.crawls_failed,
+        drift: status.drift,
         last_crawl: status.last_crawl.as_ref().map(crawl_body),
         hold: status.hold.as_ref().map(hold_body),
     }
@@ -236,6 +246,7 @@ fn crawl_body(crawl: &CrawlSummary) -> CrawlBody<'_> {
         requests: &crawl.requests,
         proof: &crawl.proof,
         malformed: crawl.malformed,
+        drift: crawl.drift,
     }
 }
 

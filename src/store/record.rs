@@ -347,8 +347,8 @@ enum ValueRow<'a> {
 /// JSON readers accept is nested less deeply.
 const NESTING_MAX: usize = 256;
 
-impl<'de> Deserialize<'de> for ValueRow<'de> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<ValueRow<'de>, D::Error> {
+impl<'de: 'a, 'a> Deserialize<'de> for ValueRow<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<ValueRow<'a>, D::Error> {
         Nested(NESTING_MAX).deserialize(from)
     }
 }

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::reconcile::Reconciler;
 use crate::model::Reference;
 use crate::provider::Item;
 use crate::store::record::{self, RecordError, ReferenceRow};
@@ -19,20 +20,39 @@ pub enum PageError {
     Record(#[from] RecordError),
 }
 
+/// What a provider handed over at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub items: Vec<Item>,
+    /// It was read again although no feed named it.
+    pub is_verified: bool,
+}
+
+impl Page {
+    /// Hands it on.
+    pub fn compare(self, reconciler: &mut Reconciler) {
+        match self.is_verified {
+            true => reconciler.verified(self.items),
+            false => reconciler.page(self.items),
+        }
+    }
+}
+
 /// Encodes one page.
-pub fn encode(items: &[Item]) -> Vec<u8> {
-    let rows: Vec<ItemRow<'_>> = items.iter().map(ItemRow::from).collect();
+pub fn encode(page: &Page) -> Vec<u8> {
+    let rows: Vec<ItemRow<'_>> = page.items.iter().map(ItemRow::from).collect();
     // Lists of texts and bytes always encode.
-    postcard::to_stdvec(&rows).unwrap_or_default()
+    postcard::to_stdvec(&(page.is_verified, rows)).unwrap_or_default()
 }
 
 /// Decodes what [`encode`] wrote.
 ///
 /// # Errors
 /// When the bytes are no such page.
-pub fn decode(bytes: &[u8]) -> Result<Vec<Item>, PageError> {
-    let rows: Vec<ItemRow<'_>> = postcard::from_bytes(bytes)?;
-    rows.into_iter().map(|row| row.read().map_err(PageError::from)).collect()
+pub fn decode(bytes: &[u8]) -> Result<Page, PageError> {
+    let (is_verified, rows): (bool, Vec<ItemRow<'_>>) = postcard::from_bytes(bytes)?;
+    let items: Result<Vec<Item>, RecordError> = rows.into_iter().map(ItemRow::read).collect();
+    Ok(Page { items: items?, is_verified })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -151,13 +171,17 @@ mod tests {
 
     #[test]
     fn a_page_comes_back_as_it_went() {
-        assert_eq!(decode(&encode(&every_kind())).unwrap(), every_kind());
-        assert_eq!(decode(&encode(&[])).unwrap(), []);
+        for items in [every_kind(), Vec::new()] {
+            for is_verified in [false, true] {
+                let page = Page { items: items.clone(), is_verified };
+                assert_eq!(decode(&encode(&page)).unwrap(), page);
+            }
+        }
     }
 
     #[test]
     fn bytes_that_are_no_page_are_refused() {
-        let page = encode(&every_kind());
+        let page = encode(&Page { items: every_kind(), is_verified: false });
         for length in 0..page.len() {
             assert!(decode(&page[..length]).is_err(), "cut to {length}");
         }

@@ -20,6 +20,8 @@ pub struct DirectoryStatus {
     /// a restart as the end of the last crawl that changed something.
     /// `None`: never synced.
     pub as_of: Option<Timestamp>,
+    /// How old the picture may become before that is told.
+    pub freshness_objective: Option<Duration>,
     pub last_attempt: Option<Timestamp>,
     /// End of the last sealed crawl of this process, held or not.
     pub last_success: Option<Timestamp>,
@@ -40,6 +42,9 @@ pub struct DirectoryStatus {
     /// Requests to the provider that the sealed crawls of this process report,
     /// by name.
     pub requests: BTreeMap<String, u64>,
+    /// Differences of this process that only reading again found, though the
+    /// provider's feed should have named them.
+    pub drift: u64,
 }
 
 /// What the last sealed crawl did.
@@ -55,6 +60,8 @@ pub struct CrawlSummary {
     pub proof: String,
     /// Objects that could not be decoded; their last good records stand.
     pub malformed: u64,
+    /// Differences that only reading again found.
+    pub drift: u64,
 }
 
 /// How much a set of changes does, by kind.
@@ -71,6 +78,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// All of them together.
+    pub fn total(&self) -> u64 {
+        self.named().iter().map(|(_, count)| count).sum()
+    }
+
     /// Each count with its name, in a stable order.
     pub fn named(&self) -> [(&'static str, u64); 8] {
         [
@@ -151,6 +163,13 @@ impl Statuses {
 }
 
 impl DirectoryStatus {
+    /// Whether the picture is as young as it was promised to be; `None` without
+    /// a promise. One that was never confirmed is not.
+    pub fn is_fresh(&self, now: Timestamp) -> Option<bool> {
+        let objective = self.freshness_objective?.as_secs();
+        Some(self.as_of.is_some_and(|as_of| as_of.seconds_until(now) <= objective))
+    }
+
     /// A directory that has not been polled yet.
     pub fn new(name: &str, tenant: &str, product: &str) -> DirectoryStatus {
         DirectoryStatus {
@@ -160,6 +179,7 @@ impl DirectoryStatus {
             provider: "",
             origin: String::new(),
             as_of: None,
+            freshness_objective: None,
             last_attempt: None,
             last_success: None,
             consecutive_failures: 0,
@@ -172,6 +192,7 @@ impl DirectoryStatus {
             crawls_sealed: 0,
             crawls_failed: 0,
             requests: BTreeMap::new(),
+            drift: 0,
         }
     }
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use proptest::prelude::*;
-use rosterd::model::{Group, Reference, User};
+use rosterd::model::{Event, EventKind, Group, Payload, Reference, User, Value};
 use rosterd::provider::{
     Cursor, Directory, Extent, Finding, GroupItem, Item, Patience, PullError, Seal, Settings, Sink,
     Start, UserItem,
@@ -702,6 +702,84 @@ fn r16_a_crawl_that_rests_for_its_quota_is_no_failure() {
         // and the last. The place is kept by one that got nowhere, too.
         let crawl = parts.statuses.get("corp").unwrap().last_crawl.clone().unwrap();
         assert_eq!(crawl.pages, 3 + 3 + 2);
+    });
+}
+
+/// The kinds of all events so far, with the reason of those that have one.
+fn told(parts: &Parts) -> Vec<(EventKind, Option<Value>)> {
+    let events = parts.ledger.store().events(0, 1000).unwrap();
+    let reason = |event: &Event| match &event.payload {
+        Payload::Directory { details } => details.get("reason").cloned(),
+        _ => None,
+    };
+    events.iter().map(|event| (event.kind, reason(event))).collect()
+}
+
+#[test]
+fn a_missed_freshness_objective_is_told_once_and_taken_back() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let world = Arc::new(Mutex::new(World::default()));
+        let objective = Some(rosterd::clock::Duration::from_millis(10));
+        let manner =
+            Manner { freshness_objective: objective, ..Manner::new(LENS, Limits::default()) };
+        let parts = open(folder.path(), &world, manner);
+        while told(&parts).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        world.lock().unwrap().mode = Some(Mode::Breaks(0));
+        parts.sync().await.unwrap_err();
+        parts.sync().await.unwrap();
+        let failing = |reason| (EventKind::DirectoryFailing, Some(Value::from(reason)));
+        let expected = [
+            failing("freshness_objective"),
+            failing("poll"),
+            (EventKind::DirectoryRecovered, None),
+            (EventKind::DirectorySynced, Some(Value::from("first"))),
+        ];
+        assert_eq!(told(&parts)[..4], expected);
+    });
+}
+
+#[test]
+fn the_third_incomplete_crawl_in_a_row_is_told_with_what_differs() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let world = Arc::new(Mutex::new(World::default()));
+        let parts = open(folder.path(), &world, Manner::new(LENS, Limits::default()));
+        world.lock().unwrap().apply(&Op::PutGroup(1, 0));
+        for failures in 1..=3 {
+            assert_eq!(told(&parts), [], "before failure {failures}");
+            world.lock().unwrap().mode = Some(Mode::Forgets);
+            parts.sync().await.unwrap_err();
+        }
+        let event = parts.ledger.store().events(0, 10).unwrap().remove(0);
+        assert_eq!(event.kind, EventKind::DirectoryFailing);
+        let Payload::Directory { details } = event.payload else { panic!("{:?}", event.kind) };
+        let Value::Text(error) = &details["error"] else { panic!("{details:?}") };
+        assert!(error.contains("the group g1#1") && error.contains("were not read"), "{error}");
+    });
+}
+
+#[test]
+fn what_the_feed_forgot_is_found_by_reading_again_and_counted() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let world = Arc::new(Mutex::new(World::default()));
+        let full_every = rosterd::clock::Duration::ZERO;
+        let manner = Manner { full_every, ..Manner::new(LENS, Limits::default()) };
+        let parts = open(folder.path(), &world, manner);
+        world.lock().unwrap().apply(&Op::PutUser(1, 0));
+        parts.sync().await.unwrap();
+        let drift = || parts.statuses.get("corp").unwrap().drift;
+        world.lock().unwrap().apply(&Op::PutUser(2, 0));
+        parts.sync().await.unwrap();
+        assert_eq!(drift(), 0, "the feed told of it");
+        world.lock().unwrap().apply(&Op::PutUser(1, 7));
+        world.lock().unwrap().touched.clear();
+        parts.sync().await.unwrap();
+        assert_eq!(drift(), 1);
+        assert_eq!(parts.roster(), world.lock().unwrap().roster());
     });
 }
 

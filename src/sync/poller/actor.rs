@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use super::crawl::Paused;
-use super::recorder;
+use super::recorder::{self, Recorder};
 use super::settle::Held;
 use super::{Command, Terms};
 use crate::clock::{self, Duration, Instant, Timestamp};
@@ -18,6 +18,9 @@ use crate::sync::notice;
 use crate::sync::schedule::{self, Schedule};
 use crate::sync::status::{DirectoryStatus, Statuses};
 use crate::task::Shutdown;
+
+/// This many incomplete crawls in a row are told as a failure.
+const INCOMPLETE_TOLD: u32 = 3;
 
 /// Crawls that wait for one quota go on at moments within this.
 const RESUME_SPREAD: Duration = Duration::from_secs(1);
@@ -35,6 +38,10 @@ pub(super) struct Actor {
     pub(super) held: Option<Held>,
     pub(super) syncs: Vec<oneshot::Sender<Result<(), String>>>,
     pub(super) failures: u32,
+    /// How many crawls in a row were incomplete.
+    pub(super) incomplete: u32,
+    /// When the picture was last confirmed; at first, when polling began.
+    pub(super) confirmed: Instant,
     /// A failed crawl that can go on.
     pub(super) paused: Option<Paused>,
     /// What crawls write down, for the next process.
@@ -67,6 +74,7 @@ impl Actor {
         status.provider = terms.settings.kind();
         status.origin = terms.settings.origin();
         status.as_of = progress.as_of;
+        status.freshness_objective = terms.freshness_objective;
         let delay = first_delay.unwrap_or_default();
         status.next_poll_at = Some(clock::now().plus(delay));
         if let Some(earlier) = statuses.get(&terms.name) {
@@ -77,6 +85,7 @@ impl Actor {
                 product: status.product,
                 next_poll_at: status.next_poll_at,
                 crawling: false,
+                freshness_objective: status.freshness_objective,
                 ..(*earlier).clone()
             };
         }
@@ -94,6 +103,8 @@ impl Actor {
             held: None,
             syncs: Vec::new(),
             failures: 0,
+            incomplete: 0,
+            confirmed: clock::instant(),
             paused: None,
             checkpoints,
             recalled: false,
@@ -109,6 +120,7 @@ impl Actor {
             tokio::select! {
                 () = shutdown.requested() => return,
                 () = tokio::time::sleep_until(self.next) => self.poll(&shutdown).await,
+                () = Actor::objective_missed(self.objective_due()) => self.tell_stale().await,
                 command = self.inbox.recv() => match command {
                     Some(command) => self.obey(command, &shutdown).await,
                     None => return,
@@ -180,9 +192,14 @@ impl Actor {
             status.crawling = true;
             status.last_attempt = Some(clock::now());
         });
+        self.recall().await;
+        let caught_up = self.catch_up(shutdown).await;
         let crawled = self.crawl_with_fallback(shutdown).await;
         let outcome = match crawled {
-            Ok(Some(crawled)) => {
+            Ok(Some(mut crawled)) => {
+                if caught_up && crawled.full {
+                    crawled.plan.drift = crawled.plan.counts.total();
+                }
                 let settled = self.settle(crawled).await;
                 self.checkpoints.remove();
                 settled
@@ -237,31 +254,61 @@ impl Actor {
         {
             return Start::Resume(paused.token.clone());
         }
-        let full_due = self.progress.full_at.is_none_or(|at| {
-            let due = at.plus(self.terms.full_every);
-            // A clock that was set back must not postpone the next full crawl for ever.
-            clock::now() >= due || at > clock::now()
-        });
-        let same = self.progress.fingerprint == self.terms.settings.fingerprint();
-        match &self.progress.cursor {
-            Some(cursor) if same && !full_due => Start::Incremental(Cursor(cursor.clone())),
+        match self.cursor() {
+            Some(cursor) if !self.full_is_due() => Start::Incremental(cursor),
             _ => Start::Full,
         }
     }
 
-    /// Counts a failure; tells of the first in a row.
+    fn full_is_due(&self) -> bool {
+        self.progress.full_at.is_none_or(|at| {
+            let due = at.plus(self.terms.full_every);
+            // A clock that was set back must not postpone the next full crawl for ever.
+            clock::now() >= due || at > clock::now()
+        })
+    }
+
+    /// The cursor, unless it was made under other settings.
+    fn cursor(&self) -> Option<Cursor> {
+        let same = self.progress.fingerprint == self.terms.settings.fingerprint();
+        self.progress.cursor.clone().filter(|_| same).map(Cursor)
+    }
+
+    /// Reads what the feed has to tell before a periodic full crawl, so that
+    /// whatever the full one then finds is drift. `true` when that worked; when
+    /// it did not, the full crawl comes all the same.
+    async fn catch_up(&mut self, shutdown: &Shutdown) -> bool {
+        if self.paused.is_some() || self.progress.full_at.is_none() || !self.full_is_due() {
+            return false;
+        }
+        let Some(cursor) = self.cursor() else { return false };
+        let caught_up =
+            match self.crawl(Start::Incremental(cursor), Recorder::default(), shutdown).await {
+                Ok(Some(crawled)) if crawled.seal.extent == Extent::Changes => {
+                    self.settle(crawled).await.is_ok() && self.held.is_none()
+                }
+                _ => false,
+            };
+        self.paused = None;
+        caught_up
+    }
+
+    /// Counts a failure; tells of the first in a row. A reading that was only
+    /// incomplete often is whole at the next try, so the third is told.
     pub(super) async fn fail(&mut self, error: &PullError) {
         self.failures = self.failures.saturating_add(1);
+        let is_incomplete = matches!(error, PullError::Incomplete { .. });
+        self.incomplete = if is_incomplete { self.incomplete.saturating_add(1) } else { 0 };
         let (text, failures) = (error.to_string(), self.failures);
         self.statuses.update(&self.terms.name, |status| {
             status.consecutive_failures = failures;
             status.last_error = Some(text.clone());
             status.crawls_failed += 1;
         });
-        if self.progress.failing {
+        if self.progress.failing || (is_incomplete && self.incomplete < INCOMPLETE_TOLD) {
             return;
         }
-        let notice = notice::failing(&text, self.progress.as_of);
+        let notice = notice::failing("poll", &text, self.progress.as_of);
         let progress = Progress { failing: true, ..self.progress.clone() };
         if let Err(error) = self.commit(vec![notice], progress, clock::now()).await {
             warn!(directory = self.terms.name, %error, "cannot journal the failure");

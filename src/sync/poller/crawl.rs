@@ -8,6 +8,7 @@ use super::recorder::Recorder;
 use crate::clock::{self, Duration, Timestamp};
 use crate::provider::pulse::Pulse;
 use crate::provider::{Directory, Item, PullError, Seal, Sink, Start};
+use crate::sync::pages::Page;
 use crate::sync::plan::Plan;
 use crate::sync::reconcile::Reconciler;
 use crate::task::{self, Shutdown, Task};
@@ -76,7 +77,6 @@ impl Actor {
         &mut self,
         shutdown: &Shutdown,
     ) -> Result<Option<Crawled>, PullError> {
-        self.recall().await;
         loop {
             let start = self.start();
             let (resumed, full) = (matches!(start, Start::Resume(_)), start == Start::Full);
@@ -130,6 +130,7 @@ impl Actor {
         recorder: Recorder,
         shutdown: &Shutdown,
     ) -> Result<Option<Crawled>, PullError> {
+        self.stalled = false;
         let clock_start = clock::instant();
         let pulse = Pulse::default();
         let paused = match start {
@@ -216,6 +217,7 @@ impl Actor {
             tokio::select! {
                 result = &mut ended => return Wait::Ended(result),
                 () = shutdown.requested() => return Wait::Shutdown,
+                () = Actor::objective_missed(self.objective_due()) => self.tell_stale().await,
                 () = tokio::time::sleep_until(deadline) => {
                     let now = pulse.count();
                     if now == seen {
@@ -266,8 +268,16 @@ struct Intake {
 impl Sink for Intake {
     fn page(&mut self, items: Vec<Item>) {
         self.pulse.beat();
-        self.recorder.page(&items);
-        self.reconciler.page(items);
+        let page = Page { items, is_verified: false };
+        self.recorder.page(&page);
+        page.compare(&mut self.reconciler);
+    }
+
+    fn verified(&mut self, items: Vec<Item>) {
+        self.pulse.beat();
+        let page = Page { items, is_verified: true };
+        self.recorder.page(&page);
+        page.compare(&mut self.reconciler);
     }
 
     fn checkpoint(&mut self, token: Vec<u8>) {

@@ -6,6 +6,7 @@
 
 mod actor;
 mod crawl;
+mod freshness;
 mod recorder;
 mod settle;
 
@@ -34,6 +35,8 @@ pub struct Terms {
     /// An incremental directory is read in full at least this often.
     pub full_every: Duration,
     pub checkpoints: Checkpointing,
+    /// How old the picture may become before that is told.
+    pub freshness_objective: Option<Duration>,
     pub limits: Limits,
     pub settings: Arc<dyn Settings>,
 }

@@ -8,9 +8,9 @@ use super::actor::Actor;
 use super::crawl::Paused;
 use crate::clock::{self, Duration, Timestamp};
 use crate::index::DirectoryView;
-use crate::provider::{Item, Start};
+use crate::provider::Start;
 use crate::store::{Checkpoints, Log, Origin, Saved, Useless, Wanted};
-use crate::sync::pages;
+use crate::sync::pages::{self, Page};
 use crate::sync::reconcile::Reconciler;
 use crate::task;
 
@@ -25,9 +25,9 @@ impl Recorder {
     }
 
     /// Notes a page that is handed over.
-    pub(super) fn page(&self, items: &[Item]) {
+    pub(super) fn page(&self, page: &Page) {
         if let Some(log) = &mut *self.log() {
-            log.page(&pages::encode(items));
+            log.page(&pages::encode(page));
         }
     }
 
@@ -128,8 +128,8 @@ fn recall(
     let Some(mut saved) = home.open(wanted)? else { return Ok(None) };
     let mut reconciler = Box::new(Reconciler::new(base));
     saved.pages(home, |page| {
-        let items = pages::decode(page).map_err(|error| error.to_string())?;
-        reconciler.page(items);
+        let page = pages::decode(page).map_err(|error| error.to_string())?;
+        page.compare(&mut reconciler);
         Ok(())
     })?;
     let Saved { origin, token, .. } = &saved;

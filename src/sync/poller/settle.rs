@@ -59,7 +59,7 @@ impl Actor {
             self.commit(vec![notice], progress, crawled.ended).await?;
         }
         self.held = Some(Held { id, crawled });
-        self.failures = 0;
+        (self.failures, self.incomplete) = (0, 0);
         self.statuses.update(&self.terms.name, |status| {
             status.hold = Some(summary);
             status.last_success = Some(clock::now());
@@ -83,13 +83,14 @@ impl Actor {
         if rebuilding {
             notice::silence(&mut changes);
         }
-        let reason = match (rebuilding, first, self.progress.failing) {
+        let was_failing = self.progress.failing || self.progress.stale;
+        let reason = match (rebuilding, first, was_failing) {
             (true, ..) => Some("rebuilt"),
             (_, true, _) => Some("first"),
             (.., true) => Some("recovered"),
             _ => None,
         };
-        if self.progress.failing {
+        if was_failing {
             changes.push(notice::plain(EventKind::DirectoryRecovered));
         }
         if let Some(reason) = reason {
@@ -103,6 +104,7 @@ impl Actor {
             as_of: if changes.is_empty() { self.progress.as_of } else { Some(ended) },
             full_at,
             failing: false,
+            stale: false,
             held: None,
         };
         if changes.is_empty() && !unheld {
@@ -125,7 +127,8 @@ impl Actor {
 
     /// The committed picture is what the provider has, as of `ended`.
     pub(super) fn confirm(&mut self, ended: Timestamp) {
-        self.failures = 0;
+        (self.failures, self.incomplete) = (0, 0);
+        self.confirmed = clock::instant();
         let base = self.ledger.directory(&self.terms.name);
         let unresolved =
             base.group_slots().map(|group| base.unresolved(group).len() as u64).sum::<u64>();
@@ -148,11 +151,20 @@ impl Actor {
             requests: crawled.seal.requests.clone(),
             proof: crawled.seal.proof.clone(),
             malformed: crawled.seal.malformed,
+            drift: crawled.plan.drift,
         };
+        if summary.drift > 0 {
+            warn!(
+                directory = self.terms.name,
+                drift = summary.drift,
+                "reading again found what the provider's feed did not tell"
+            );
+        }
         self.statuses.update(&self.terms.name, |status| {
             for (endpoint, count) in &summary.requests {
                 *status.requests.entry(endpoint.clone()).or_default() += count;
             }
+            status.drift += summary.drift;
             status.last_crawl = Some(summary);
             status.crawls_sealed += 1;
         });

@@ -26,6 +26,7 @@ pub struct Manner {
     pub patience: Patience,
     pub full_every: Duration,
     pub checkpoint_every: Duration,
+    pub freshness_objective: Option<Duration>,
     pub lens: Lens,
 }
 
@@ -34,7 +35,14 @@ impl Manner {
     /// checkpoint on disk.
     pub fn new(lens: Lens, limits: Limits) -> Manner {
         let patience = Patience { request_timeout: HOUR, stall_timeout: HOUR };
-        Manner { limits, patience, full_every: HOUR * 1000, checkpoint_every: Duration::ZERO, lens }
+        Manner {
+            limits,
+            patience,
+            full_every: HOUR * 1000,
+            checkpoint_every: Duration::ZERO,
+            freshness_objective: None,
+            lens,
+        }
     }
 
     /// Nothing is held, however much is removed.
@@ -63,6 +71,7 @@ impl Parts {
         let (store, _) = Store::open(folder, store::Options::default()).unwrap();
         let ledger = Ledger::open(store).unwrap();
         let terms = Terms {
+            freshness_objective: manner.freshness_objective,
             name: "corp".into(),
             tenant: "acme".into(),
             product: "vpn".into(),
