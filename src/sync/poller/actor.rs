@@ -118,6 +118,9 @@ impl Actor {
     pub(super) async fn run(mut self, shutdown: Shutdown) {
         loop {
             tokio::select! {
+                // The poll that the shutdown cut short is due still, and must not
+                // begin anew: that would drop what was written down of it.
+                biased;
                 () = shutdown.requested() => return,
                 () = tokio::time::sleep_until(self.next) => self.poll(&shutdown).await,
                 () = Actor::objective_missed(self.objective_due()) => self.tell_stale().await,

@@ -14,6 +14,7 @@ use crate::harness::vendor::{Hazard, Request, VendorServer, When};
 use crate::harness::wait_until;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+const GOING_ON: &str = "going on with the crawl";
 
 /// How the process is told of a vendor.
 pub struct Setting {
@@ -88,18 +89,22 @@ pub fn other_settings_are_another_directory<V: Vendor>(setting: &Setting, other:
     assert_exact(&daemon, &server);
 }
 
-/// A reload in the middle of a crawl, that changes only how it is polled.
-pub fn goes_on_over_a_reload<V: Vendor>(setting: &Setting) {
+/// Reloads in the middle of a crawl, that change only how it is polled.
+pub fn goes_on_over_reloads<V: Vendor>(setting: &Setting) {
     let server = populated::<V>();
     // Nothing is written before the poller is asked to stop.
     let config = setting.config(&server.url(), "").replace("\"0s\"", "\"1h\"");
     let daemon = stalled(&server, &config, 4);
     assert!(!log_of(&daemon).exists());
-    daemon.configure(&config.replace("min_delay = \"1h\"", "min_delay = \"50m\""));
-    daemon.signal(Signal::HUP);
-    wait_until("the crawl to go on", PATIENCE, || {
-        if has_gone_on(&daemon) { Ok(()) } else { Err(daemon.log()) }
-    });
+    for reloads in 1..=4 {
+        let other = format!("min_delay = \"{reloads}m\"");
+        daemon.configure(&config.replace("min_delay = \"1h\"", &other));
+        daemon.signal(Signal::HUP);
+        wait_until("the crawl to go on", PATIENCE, || {
+            let log = daemon.log();
+            if log.matches(GOING_ON).count() == reloads { Ok(()) } else { Err(log) }
+        });
+    }
     let before = setting.pages(&server);
     server.disarm();
     server.forget();
@@ -163,11 +168,15 @@ fn wait_committed(daemon: &Daemon) {
 }
 
 fn has_gone_on(daemon: &Daemon) -> bool {
-    daemon.log().contains("going on with the crawl")
+    daemon.log().contains(GOING_ON)
 }
 
 fn full_crawls(daemon: &Daemon) -> usize {
-    daemon.log().lines().filter(|line| line.contains("polled") && line.contains("\"full\"")).count()
+    daemon
+        .log()
+        .lines()
+        .filter(|line| line.contains("polled") && line.contains("crawl=full"))
+        .count()
 }
 
 fn log_of(daemon: &Daemon) -> PathBuf {

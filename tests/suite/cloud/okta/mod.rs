@@ -275,8 +275,8 @@ fn r16_okta_goes_on_after_a_kill_at_every_request() {
 }
 
 #[test]
-fn r16_a_crawl_goes_on_over_a_reload() {
-    super::restart::goes_on_over_a_reload::<Acme>(&RESTART);
+fn r16_a_crawl_goes_on_over_reloads() {
+    super::restart::goes_on_over_reloads::<Acme>(&RESTART);
 }
 
 #[test]
