@@ -107,9 +107,11 @@ impl Actor {
             stale: false,
             held: None,
         };
-        if changes.is_empty() && !unheld {
+        let same_settings = progress.fingerprint == self.progress.fingerprint;
+        if changes.is_empty() && !unheld && same_settings {
             // Nothing to tell, so nothing is written: the newer cursor waits in
-            // memory, and the stored one is still right.
+            // memory, and the stored one is still right. One made under other
+            // settings is not: each restart would read everything again.
             self.progress = progress;
         } else {
             self.commit(changes, progress, ended).await?;
