@@ -88,7 +88,7 @@ cache = "64MiB"
 [directory.a]
 tenant = "t"
 product = "p"
-poll = { min_delay = "100ms", max_delay = "1s", request_timeout = "5s", stall_timeout = "6s", full_every = "1h" }
+poll = { min_delay = "100ms", max_delay = "1s", request_timeout = "5s", stall_timeout = "6s", full_every = "1h", checkpoint_every = "0s", checkpoint_max_age = "2h" }
 limits = { users_removed_percent_max = 1, groups_removed_percent_max = 2.5, members_removed_percent_max = 100 }
 keep_raw = true
 provider.fake = { host = "h", password = { env = "TOKEN" } }
@@ -105,6 +105,8 @@ provider.fake = { host = "h", password = { env = "TOKEN" } }
     let poll = config.directories["a"].poll;
     assert_eq!(poll.min_delay, Duration::from_millis(100));
     assert_eq!(poll.patience.stall_timeout, Duration::from_secs(6));
+    assert_eq!(poll.checkpoints.every, Duration::ZERO);
+    assert_eq!(poll.checkpoints.max_age, Duration::from_hours(2));
     assert_eq!(config.directories["a"].limits.groups_removed_percent_max, 2.5);
     assert_eq!(config.directories["a"].provider.origin(), "h raw");
 }

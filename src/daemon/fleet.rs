@@ -87,6 +87,8 @@ impl Fleet {
             self.statuses.remove(&name);
             dropped.push(name);
         }
+        // Also those that never committed anything.
+        self.ledger.store().sweep_checkpoints(|name| config.directories.contains_key(name));
         dropped
     }
 }
@@ -100,6 +102,7 @@ fn terms(directory: &DirectoryConfig) -> Terms {
         delays: Delays { min: directory.poll.min_delay, max: directory.poll.max_delay },
         patience: directory.poll.patience,
         full_every: directory.poll.full_every,
+        checkpoints: directory.poll.checkpoints,
         limits: directory.limits,
         settings: directory.provider.clone(),
     }

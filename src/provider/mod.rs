@@ -81,7 +81,8 @@ pub trait Sink: Send {
 
     /// Should the crawl fail from here on, it may go on with [`Start::Resume`]
     /// and this token. For providers whose paging outlives a connection; one
-    /// that never calls it is never asked to resume.
+    /// that never calls it is never asked to resume. The token may be used by
+    /// another process, which remembers nothing else.
     fn checkpoint(&mut self, token: Vec<u8>) {
         let _ = token;
     }
@@ -205,6 +206,12 @@ pub trait Settings: Send + Sync + std::fmt::Debug {
     /// A digest of everything that alters what can be seen (URL, base, filters,
     /// credential, …). A cursor made under another fingerprint is not used.
     fn fingerprint(&self) -> String;
+
+    /// Whether crawls use [`Sink::checkpoint`], so that what they hand over is
+    /// written down for a restart.
+    fn is_resumable(&self) -> bool {
+        false
+    }
 
     /// Makes the connection's state; connects when first asked to crawl.
     fn open(&self, patience: Patience) -> Box<dyn Directory>;

@@ -6,6 +6,7 @@
 //! current      `db-7`: the folder in use; replaced by rename
 //! high-water   the last seq that may have been told, in two alternating slots
 //! directories  the directories that were ever committed: what a rebuild is silent about
+//! checkpoints/ crawls that have not ended; see [`super::checkpoint`]
 //! db-7/        sled's
 //! db-6.damaged-1/   set aside
 //! ```

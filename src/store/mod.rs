@@ -56,6 +56,7 @@
 mod apply;
 mod audit;
 mod block;
+mod checkpoint;
 mod commit;
 mod engine;
 mod error;
@@ -91,6 +92,7 @@ use home::Home;
 use state::{DirState, Head};
 
 pub use audit::{AuditPage, AuditRetention};
+pub use checkpoint::{Checkpoints, Log, Origin, Saved, Useless, Wanted};
 pub use error::{EventsError, OpenError, StoreError};
 pub use history::MembersAt;
 pub use load::Rows;
@@ -376,6 +378,16 @@ impl Store {
             engine.write(&mut batch)?;
             engine.flush()
         })
+    }
+
+    /// Where crawls of a directory write down how far they are.
+    pub fn checkpoints(&self, directory: &str) -> Checkpoints {
+        Checkpoints::new(self.inner.home.dir(), directory)
+    }
+
+    /// Removes what crawls of directories wrote down that nobody knows any more.
+    pub fn sweep_checkpoints(&self, is_known: impl Fn(&str) -> bool) {
+        checkpoint::sweep(self.inner.home.dir(), is_known);
     }
 
     /// Bytes that the database's files take.

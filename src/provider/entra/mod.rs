@@ -82,6 +82,10 @@ impl Settings for EntraConfig {
         sha256_hex(seen.as_bytes())
     }
 
+    fn is_resumable(&self) -> bool {
+        true
+    }
+
     fn open(&self, patience: Patience) -> Box<dyn Directory> {
         let graph = Graph::new(self, patience);
         Box::new(Entra { graph, config: self.clone(), earlier: Earlier::default() })

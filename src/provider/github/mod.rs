@@ -73,11 +73,11 @@ impl Settings for GithubConfig {
     }
 
     fn fingerprint(&self) -> String {
-        // The secrets are left out: a new one shows the same organizations,
-        // and a digest of it would be stored.
+        // A token sees what its owner sees, and only the token says who that
+        // is; an App keeps its rights when its key is replaced.
         let account = match &self.account {
-            Account::Token(_) => "token",
-            Account::App { id, .. } => id,
+            Account::Token(token) => sha256_hex(token.expose().as_bytes()),
+            Account::App { id, .. } => id.clone(),
         };
         let seen = format!(
             "{} {:?} {account:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
@@ -92,6 +92,10 @@ impl Settings for GithubConfig {
             self.keep_raw,
         );
         sha256_hex(seen.as_bytes())
+    }
+
+    fn is_resumable(&self) -> bool {
+        true
     }
 
     fn open(&self, patience: Patience) -> Box<dyn Directory> {

@@ -86,6 +86,10 @@ impl Settings for GoogleConfig {
         sha256_hex(seen.as_bytes())
     }
 
+    fn is_resumable(&self) -> bool {
+        true
+    }
+
     fn open(&self, patience: Patience) -> Box<dyn Directory> {
         let config = Arc::new(self.clone());
         Box::new(Google {

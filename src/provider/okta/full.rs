@@ -130,6 +130,7 @@ impl Full<'_> {
                 Phase::Members { left } => break left,
                 Phase::Changes(_) => return Err(foreign()),
             };
+            self.checkpoint(phase.clone());
         };
         self.gathered.groups.retain(|id, _| left.contains(id));
         self.read_members().await?;

@@ -92,6 +92,10 @@ impl Settings for OktaConfig {
         sha256_hex(seen.as_bytes())
     }
 
+    fn is_resumable(&self) -> bool {
+        true
+    }
+
     fn open(&self, patience: Patience) -> Box<dyn Directory> {
         Box::new(Okta { config: self.clone(), patience, api: None, memory: Memory::default() })
     }

@@ -6,19 +6,18 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use super::crawl::Paused;
+use super::recorder::{self, Recorder};
 use super::settle::Held;
 use super::{Command, Terms};
 use crate::clock::{self, Duration, Instant, Timestamp};
 use crate::model::{Act, Caller, Change, Commit, Progress};
 use crate::provider::{Cursor, Directory, Extent, PullError, Start};
+use crate::store::Checkpoints;
 use crate::sync::ledger::{Ledger, LedgerError};
 use crate::sync::notice;
 use crate::sync::schedule::{self, Schedule};
 use crate::sync::status::{DirectoryStatus, Statuses};
 use crate::task::Shutdown;
-
-/// A crawl that failed longer ago than this starts anew.
-const PAUSE_MAX: Duration = Duration::from_hours(24);
 
 /// This many incomplete crawls in a row are told as a failure.
 const INCOMPLETE_TOLD: u32 = 3;
@@ -45,6 +44,12 @@ pub(super) struct Actor {
     pub(super) confirmed: Instant,
     /// A failed crawl that can go on.
     pub(super) paused: Option<Paused>,
+    /// What crawls write down, for the next process.
+    pub(super) checkpoints: Checkpoints,
+    /// What the last process wrote down was looked at.
+    pub(super) recalled: bool,
+    /// The last crawl was given up because nothing came any more.
+    pub(super) stalled: bool,
     /// The last crawl waits for the provider's quota, and is to go on.
     resting: bool,
     /// How far the last crawl came that can go on.
@@ -68,6 +73,7 @@ impl Actor {
         first_delay: Option<Duration>,
     ) -> Actor {
         let progress = ledger.progress(&terms.name);
+        let checkpoints = ledger.store().checkpoints(&terms.name);
         let mut status = DirectoryStatus::new(&terms.name, &terms.tenant, &terms.product);
         status.provider = terms.settings.kind();
         status.origin = terms.settings.origin();
@@ -104,6 +110,9 @@ impl Actor {
             incomplete: 0,
             confirmed: clock::instant(),
             paused: None,
+            checkpoints,
+            recalled: false,
+            stalled: false,
             resting: false,
             pages_before: 0,
             superseded: false,
@@ -115,6 +124,9 @@ impl Actor {
     pub(super) async fn run(mut self, shutdown: Shutdown) {
         loop {
             tokio::select! {
+                // The poll that the shutdown cut short is due still, and must not
+                // begin anew: that would drop what was written down of it.
+                biased;
                 () = shutdown.requested() => return,
                 () = tokio::time::sleep_until(self.next) => self.poll(&shutdown).await,
                 () = Actor::objective_missed(self.objective_due()) => self.tell_stale().await,
@@ -189,6 +201,7 @@ impl Actor {
             status.crawling = true;
             status.last_attempt = Some(clock::now());
         });
+        self.recall().await;
         let caught_up = self.catch_up(shutdown).await;
         let crawled = self.crawl_with_fallback(shutdown).await;
         let outcome = match crawled {
@@ -196,7 +209,9 @@ impl Actor {
                 if caught_up && crawled.full {
                     crawled.plan.drift = crawled.plan.counts.total();
                 }
-                self.settle(crawled).await
+                let settled = self.settle(crawled).await;
+                self.checkpoints.remove();
+                settled
             }
             Ok(None) => Ok(()),
             Err(error) => Err(error),
@@ -243,7 +258,7 @@ impl Actor {
     /// Where the next crawl starts: at the cursor, unless a full crawl is due.
     pub(super) fn start(&self) -> Start {
         if let Some(paused) = &self.paused
-            && paused.started.plus(PAUSE_MAX) > clock::now()
+            && recorder::is_current(paused.started, self.terms.checkpoints.max_age)
         {
             return Start::Resume(paused.token.clone());
         }
@@ -275,12 +290,13 @@ impl Actor {
             return false;
         }
         let Some(cursor) = self.cursor() else { return false };
-        let caught_up = match self.crawl(Start::Incremental(cursor), shutdown).await {
-            Ok(Some(crawled)) if crawled.seal.extent == Extent::Changes => {
-                self.settle(crawled).await.is_ok() && self.held.is_none()
-            }
-            _ => false,
-        };
+        let caught_up =
+            match self.crawl(Start::Incremental(cursor), Recorder::default(), shutdown).await {
+                Ok(Some(crawled)) if crawled.seal.extent == Extent::Changes => {
+                    self.settle(crawled).await.is_ok() && self.held.is_none()
+                }
+                _ => false,
+            };
         self.paused = None;
         caught_up
     }

@@ -8,6 +8,7 @@ mod actor;
 mod audit;
 mod crawl;
 mod freshness;
+mod recorder;
 mod settle;
 
 use std::sync::Arc;
@@ -35,10 +36,20 @@ pub struct Terms {
     pub patience: Patience,
     /// An incremental directory is read in full at least this often.
     pub full_every: Duration,
+    pub checkpoints: Checkpointing,
     /// How old the picture may become before that is told.
     pub freshness_objective: Option<Duration>,
     pub limits: Limits,
     pub settings: Arc<dyn Settings>,
+}
+
+/// How crawls survive a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpointing {
+    /// A crawl that ends sooner writes nothing; zero: at each checkpoint.
+    pub every: Duration,
+    /// A crawl that began longer ago starts anew.
+    pub max_age: Duration,
 }
 
 /// What an operator may ask of a poller.

@@ -4,6 +4,7 @@ use tracing::{info, warn};
 
 use super::actor::Actor;
 use super::crawl::Crawled;
+use super::recorder::Recorder;
 use super::{HoldError, Preview, SENTENCES_MAX};
 use crate::clock::{self, Timestamp};
 use crate::index::DirectoryView;
@@ -107,9 +108,11 @@ impl Actor {
             stale: false,
             held: None,
         };
-        if changes.is_empty() && !unheld {
+        let same_settings = progress.fingerprint == self.progress.fingerprint;
+        if changes.is_empty() && !unheld && same_settings {
             // Nothing to tell, so nothing is written: the newer cursor waits in
-            // memory, and the stored one is still right.
+            // memory, and the stored one is still right. One made under other
+            // settings is not: each restart would read everything again.
             self.progress = progress;
         } else {
             self.record_release(approved, &plan.counts);
@@ -216,7 +219,7 @@ impl Actor {
         let base = self.ledger.directory(&self.terms.name);
         // A crawl that waits to go on is none of this one's business.
         let paused = self.paused.take();
-        let crawled = self.crawl(Start::Full, shutdown).await;
+        let crawled = self.crawl(Start::Full, Recorder::default(), shutdown).await;
         self.paused = paused;
         match crawled {
             Ok(Some(crawled)) => {

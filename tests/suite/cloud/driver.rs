@@ -55,11 +55,19 @@ async fn run<V: Vendor>(steps: Vec<Step>, page: usize) {
                 scene.server.with(|vendor| ops.iter().for_each(|op| vendor.apply(op)));
             }
             Step::Poll(trouble) => scene.poll(trouble).await,
-            Step::Interrupt { at, how } => scene.interrupt(&at, how).await,
+            Step::Interrupt { at, how, restarts } => {
+                let mut before = scene.parts.roster();
+                for at in &at {
+                    before = scene.interrupt(*at, how, before).await;
+                    if restarts {
+                        scene = scene.restart(folder.path(), manner).await;
+                    }
+                }
+                scene.settle(&format!("cut off at {at:?} by {how:?}, {restarts}")).await;
+            }
             Step::Restart { is_full } => {
                 manner.full_every = if is_full { Duration::ZERO } else { NEVER };
-                scene.parts.close().await;
-                scene.parts = open(folder.path(), &scene.server, manner);
+                scene = scene.restart(folder.path(), manner).await;
             }
         }
         scene.receiver.follow(&scene.parts);
@@ -129,21 +137,26 @@ impl<V: Vendor> Scene<V> {
         }
     }
 
-    /// Polls are cut off in a row, each some requests further; then one goes well.
-    async fn interrupt(&mut self, at: &[usize], how: Hazard) {
-        for at in at {
-            let before = self.parts.roster();
-            let armed = self.server.arm(how, When::from(*at));
-            let outcome = self.parts.sync().await;
-            let fired = self.server.fired(armed);
-            self.calm();
-            match outcome {
-                Err(_) => assert_eq!(self.parts.roster(), before, "unsealed, and yet visible"),
-                Ok(()) => assert_eq!(fired, 0, "sealed without all answers"),
-            }
-            self.receiver.follow(&self.parts);
+    /// A poll is cut off at that request; what is committed then.
+    async fn interrupt(&mut self, at: usize, how: Hazard, before: Roster) -> Roster {
+        let armed = self.server.arm(how, When::from(at));
+        let outcome = self.parts.sync().await;
+        let fired = self.server.fired(armed);
+        self.calm();
+        match outcome {
+            Err(_) => assert_eq!(self.parts.roster(), before, "unsealed, and yet visible"),
+            Ok(()) => assert_eq!(fired, 0, "sealed without all answers"),
         }
-        self.settle(&format!("cut off at {at:?} by {how:?}")).await;
+        self.receiver.follow(&self.parts);
+        self.parts.roster()
+    }
+
+    /// Another process takes over.
+    async fn restart(self, folder: &Path, manner: Manner) -> Scene<V> {
+        let Scene { server, parts, receiver } = self;
+        parts.close().await;
+        let parts = open(folder, &server, manner);
+        Scene { server, parts, receiver }
     }
 
     /// All goes well from here on: the copy becomes exact, and stays so.

@@ -10,6 +10,7 @@ mod github;
 mod google;
 mod okta;
 mod population;
+mod restart;
 mod script;
 
 use std::collections::BTreeSet;

@@ -249,3 +249,14 @@ async fn two_directories_with_different_credentials_never_mix() {
     let blocks = [first, second].map(|block| settings("entra", &block));
     super::two_directories_never_mix(blocks, [&servers[0], &servers[1]]).await;
 }
+
+const RESTART: super::restart::Setting = super::restart::Setting {
+    kind: "entra",
+    block: |url| block(url, "quota_share = 1"),
+    is_page: |request| request.path.ends_with("v1.0/users"),
+};
+
+#[test]
+fn r16_entra_goes_on_after_a_kill_at_every_request() {
+    super::restart::killed_everywhere::<Contoso>(&RESTART);
+}

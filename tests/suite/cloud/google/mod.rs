@@ -120,3 +120,14 @@ async fn two_directories_with_different_credentials_never_mix() {
     let blocks = [first, second].map(|block| settings("google", &block));
     super::two_directories_never_mix(blocks, [&servers[0], &servers[1]]).await;
 }
+
+const RESTART: super::restart::Setting = super::restart::Setting {
+    kind: "google",
+    block: |url| block(url, ""),
+    is_page: |request| request.path.ends_with("/directory/v1/users"),
+};
+
+#[test]
+fn r16_google_goes_on_after_a_kill_at_every_request() {
+    super::restart::killed_everywhere::<Google>(&RESTART);
+}

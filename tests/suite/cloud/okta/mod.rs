@@ -274,3 +274,27 @@ pub fn roster(org: &Org) -> Roster {
 fn okta_lives_through_anything() {
     super::lives_through_anything::<Acme>();
 }
+
+const RESTART: super::restart::Setting = super::restart::Setting {
+    kind: "okta",
+    block: |url| block(url, "quota_share = 1"),
+    is_page: |request| {
+        request.path == "/api/v1/users" && !request.raw_query.contains("lastUpdated")
+    },
+};
+
+#[test]
+fn r16_okta_goes_on_after_a_kill_at_every_request() {
+    super::restart::killed_everywhere::<Acme>(&RESTART);
+}
+
+#[test]
+fn r16_a_crawl_goes_on_over_reloads() {
+    super::restart::goes_on_over_reloads::<Acme>(&RESTART);
+}
+
+#[test]
+fn other_settings_invalidate_the_cursor_and_the_checkpoint() {
+    let other = "active_statuses = [\"ACTIVE\"]";
+    super::restart::other_settings_are_another_directory::<Acme>(&RESTART, other);
+}
