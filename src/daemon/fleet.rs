@@ -91,6 +91,7 @@ fn terms(directory: &DirectoryConfig) -> Terms {
         patience: directory.poll.patience,
         full_every: directory.poll.full_every,
         limits: directory.limits,
+        on_hold: directory.on_hold,
         settings: directory.provider.clone(),
     }
 }

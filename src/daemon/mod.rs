@@ -83,7 +83,7 @@ impl Daemon {
         let ledger = open_ledger(&config).await?;
         let (trigger, shutdown) = task::shutdown();
         let statuses = Statuses::default();
-        let remotes = Remotes::new(statuses.clone());
+        let remotes = Remotes::default();
         let endpoints = Arc::new(webhook::Statuses::default());
         let listeners = query::Listeners::take(&config.query)
             .map_err(|error| fatal("cannot take the query socket", error))?;

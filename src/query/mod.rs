@@ -11,10 +11,11 @@
 //! | `server`, `connections`, `watched` | accepting, limits of patience, draining |
 //! | `service` | one request: the short way for checks, the router for the rest |
 //! | `router` | which request goes where |
-//! | `check`, `objects`, `events`, `snapshot`, `directories`, `metrics` | the answers |
+//! | `check`, `objects`, `events`, `snapshot`, `directories`, `changes`, `metrics` | the answers |
 //! | `parameters`, `resolve`, `page`, `past`, `freshness`, `listing`, `problem` | what answers are made of |
 //! | `sources`, `journal`, `stored` | what they are made from |
 
+mod changes;
 mod check;
 mod config;
 mod connections;

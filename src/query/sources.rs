@@ -6,7 +6,9 @@ use async_trait::async_trait;
 
 use super::journal::Journal;
 use crate::index::SharedView;
-use crate::sync::status::{Counts, HoldSummary, Statuses};
+use crate::sync::status::Statuses;
+
+pub use crate::sync::poller::{HoldPreview as HeldChanges, Page, Preview as Plan, Row};
 use crate::task::Shutdown;
 
 /// Everything a handler may read or ask. A cheap handle.
@@ -30,17 +32,19 @@ pub trait Operator: Send + Sync {
     /// When there is no such directory.
     async fn sync(&self, directory: &str) -> Result<(), OperatorError>;
 
-    /// What a poll would change; changes nothing. Takes as long as a crawl.
+    /// What a poll would change; changes nothing. The first page takes as long
+    /// as a crawl, further pages are of the same plan.
     ///
     /// # Errors
-    /// When there is no such directory, or it cannot be read.
-    async fn plan(&self, directory: &str) -> Result<Plan, OperatorError>;
+    /// When there is no such directory, it cannot be read, or the plan is gone.
+    async fn plan(&self, directory: &str, page: Page) -> Result<Plan, OperatorError>;
 
-    /// What is held, with examples.
+    /// What is held.
     ///
     /// # Errors
-    /// When there is no such directory, or it holds nothing.
-    async fn hold(&self, directory: &str) -> Result<HeldChanges, OperatorError>;
+    /// When there is no such directory, it holds nothing, or the page is of
+    /// another set.
+    async fn hold(&self, directory: &str, page: Page) -> Result<HeldChanges, OperatorError>;
 
     /// Lets exactly the set that `id` names through.
     ///
@@ -55,24 +59,6 @@ pub trait Operator: Send + Sync {
     async fn reject(&self, directory: &str, id: &str) -> Result<(), OperatorError>;
 }
 
-/// What a poll would do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
-    pub counts: Counts,
-    /// Why the guard would hold it.
-    pub held: Option<String>,
-    /// The first changes, in words.
-    pub examples: Vec<String>,
-}
-
-/// A hold and what it would do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldChanges {
-    pub summary: HoldSummary,
-    /// The first changes, in words: `removes user ada (u1)`.
-    pub examples: Vec<String>,
-}
-
 /// Why an operator's request was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OperatorError {
@@ -83,6 +69,12 @@ pub enum OperatorError {
     /// Another set than the one named is held: the directory changed since.
     #[error("the directory {directory} now holds {held}, not {asked}")]
     OtherHold { directory: String, asked: String, held: String },
+    /// The further page of a plan that is no longer there.
+    #[error("{0}")]
+    PlanGone(String),
+    /// The held set is known by its id only until the directory is read again.
+    #[error("{0}")]
+    NotReadAgain(String),
     /// The reason, whole: it is for operators.
     #[error("{0}")]
     Failed(String),

@@ -60,6 +60,7 @@ mod error;
 mod events;
 #[cfg(test)]
 mod faults;
+mod held;
 mod history;
 mod home;
 mod load;

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
 use super::error::Trouble;
+use super::held::StoredHold;
 use super::home::Known;
 use super::row;
 use crate::clock::Timestamp;
-use crate::model::Progress;
+use crate::model::{Hold, Progress};
 
 /// The commit point: everything that is needed to finish the commit it names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +75,7 @@ pub(super) struct StoredProgress {
     pub as_of: Option<u64>,
     full_at: Option<u64>,
     failing: bool,
-    held: Option<String>,
+    hold: Option<Box<StoredHold>>,
 }
 
 /// Which seqs are still there.
@@ -178,7 +179,7 @@ impl From<&Progress> for StoredProgress {
             as_of: progress.as_of.map(|moment| moment.0),
             full_at: progress.full_at.map(|moment| moment.0),
             failing: progress.failing,
-            held: progress.held.clone(),
+            hold: progress.hold.as_deref().map(|hold| Box::new(StoredHold::from(hold))),
         }
     }
 }
@@ -191,7 +192,7 @@ impl From<&StoredProgress> for Progress {
             as_of: stored.as_of.map(Timestamp),
             full_at: stored.full_at.map(Timestamp),
             failing: stored.failing,
-            held: stored.held.clone(),
+            hold: stored.hold.as_deref().map(|hold| Box::new(Hold::from(hold))),
         }
     }
 }

@@ -16,10 +16,11 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::plan::{self, Plan};
+use super::guard::Gate;
 use super::slots::{SlotSet, normalise};
+use super::split::{self, Outcome};
 use crate::index::{DirectoryView, Owner};
-use crate::model::{Layer, Reference};
+use crate::model::{Layer, Member, Pending, Reference, Removal};
 use crate::provider::{Extent, GroupItem, Item, PullError, UserItem};
 use crate::store::record::{self, GroupKeys, UserKeys};
 
@@ -127,16 +128,59 @@ impl Reconciler {
         self.pages
     }
 
-    /// Ends the crawl: what differs, in the order of the journal.
+    /// Ends the crawl: what differs, as far as `gate` lets it through, in the
+    /// order of the journal.
     ///
     /// # Errors
     /// [`PullError::Incomplete`] when the crawl contradicts itself or lacks
     /// what the contract of [`Item`] asks for.
-    pub fn seal(mut self, extent: Extent) -> Result<Plan, PullError> {
+    pub fn seal(mut self, extent: Extent, gate: &Gate) -> Result<Outcome, PullError> {
         if let Some(trouble) = self.trouble.take() {
             return Err(trouble);
         }
-        plan::plan(self, extent)
+        split::seal(self, extent, gate)
+    }
+
+    /// Takes what the provider said before the cursor and what is not
+    /// committed, as far as this crawl says nothing else.
+    pub(super) fn go_on_from(&mut self, pending: &Pending) {
+        let base = self.base.clone();
+        let mut steps: BTreeMap<u32, Vec<(bool, Reference)>> = BTreeMap::new();
+        let mut leaves = |group: u32, member: Member| {
+            let record = match member {
+                Member::User(slot) => base.user_record(slot),
+                Member::Group(slot) => base.group_record(slot),
+            };
+            let id = record.and_then(|bytes| record::id_of(bytes).ok()).unwrap_or_default();
+            let reference = match member {
+                Member::User(_) => Reference::User(id.to_owned()),
+                Member::Group(_) => Reference::Group(id.to_owned()),
+            };
+            steps.entry(group).or_default().push((false, reference));
+        };
+        for removal in &pending.removals {
+            match *removal {
+                Removal::User(slot) if self.users.says_nothing(slot) => self.users.delete(slot),
+                Removal::Group(slot) if self.groups.says_nothing(slot) => self.groups.delete(slot),
+                Removal::Member { group, member } => leaves(group, member),
+                _ => {}
+            }
+        }
+        pending.unlisted.iter().for_each(|(group, member)| leaves(*group, *member));
+        for (slot, record) in &pending.records {
+            if self.users.says_nothing(*slot)
+                && let Ok(item) = record::decode_user(record)
+            {
+                self.users.differs(*slot, record.clone());
+                self.know(Owner::User(*slot), &item.aliases);
+            }
+        }
+        for (group, steps) in steps {
+            let edit = self.edits.get(&group);
+            if !self.lists_equal.contains(group) && edit.is_none_or(|edit| edit.list.is_none()) {
+                self.edits.entry(group).or_default().steps.splice(0..0, steps);
+            }
+        }
     }
 
     fn item(&mut self, item: Item) -> Result<(), PullError> {
@@ -477,6 +521,11 @@ impl Objects {
         self.seen.remove(slot);
         self.changed.remove(&slot);
         self.deleted.insert(slot);
+    }
+
+    /// Whether the crawl did not speak of it.
+    fn says_nothing(&self, slot: u32) -> bool {
+        !self.seen.contains(slot) && self.stands(slot)
     }
 
     /// Whether the committed record is the last word so far.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::guard::{Gate, Limits};
 use super::plan::Plan;
 use super::reconcile::Reconciler;
 use crate::index::DirectoryView;
@@ -40,7 +41,17 @@ impl Followed {
     fn try_crawl(&self, extent: Extent, items: Vec<Item>) -> Result<Plan, PullError> {
         let mut crawl = Reconciler::new(self.0.clone());
         crawl.page(items);
-        crawl.seal(extent)
+        let off = 100.0;
+        let limits = Limits {
+            users_removed_percent_max: off,
+            groups_removed_percent_max: off,
+            members_removed_percent_max: off,
+            group_members_removed_percent_max: off,
+            ..Limits::default()
+        };
+        let outcome = crawl.seal(extent, &Gate { limits, ..Gate::default() })?;
+        assert_eq!(outcome.held, None);
+        Ok(outcome.applies)
     }
 
     fn crawl(&mut self, extent: Extent, items: Vec<Item>) -> Plan {

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
-use super::crawl::Paused;
-use super::settle::Held;
+use super::crawl::{Crawled, Paused};
+use super::preview::Planned;
 use super::{Command, Terms};
 use crate::clock::{self, Duration, Instant, Timestamp};
-use crate::model::{Change, Commit, Progress};
+use crate::model::{Change, Commit, Pending, Progress};
 use crate::provider::{Cursor, Directory, Extent, PullError, Start};
 use crate::sync::ledger::{Ledger, LedgerError};
 use crate::sync::notice;
 use crate::sync::schedule::{self, Schedule};
-use crate::sync::status::{DirectoryStatus, Statuses};
+use crate::sync::status::{DirectoryStatus, HoldSummary, Statuses};
 use crate::task::Shutdown;
 
 /// A crawl that failed longer ago than this starts anew.
@@ -22,6 +22,10 @@ const PAUSE_MAX: Duration = Duration::from_hours(24);
 
 /// Crawls that wait for one quota go on at moments within this.
 const RESUME_SPREAD: Duration = Duration::from_secs(1);
+
+/// How many bytes of held removals are stored with the cursor: the row is
+/// written anew with every commit.
+const PENDING_MAX: usize = 1 << 20;
 
 /// Owns everything about one directory.
 pub(super) struct Actor {
@@ -33,7 +37,10 @@ pub(super) struct Actor {
     pub(super) next: Instant,
     pub(super) progress: Progress,
     pub(super) directory: Option<Box<dyn Directory>>,
-    pub(super) held: Option<Held>,
+    /// The crawl of which everything is held.
+    pub(super) held: Option<Crawled>,
+    /// The newest plan, for those who page through it.
+    pub(super) planned: Option<Planned>,
     pub(super) syncs: Vec<oneshot::Sender<Result<(), String>>>,
     pub(super) failures: u32,
     /// A failed crawl that can go on.
@@ -74,6 +81,7 @@ impl Actor {
                 ..(*earlier).clone()
             };
         }
+        status.hold = progress.hold.as_deref().map(HoldSummary::from);
         statuses.insert(status);
         Actor {
             schedule: Schedule::new(terms.delays),
@@ -86,6 +94,7 @@ impl Actor {
             progress,
             directory: None,
             held: None,
+            planned: None,
             syncs: Vec::new(),
             failures: 0,
             paused: None,
@@ -114,19 +123,19 @@ impl Actor {
                 self.syncs.extend(reply);
                 self.poll(shutdown).await;
             }
-            Command::Plan(reply) => {
-                let preview = self.preview(shutdown).await;
+            Command::Plan(page, reply) => {
+                let preview = self.preview(&page, shutdown).await;
                 let _ = reply.send(preview);
             }
-            Command::Held(reply) => {
-                let _ = reply.send(self.held_preview());
+            Command::Held(page, reply) => {
+                let _ = reply.send(self.held_preview(&page).await);
             }
             Command::Approve(id, reply) => {
                 let outcome = self.approve(&id).await;
                 let _ = reply.send(outcome);
             }
             Command::Reject(id, reply) => {
-                let outcome = self.reject(&id);
+                let outcome = self.reject(&id).await;
                 let _ = reply.send(outcome);
             }
         }
@@ -207,10 +216,12 @@ impl Actor {
             self.generation = generation;
             self.progress = self.ledger.progress(&self.terms.name);
             self.held = None;
+            self.planned = None;
             self.paused = None;
+            let hold = self.progress.hold.as_deref().map(HoldSummary::from);
             self.statuses.update(&self.terms.name, |status| {
                 status.as_of = None;
-                status.hold = None;
+                status.hold = hold;
             });
         }
         Ok(())
@@ -261,15 +272,17 @@ impl Actor {
         progress: Progress,
         occurred_at: Timestamp,
     ) -> Result<(), PullError> {
+        if !changes.is_empty() {
+            self.planned = None;
+        }
         let commit = Commit {
             directory: self.terms.name.clone(),
             tenant: self.terms.tenant.clone(),
             product: self.terms.product.clone(),
             occurred_at,
             changes,
-            progress,
+            progress: storable(progress.clone()),
         };
-        let progress = commit.progress.clone();
         self.ledger
             .commit(commit, self.generation)
             .await
@@ -332,6 +345,18 @@ impl Actor {
             "polled"
         );
     }
+}
+
+/// What of the progress is stored. A set that is too large for the row is
+/// found again by a full crawl after a restart.
+fn storable(mut progress: Progress) -> Progress {
+    if let Some(hold) = &mut progress.hold
+        && hold.pending.size() > PENDING_MAX
+    {
+        hold.pending = Pending::default();
+        progress.cursor = None;
+    }
+    progress
 }
 
 /// `GET /groups 10, GET /users 41`.

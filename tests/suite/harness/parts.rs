@@ -8,7 +8,7 @@ use rosterd::clock::Duration;
 use rosterd::model::Event;
 use rosterd::provider::{Patience, Settings};
 use rosterd::store::{self, Store};
-use rosterd::sync::guard::Limits;
+use rosterd::sync::guard::{Limits, OnHold};
 use rosterd::sync::ledger::Ledger;
 use rosterd::sync::poller::{Poller, Terms};
 use rosterd::sync::schedule::Delays;
@@ -23,6 +23,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Clone, Copy, Debug)]
 pub struct Manner {
     pub limits: Limits,
+    pub on_hold: OnHold,
     pub patience: Patience,
     pub full_every: Duration,
     pub lens: Lens,
@@ -32,7 +33,7 @@ impl Manner {
     /// As patient as can be, and full crawls only when there is no cursor.
     pub fn new(lens: Lens, limits: Limits) -> Manner {
         let patience = Patience { request_timeout: HOUR, stall_timeout: HOUR };
-        Manner { limits, patience, full_every: HOUR * 1000, lens }
+        Manner { limits, on_hold: OnHold::default(), patience, full_every: HOUR * 1000, lens }
     }
 
     /// Nothing is held, however much is removed.
@@ -42,6 +43,8 @@ impl Manner {
             users_removed_percent_max: off,
             groups_removed_percent_max: off,
             members_removed_percent_max: off,
+            group_members_removed_percent_max: off,
+            ..Limits::default()
         };
         Manner::new(lens, limits)
     }
@@ -68,6 +71,7 @@ impl Parts {
             patience: manner.patience,
             full_every: manner.full_every,
             limits: manner.limits,
+            on_hold: manner.on_hold,
             settings,
         };
         let (trigger, shutdown) = task::shutdown();
