@@ -104,7 +104,8 @@ impl Shown {
         let total = answer.get("total").and_then(Value::as_u64).unwrap_or_default();
         let (first, last) = (self.range().0 + 1, self.range().0 + changes.len());
         if total > changes.len() as u64 {
-            let which = if changes.is_empty() { "none".to_owned() } else { format!("{first}–{last}") };
+            let which =
+                if changes.is_empty() { "none".to_owned() } else { format!("{first}–{last}") };
             output.line(&format!("  … {which} of {total}; --page and --limit show others"))?;
         }
         Ok(())

@@ -89,7 +89,8 @@ cache = "64MiB"
 tenant = "t"
 product = "p"
 poll = { min_delay = "100ms", max_delay = "1s", request_timeout = "5s", stall_timeout = "6s", full_every = "1h" }
-limits = { users_removed_percent_max = 1, groups_removed_percent_max = 2.5, members_removed_percent_max = 100 }
+limits = { users_removed_percent_max = 1, groups_removed_percent_max = 2.5, members_removed_percent_max = 100, groups_removed_max = 3, floor = 0 }
+on_hold = "hold_all"
 keep_raw = true
 provider.fake = { host = "h", password = { env = "TOKEN" } }
 "#,
@@ -105,7 +106,10 @@ provider.fake = { host = "h", password = { env = "TOKEN" } }
     let poll = config.directories["a"].poll;
     assert_eq!(poll.min_delay, Duration::from_millis(100));
     assert_eq!(poll.patience.stall_timeout, Duration::from_secs(6));
-    assert_eq!(config.directories["a"].limits.groups_removed_percent_max, 2.5);
+    let directory = &config.directories["a"];
+    assert_eq!(directory.limits.groups_removed_percent_max, 2.5);
+    assert_eq!((directory.limits.groups_removed_max, directory.limits.floor), (Some(3), 0));
+    assert_eq!(directory.on_hold, crate::sync::guard::OnHold::HoldAll);
     assert_eq!(config.directories["a"].provider.origin(), "h raw");
 }
 

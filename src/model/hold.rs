@@ -78,6 +78,15 @@ impl Pending {
         self.removals.is_empty() && self.records.is_empty() && self.unlisted.is_empty()
     }
 
+    /// The memberships that ended, with their groups.
+    pub fn members(&self) -> impl Iterator<Item = (u32, Member)> + '_ {
+        let held = self.removals.iter().filter_map(|removal| match *removal {
+            Removal::Member { group, member } => Some((group, member)),
+            _ => None,
+        });
+        held.chain(self.unlisted.iter().copied())
+    }
+
     /// About how many bytes it takes to remember.
     pub fn size(&self) -> usize {
         const EACH: usize = 9;

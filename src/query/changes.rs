@@ -62,7 +62,12 @@ pub async fn hold(sources: &Sources, name: &str, query: Option<&str>) -> Result<
 }
 
 /// Adds the rows, how many there are in all, and where they go on.
-fn write_rows(body: &mut Value, rows: Vec<Row>, total: u64, next: impl Fn(usize) -> (usize, String)) {
+fn write_rows(
+    body: &mut Value,
+    rows: Vec<Row>,
+    total: u64,
+    next: impl Fn(usize) -> (usize, String),
+) {
     let (position, cursor) = next(rows.len());
     if !rows.is_empty() && (position as u64) < total {
         body["next_cursor"] = cursor.into();

@@ -89,10 +89,7 @@ pub struct Verdict {
 
 impl Totals {
     /// The totals that judging `removals` takes.
-    pub fn of<'a>(
-        base: &DirectoryView,
-        removals: impl IntoIterator<Item = &'a Removal>,
-    ) -> Totals {
+    pub fn of<'a>(base: &DirectoryView, removals: impl IntoIterator<Item = &'a Removal>) -> Totals {
         let mut totals = Totals {
             users: base.user_count() as u64,
             groups: base.group_count() as u64,
@@ -190,7 +187,8 @@ impl Scale<'_> {
     /// The part of `removals`, all of one family, that is too many.
     fn exceeding(&self, family: Family, removals: &BTreeSet<Removal>) -> BTreeSet<Removal> {
         let exceeded = self.reasons(family, removals);
-        let overall = exceeded.keys().any(|category| !matches!(category, Category::MembershipsOf(_)));
+        let overall =
+            exceeded.keys().any(|category| !matches!(category, Category::MembershipsOf(_)));
         let in_group = |removal: &Removal| match removal {
             Removal::Member { group, .. } => {
                 exceeded.contains_key(&Category::MembershipsOf(*group))
@@ -428,9 +426,8 @@ mod tests {
     #[test]
     fn g3_a_held_set_that_shrank_is_judged_anew() {
         let before = set(&[users(0..30)]);
-        let held = |found| {
-            judge(&found, Some(&hold(&before)), &totals(), &Limits::default()).held.len()
-        };
+        let held =
+            |found| judge(&found, Some(&hold(&before)), &totals(), &Limits::default()).held.len();
         assert_eq!(held(set(&[users(0..20)])), 20);
         assert_eq!(held(set(&[users(0..5)])), 0);
         assert_eq!(held(BTreeSet::new()), 0);

@@ -59,9 +59,7 @@ impl Sealed {
         extent: Extent,
         pending: &Pending,
     ) -> Result<Sealed, PullError> {
-        if extent == Extent::Changes {
-            crawl.go_on_from(pending);
-        }
+        crawl.go_on_from(pending, extent);
         let mut sealed = Sealed::of(crawl, extent);
         sealed.place_late_lists();
         sealed.require_lists()?;

@@ -266,11 +266,17 @@ impl Sealed {
             };
             names.extend(found.into_iter().map(|name| (name, words.clone())));
         }
-        let users = crawl.users.changed.iter().filter(|(slot, _)| {
-            !held.contains(&Removal::Disabled(**slot))
-        });
+        let users = crawl
+            .users
+            .changed
+            .iter()
+            .filter(|(slot, _)| !held.contains(&Removal::Disabled(**slot)));
         let users = users.map(|(slot, record)| {
-            (user_names(Some(record)), user_names(base.user_record(*slot)), words("user", Some(record)))
+            (
+                user_names(Some(record)),
+                user_names(base.user_record(*slot)),
+                words("user", Some(record)),
+            )
         });
         let groups = crawl.groups.changed.iter().map(|(slot, record)| {
             let before = group_names(base.group_record(*slot));

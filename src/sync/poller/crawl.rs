@@ -2,9 +2,9 @@
 
 use tracing::info;
 
+use super::actor::Actor;
 use super::preview::PlanError;
 use super::{Command, Terms};
-use super::actor::Actor;
 use crate::clock::{self, Duration, Timestamp};
 use crate::provider::pulse::Pulse;
 use crate::provider::{Directory, Item, PullError, Seal, Sink, Start};

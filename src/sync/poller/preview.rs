@@ -110,7 +110,8 @@ impl Actor {
     /// What is held now.
     pub(super) async fn held_preview(&mut self, page: &Page) -> Result<HoldPreview, HoldError> {
         let hold = self.hold().cloned();
-        let hold = hold.ok_or_else(|| HoldError::NothingHeld { directory: self.terms.name.clone() })?;
+        let hold =
+            hold.ok_or_else(|| HoldError::NothingHeld { directory: self.terms.name.clone() })?;
         if let Some(of) = &page.of {
             self.expect_held(of)?;
         }

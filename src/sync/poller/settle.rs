@@ -110,7 +110,11 @@ impl Actor {
             );
             changes.push(notice::held(&summary));
         }
-        let cleared = self.progress.hold.is_some() && hold.is_none();
+        let is_held_as_before = match (self.hold(), hold.as_deref()) {
+            (None, None) => true,
+            (Some(before), Some(now)) => before.pending == now.pending,
+            _ => false,
+        };
         let full_at = if full { Some(started) } else { self.progress.full_at };
         let progress = Progress {
             cursor: seal.cursor.map(|cursor| cursor.0),
@@ -120,7 +124,7 @@ impl Actor {
             failing: false,
             hold,
         };
-        if changes.is_empty() && !cleared {
+        if changes.is_empty() && is_held_as_before {
             // Nothing to tell, so nothing is written: the newer cursor waits in
             // memory, and the stored one is still right.
             self.progress = progress;
