@@ -12,9 +12,6 @@ use crate::sync::guard::{Limits, OnHold};
 /// The table of providers: how to read each kind of `provider.KIND` block.
 pub type Kinds<'a> = &'a [(&'a str, Read)];
 
-/// More than any directory has.
-const REMOVED_MAX: i64 = 1_000_000_000;
-
 const ON_HOLD_WORDS: [(&str, OnHold); 2] =
     [("hold_all", OnHold::HoldAll), ("apply_safe", OnHold::ApplySafe)];
 
@@ -133,9 +130,9 @@ fn read_limits(section: &mut Section<'_>) -> Limits {
         ("group_members_removed_max", &mut limits.group_members_removed_max),
     ];
     for (key, limit) in numbers {
-        *limit = section.integer(key, 1..=REMOVED_MAX).and_then(|number| number.try_into().ok());
+        *limit = section.integer(key, 1..=i64::MAX).and_then(|number| number.try_into().ok());
     }
-    let floor = section.integer("floor", 0..=REMOVED_MAX);
+    let floor = section.integer("floor", 0..=i64::MAX);
     limits.floor = floor.and_then(|number| number.try_into().ok()).unwrap_or(defaults.floor);
     limits
 }

@@ -213,6 +213,41 @@ error: unknown key `fkae` in `directory.d.provider`
 }
 
 #[test]
+fn the_guard_refuses_limits_that_make_no_sense() {
+    check(
+        "[directory.a]\nlimits.users_removed_max = 0\nlimits.groups_removed_percent_max = 101\n\
+         limits.users_removd_max = 5\non_hold = \"apply\"\nprovider.fake.host = \"h\"\n",
+        r#"error: `users_removed_max` must be at least 1
+ --> rosterd.toml:2:28
+  |
+2 | limits.users_removed_max = 0
+  |                            ^
+
+error: `groups_removed_percent_max` must be between 0 and 100
+ --> rosterd.toml:3:37
+  |
+3 | limits.groups_removed_percent_max = 101
+  |                                     ^^^
+
+error: unknown key `users_removd_max` in `directory.a.limits`
+ --> rosterd.toml:4:8
+  |
+4 | limits.users_removd_max = 5
+  |        ^^^^^^^^^^^^^^^^
+  |
+  = hint: did you mean `users_removed_max`?
+
+error: `on_hold` cannot be "apply"
+ --> rosterd.toml:5:11
+  |
+5 | on_hold = "apply"
+  |           ^^^^^^^
+  |
+  = hint: known are "hold_all" and "apply_safe""#,
+    );
+}
+
+#[test]
 fn raw_objects_cannot_be_kept_where_there_are_none() {
     check(
         "[directory.a]\nkeep_raw = true\nprovider.other.host = \"h\"\n",

@@ -336,9 +336,9 @@ fn a_plan_shows_what_would_be_held_and_what_would_go_through() {
     company.publish(&daemon);
     let text = run(&daemon, &["plan", "corp", "--limit", "5"]);
     for line in [
-        "would be held: 10 users deleted, 10 members removed",
+        "would be held: 10 members removed, 10 users deleted as hold_",
         "would remove 10 of 40 users (25.0 %, limit 10 %)",
-        "would be applied: 1 users created, 1 members added",
+        "would be applied: 1 members added, 1 users created",
         "1–5 of 22; --page and --limit show others",
     ] {
         assert!(text.contains(line), "no {line:?} in {text}");

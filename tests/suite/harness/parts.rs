@@ -96,10 +96,6 @@ impl Parts {
     pub fn roster(&self) -> Roster {
         Roster::of(&self.ledger.directory("corp"), self.lens)
     }
-
-    pub fn is_held(&self) -> bool {
-        self.statuses.get("corp").unwrap().hold.is_some()
-    }
 }
 
 /// A receiver that keeps what it folded, and checks what it gets again.
