@@ -27,8 +27,8 @@ use rosterd::clock::{self, Timestamp};
 use rosterd::index::{DirectoryView, SharedView, View};
 use rosterd::model::{Event, Group, User};
 use rosterd::query::{
-    Backlog, HeldChanges, Journal, JournalError, Limits, Listeners, Operator, OperatorError, Plan,
-    QueryConfig, Sources, start,
+    Backlog, HeldChanges, Journal, JournalError, Limits, Listeners, Operator, OperatorError, Page,
+    Plan, QueryConfig, Sources, start,
 };
 use rosterd::sync::status::{DirectoryStatus, Statuses};
 use rosterd::task;
@@ -350,11 +350,11 @@ impl Operator for Nothing {
         Err(OperatorError::UnknownDirectory(directory.into()))
     }
 
-    async fn plan(&self, directory: &str) -> Result<Plan, OperatorError> {
+    async fn plan(&self, directory: &str, _: Page) -> Result<Plan, OperatorError> {
         Err(OperatorError::UnknownDirectory(directory.into()))
     }
 
-    async fn hold(&self, directory: &str) -> Result<HeldChanges, OperatorError> {
+    async fn hold(&self, directory: &str, _: Page) -> Result<HeldChanges, OperatorError> {
         Err(OperatorError::UnknownDirectory(directory.into()))
     }
 

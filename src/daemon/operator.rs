@@ -5,9 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 
-use crate::query::{Backlog, HeldChanges, Operator, OperatorError, Plan};
+use crate::query::{Backlog, HeldChanges, Operator, OperatorError, Page, Plan};
 use crate::store::Store;
-use crate::sync::poller::{HoldError, Page, PlanError, Remote};
+use crate::sync::poller::{HoldError, PlanError, Remote};
 use crate::webhook;
 
 /// The pollers by directory. A cheap handle.

@@ -46,4 +46,4 @@ pub use config::{DEFAULT_SOCKET, Listen, QueryConfig};
 pub use journal::{Journal, JournalError};
 pub use listener::{ListenError, Listeners};
 pub use server::{Limits, Running, run, start};
-pub use sources::{Backlog, HeldChanges, Operator, OperatorError, Plan, Sources};
+pub use sources::{Backlog, HeldChanges, Operator, OperatorError, Page, Plan, Sources};
