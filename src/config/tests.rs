@@ -243,7 +243,7 @@ error: `on_hold` cannot be "apply"
 5 | on_hold = "apply"
   |           ^^^^^^^
   |
-  = hint: known are "hold_all" and "apply_safe""#,
+  = hint: did you mean "apply_safe"?"#,
     );
 }
 
