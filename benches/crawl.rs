@@ -9,6 +9,7 @@ use std::sync::Arc;
 use common::{Size, cpu, first_commit, memory, pages};
 use rosterd::index::DirectoryView;
 use rosterd::provider::Extent;
+use rosterd::sync::guard::Gate;
 use rosterd::sync::reconcile::Reconciler;
 
 fn main() {
@@ -38,9 +39,10 @@ fn main() {
     for page in pages(size, 500) {
         crawl.page(page);
     }
-    let plan = crawl.seal(Extent::Whole).expect("a whole crawl seals");
+    let gate = Gate::default();
+    let outcome = crawl.seal(Extent::Whole, &gate).expect("a whole crawl seals");
     let both = cpu() - start;
-    assert!(plan.changes.is_empty(), "an unchanged crawl found changes");
+    assert!(outcome.applies.changes.is_empty(), "an unchanged crawl found changes");
     let own = both.saturating_sub(making);
     println!("making and comparing: {:>7.2} s CPU", both.as_secs_f64());
     println!("comparing alone:      {:>7.2} s CPU", own.as_secs_f64());

@@ -28,7 +28,7 @@ use rosterd::index::{DirectoryView, SharedView, View};
 use rosterd::model::{Act, Caller, Event, Group, User};
 use rosterd::query::{
     AuditTrail, Backlog, HeldChanges, Journal, JournalError, Limits, Listeners, Operator,
-    OperatorError, Plan, QueryConfig, Sources, Wanted, start,
+    OperatorError, Page, Plan, QueryConfig, Sources, Wanted, start,
 };
 use rosterd::store::AuditPage;
 use rosterd::sync::status::{DirectoryStatus, Statuses};
@@ -352,11 +352,11 @@ impl Operator for Nothing {
         Err(OperatorError::UnknownDirectory(directory.into()))
     }
 
-    async fn plan(&self, directory: &str) -> Result<Plan, OperatorError> {
+    async fn plan(&self, directory: &str, _: Page) -> Result<Plan, OperatorError> {
         Err(OperatorError::UnknownDirectory(directory.into()))
     }
 
-    async fn hold(&self, directory: &str) -> Result<HeldChanges, OperatorError> {
+    async fn hold(&self, directory: &str, _: Page) -> Result<HeldChanges, OperatorError> {
         Err(OperatorError::UnknownDirectory(directory.into()))
     }
 

@@ -26,7 +26,8 @@ pub const TARGETS: [(&str, fn(&[u8])); 9] = [
 /// When there is none of that name, or when the bytes break something.
 pub fn feed(target: &str, bytes: &[u8]) {
     let found = TARGETS.iter().find(|(name, _)| *name == target);
-    found.map(|(_, feed)| feed(bytes)).unwrap_or_else(|| panic!("no target is called {target}"));
+    assert!(found.is_some(), "no target is called {target}");
+    found.into_iter().for_each(|(_, feed)| feed(bytes));
 }
 
 /// A configuration file; a refusal must be printable and tell no secret.
@@ -46,11 +47,10 @@ fn configuration(bytes: &[u8]) {
 pub(crate) fn settings<T>(
     text: &str,
     read: impl FnOnce(&mut section::Section<'_>) -> Option<T>,
-) -> T {
-    match section::read_text(text, read) {
-        Ok(settings) => settings,
-        Err(report) => panic!("{report}"),
-    }
+) -> Option<T> {
+    let settings = section::read_text(text, read);
+    assert!(settings.is_ok(), "{:?}", settings.err().map(|report| report.to_string()));
+    settings.ok()
 }
 
 /// The bytes as JSON, as far as they are.

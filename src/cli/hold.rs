@@ -3,17 +3,16 @@
 use serde_json::{Value, json};
 
 use super::ask::{Daemon, rows, text};
-use super::plan::{counted, examples};
-use super::{Context, Exit, Failure, Paint, printable};
+use super::plan::{Shown, counted, reasons};
+use super::{Context, Exit, Failure, Output, Paint, printable};
 use crate::client::encoded;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Show only what this directory holds
     directory: Option<String>,
-    /// How many changes to show
-    #[arg(long, default_value_t = 20)]
-    limit: usize,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +25,8 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     let daemon = Daemon::of(context)?;
     let mut holds = Vec::new();
     for (directory, _) in held(&daemon, arguments.directory.as_deref())? {
-        holds.push(daemon.get(&format!("/v1/directories/{}/hold", encoded(&directory)))?);
+        let path = format!("/v1/directories/{}/hold", encoded(&directory));
+        holds.push(arguments.shown.read(&path, |path| daemon.get(path))?);
     }
     if context.output.is_json() {
         context.output.json(&json!({ "holds": holds }))?;
@@ -36,7 +36,7 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
         context.output.line("nothing is held")?;
     }
     for hold in &holds {
-        show(context, hold, arguments.limit)?;
+        show(&mut context.output, hold, arguments.shown)?;
     }
     Ok(Exit::Yes)
 }
@@ -69,9 +69,8 @@ fn decide(decision: &Decision, verb: &str, context: &mut Context) -> Result<Exit
     } else if verb == "approve" {
         context.output.line(&format!("{directory}: approved and applied"))?;
     } else {
-        context.output.line(&format!(
-            "{directory}: rejected; the last good state stays until the provider's answer changes"
-        ))?;
+        let until = text(&answer, "until");
+        context.output.line(&format!("{directory}: rejected; {}", printable(&until)))?;
     }
     Ok(Exit::Yes)
 }
@@ -89,16 +88,14 @@ fn held(daemon: &Daemon, only: Option<&str>) -> Result<Vec<(String, String)>, Fa
     Ok(directories.iter().filter_map(held).collect())
 }
 
-fn show(context: &mut Context, answer: &Value, limit: usize) -> Result<(), Failure> {
+fn show(output: &mut Output, answer: &Value, shown: Shown) -> Result<(), Failure> {
     let Some(hold) = answer.get("hold") else { return Ok(()) };
-    let output = &mut context.output;
     let directory = output.paint(Paint::Strong, &text(answer, "directory"));
     let id = output.paint(Paint::Warning, &text(hold, "id"));
     let rejected = hold.get("rejected") == Some(&Value::Bool(true));
     let state = if rejected { " (rejected)" } else { "" };
     output.line(&format!("{directory}: {id}{state} since {}", text(hold, "since")))?;
-    output.line(&format!("  {}", printable(&text(hold, "reason"))))?;
-    output.line(&format!("  {}", counted(hold)))?;
-    let shown = if hold.get("examples").is_some() { hold } else { answer };
-    examples(context, shown, limit)
+    reasons(output, hold)?;
+    output.line(&format!("  approving does: {}", counted(hold)))?;
+    shown.write(output, answer)
 }

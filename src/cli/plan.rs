@@ -3,16 +3,26 @@
 use serde_json::Value;
 
 use super::ask::{Daemon, rows, text};
-use super::{Context, Exit, Failure, Paint, printable};
-use crate::client::encoded;
+use super::{Context, Exit, Failure, Output, Paint, printable};
+use crate::client::{ClientError, encoded};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Plan only this directory
     directory: Option<String>,
-    /// How many changes to show
-    #[arg(long, default_value_t = 20)]
-    limit: usize,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// Which of the changes are shown.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Shown {
+    /// How many changes a page has
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: u32,
+    /// Which page of the changes to show, from 1 on
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    page: u32,
 }
 
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
@@ -26,11 +36,12 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     };
     let mut plans = Vec::new();
     for name in &names {
-        let plan = daemon.post(&format!("/v1/directories/{}/plan", encoded(name)))?;
+        let path = format!("/v1/directories/{}/plan", encoded(name));
+        let plan = arguments.shown.read(&path, |path| daemon.post(path))?;
         if context.output.is_json() {
             plans.push(plan);
         } else {
-            show(context, &plan, arguments.limit)?;
+            show(&mut context.output, &plan, arguments.shown)?;
         }
     }
     if context.output.is_json() {
@@ -39,30 +50,86 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     Ok(Exit::Yes)
 }
 
-fn show(context: &mut Context, plan: &Value, limit: usize) -> Result<(), Failure> {
-    let output = &mut context.output;
+fn show(output: &mut Output, plan: &Value, shown: Shown) -> Result<(), Failure> {
     let name = output.paint(Paint::Strong, &text(plan, "directory"));
     output.line(&format!("{name}: {}", counted(plan)))?;
-    if let Some(reason) = plan.get("held").and_then(Value::as_str) {
+    if let Some(hold) = plan.get("hold").filter(|hold| !hold.is_null()) {
         let held = output.paint(Paint::Warning, "would be held");
-        output.line(&format!("  {held}: {}", printable(reason)))?;
+        output.line(&format!("  {held}: {} as {}", counted(hold), text(hold, "id")))?;
+        reasons(output, hold)?;
+        let applies = plan.get("applies").map_or_else(String::new, counted);
+        output.line(&format!("  would be applied: {applies}"))?;
     }
-    examples(context, plan, limit)
+    shown.write(output, plan)
 }
 
-/// The first changes in words, one a line.
-pub(super) fn examples(context: &mut Context, answer: &Value, limit: usize) -> Result<(), Failure> {
-    let examples = rows(answer, "examples");
-    for example in examples.iter().take(limit).filter_map(Value::as_str) {
-        context.output.line(&format!("  {}", printable(example)))?;
+impl Shown {
+    /// The answer at `path` with the wanted page of its changes, whatever
+    /// pages the socket has.
+    pub(super) fn read(
+        self,
+        path: &str,
+        ask: impl Fn(&str) -> Result<Value, ClientError>,
+    ) -> Result<Value, ClientError> {
+        const PAGE: usize = 1_000;
+        let (skip, limit) = self.range();
+        let mut all = Vec::new();
+        let mut cursor: Option<String> = None;
+        let mut answer = loop {
+            let wanted = PAGE.min(skip + limit - all.len());
+            let from = cursor.map(|cursor| format!("&cursor={}", encoded(&cursor)));
+            let mut answer = ask(&format!("{path}?limit={wanted}{}", from.unwrap_or_default()))?;
+            if let Some(Value::Array(more)) = answer.get_mut("changes").map(Value::take) {
+                all.extend(more);
+            }
+            cursor = answer.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+            if cursor.is_none() || all.len() >= skip + limit {
+                break answer;
+            }
+        };
+        if let Some(object) = answer.as_object_mut() {
+            object.insert("changes".to_owned(), all.into_iter().skip(skip).take(limit).collect());
+            object.remove("next_cursor");
+        }
+        Ok(answer)
     }
-    if examples.len() > limit {
-        context.output.line(&format!("  … (--limit shows more than {limit})"))?;
+
+    /// The changes in words, one a line, and how many there are besides.
+    pub(super) fn write(self, output: &mut Output, answer: &Value) -> Result<(), Failure> {
+        let changes = rows(answer, "changes");
+        for change in changes {
+            let mark = if change.get("held") == Some(&Value::Bool(true)) { "held: " } else { "" };
+            output.line(&format!("  {mark}{}", printable(&text(change, "text"))))?;
+        }
+        let total = answer.get("total").and_then(Value::as_u64).unwrap_or_default();
+        let (first, last) = (self.range().0 + 1, self.range().0 + changes.len());
+        if total > changes.len() as u64 {
+            let which =
+                if changes.is_empty() { "none".to_owned() } else { format!("{first}–{last}") };
+            output.line(&format!("  … {which} of {total}; --page and --limit show others"))?;
+        }
+        Ok(())
+    }
+
+    /// How many changes to pass over, and how many to show.
+    fn range(self) -> (usize, usize) {
+        let (page, limit) = (self.page as usize, self.limit as usize);
+        ((page - 1).saturating_mul(limit), limit)
+    }
+}
+
+/// Each exceeded limit, one a line.
+pub(super) fn reasons(output: &mut Output, hold: &Value) -> Result<(), Failure> {
+    for reason in rows(hold, "reasons").iter().filter_map(Value::as_str) {
+        output.line(&format!("  {}", printable(reason)))?;
+    }
+    if let Some(whole) = hold.get("whole").and_then(Value::as_str) {
+        output.line(&format!("  everything else waits too: {}", printable(whole)))?;
     }
     Ok(())
 }
 
-/// `2 users_deleted, 5 members_removed`, or `no changes`.
+/// `2 users deleted, 5 members removed`, or `no changes`.
 pub(super) fn counted(answer: &Value) -> String {
     let counts = answer.get("counts").and_then(Value::as_object);
     let said: Vec<String> = counts

@@ -7,11 +7,14 @@ use super::section::quoted;
 use super::{Fingerprint, Section, duration};
 use crate::provider::registry::Read;
 use crate::provider::{Patience, Settings};
-use crate::sync::guard::Limits;
+use crate::sync::guard::{Limits, OnHold};
 use crate::sync::poller::Checkpointing;
 
 /// The table of providers: how to read each kind of `provider.KIND` block.
 pub type Kinds<'a> = &'a [(&'a str, Read)];
+
+const ON_HOLD_WORDS: [(&str, OnHold); 2] =
+    [("hold_all", OnHold::HoldAll), ("apply_safe", OnHold::ApplySafe)];
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -25,6 +28,7 @@ pub struct DirectoryConfig {
     /// How old the directory may become before that is told.
     pub freshness_objective: Option<Duration>,
     pub limits: Limits,
+    pub on_hold: OnHold,
     pub provider: Arc<dyn Settings>,
     /// Of the whole block with the secrets and files that it names.
     pub fingerprint: Fingerprint,
@@ -53,6 +57,10 @@ impl DirectoryConfig {
         let freshness_objective =
             section.duration_within("freshness_objective", second..=365 * DAY);
         let limits = section.section_or_empty("limits").map(|mut s| read_limits(&mut s));
+        let on_hold = match section.has("on_hold") {
+            true => section.one_of("on_hold", &ON_HOLD_WORDS),
+            false => Some(OnHold::default()),
+        };
         let provider = read_provider(section, kinds);
         let fingerprint = section.fingerprint();
         Some(DirectoryConfig {
@@ -62,6 +70,7 @@ impl DirectoryConfig {
             poll: poll?,
             freshness_objective,
             limits: limits?,
+            on_hold: on_hold?,
             provider: provider?,
             fingerprint,
         })
@@ -119,21 +128,29 @@ impl Default for PollConfig {
 
 fn read_limits(section: &mut Section<'_>) -> Limits {
     let defaults = Limits::default();
-    let mut percent = |key, default| section.percent(key).unwrap_or(default);
-    Limits {
-        users_removed_percent_max: percent(
-            "users_removed_percent_max",
-            defaults.users_removed_percent_max,
-        ),
-        groups_removed_percent_max: percent(
-            "groups_removed_percent_max",
-            defaults.groups_removed_percent_max,
-        ),
-        members_removed_percent_max: percent(
-            "members_removed_percent_max",
-            defaults.members_removed_percent_max,
-        ),
+    let mut limits = defaults;
+    let percents = [
+        ("users_removed_percent_max", &mut limits.users_removed_percent_max),
+        ("groups_removed_percent_max", &mut limits.groups_removed_percent_max),
+        ("members_removed_percent_max", &mut limits.members_removed_percent_max),
+        ("group_members_removed_percent_max", &mut limits.group_members_removed_percent_max),
+    ];
+    for (key, limit) in percents {
+        *limit = section.percent(key).unwrap_or(*limit);
     }
+    // One removal alone is never held, so a limit of none would say too much.
+    let numbers = [
+        ("users_removed_max", &mut limits.users_removed_max),
+        ("groups_removed_max", &mut limits.groups_removed_max),
+        ("members_removed_max", &mut limits.members_removed_max),
+        ("group_members_removed_max", &mut limits.group_members_removed_max),
+    ];
+    for (key, limit) in numbers {
+        *limit = section.integer(key, 1..=i64::MAX).and_then(|number| number.try_into().ok());
+    }
+    let floor = section.integer("floor", 0..=i64::MAX);
+    limits.floor = floor.and_then(|number| number.try_into().ok()).unwrap_or(defaults.floor);
+    limits
 }
 
 /// Two durations of which the second must not be shorter.

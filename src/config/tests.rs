@@ -89,7 +89,8 @@ cache = "64MiB"
 tenant = "t"
 product = "p"
 poll = { min_delay = "100ms", max_delay = "1s", request_timeout = "5s", stall_timeout = "6s", full_every = "1h", checkpoint_every = "0s", checkpoint_max_age = "2h" }
-limits = { users_removed_percent_max = 1, groups_removed_percent_max = 2.5, members_removed_percent_max = 100 }
+limits = { users_removed_percent_max = 1, groups_removed_percent_max = 2.5, members_removed_percent_max = 100, groups_removed_max = 3, floor = 0 }
+on_hold = "hold_all"
 keep_raw = true
 provider.fake = { host = "h", password = { env = "TOKEN" } }
 "#,
@@ -107,7 +108,10 @@ provider.fake = { host = "h", password = { env = "TOKEN" } }
     assert_eq!(poll.patience.stall_timeout, Duration::from_secs(6));
     assert_eq!(poll.checkpoints.every, Duration::ZERO);
     assert_eq!(poll.checkpoints.max_age, Duration::from_hours(2));
-    assert_eq!(config.directories["a"].limits.groups_removed_percent_max, 2.5);
+    let directory = &config.directories["a"];
+    assert_eq!(directory.limits.groups_removed_percent_max, 2.5);
+    assert_eq!((directory.limits.groups_removed_max, directory.limits.floor), (Some(3), 0));
+    assert_eq!(directory.on_hold, crate::sync::guard::OnHold::HoldAll);
     assert_eq!(config.directories["a"].provider.origin(), "h raw");
 }
 
@@ -207,6 +211,41 @@ error: unknown key `fkae` in `directory.d.provider`
    |          ^^^^
    |
    = hint: did you mean `fake`?"#,
+    );
+}
+
+#[test]
+fn the_guard_refuses_limits_that_make_no_sense() {
+    check(
+        "[directory.a]\nlimits.users_removed_max = 0\nlimits.groups_removed_percent_max = 101\n\
+         limits.users_removd_max = 5\non_hold = \"apply\"\nprovider.fake.host = \"h\"\n",
+        r#"error: `users_removed_max` must be at least 1
+ --> rosterd.toml:2:28
+  |
+2 | limits.users_removed_max = 0
+  |                            ^
+
+error: `groups_removed_percent_max` must be between 0 and 100
+ --> rosterd.toml:3:37
+  |
+3 | limits.groups_removed_percent_max = 101
+  |                                     ^^^
+
+error: unknown key `users_removd_max` in `directory.a.limits`
+ --> rosterd.toml:4:8
+  |
+4 | limits.users_removd_max = 5
+  |        ^^^^^^^^^^^^^^^^
+  |
+  = hint: did you mean `users_removed_max`?
+
+error: `on_hold` cannot be "apply"
+ --> rosterd.toml:5:11
+  |
+5 | on_hold = "apply"
+  |           ^^^^^^^
+  |
+  = hint: did you mean "apply_safe"?"#,
     );
 }
 

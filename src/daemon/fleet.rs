@@ -104,6 +104,7 @@ fn terms(directory: &DirectoryConfig) -> Terms {
         full_every: directory.poll.full_every,
         checkpoints: directory.poll.checkpoints,
         limits: directory.limits,
+        on_hold: directory.on_hold,
         settings: directory.provider.clone(),
     }
 }

@@ -92,7 +92,7 @@ impl Daemon {
         record_start(&trail, &path, &config, opening).await;
         let (trigger, shutdown) = task::shutdown();
         let statuses = Statuses::default();
-        let remotes = Remotes::new(statuses.clone(), trail.clone());
+        let remotes = Remotes::new(trail.clone());
         let endpoints = Arc::new(webhook::Statuses::default());
         let listeners = query::Listeners::take(&config.query)
             .map_err(|error| fatal("cannot take the query socket", error))?;

@@ -8,23 +8,21 @@ use async_trait::async_trait;
 use super::records;
 use crate::audit::Trail;
 use crate::model::{Act, Action, Caller};
-use crate::query::{Backlog, HeldChanges, Operator, OperatorError, Plan};
+use crate::query::{Backlog, HeldChanges, Operator, OperatorError, Page, Plan};
 use crate::store::Store;
-use crate::sync::poller::{HoldError, Remote};
-use crate::sync::status::Statuses;
+use crate::sync::poller::{HoldError, PlanError, Remote};
 use crate::webhook;
 
 /// The pollers by directory. A cheap handle.
 #[derive(Clone, Debug)]
 pub struct Remotes {
-    statuses: Statuses,
     remotes: Arc<RwLock<BTreeMap<String, Remote>>>,
     trail: Trail,
 }
 
 impl Remotes {
-    pub fn new(statuses: Statuses, trail: Trail) -> Remotes {
-        Remotes { statuses, remotes: Arc::default(), trail }
+    pub fn new(trail: Trail) -> Remotes {
+        Remotes { remotes: Arc::default(), trail }
     }
 
     /// Adds or replaces a poller.
@@ -76,17 +74,15 @@ impl Operator for Remotes {
         Ok(())
     }
 
-    async fn plan(&self, directory: &str) -> Result<Plan, OperatorError> {
-        let preview = self.get(directory)?.plan().await.map_err(OperatorError::Failed)?;
-        Ok(Plan { counts: preview.counts, held: preview.held, examples: preview.sentences })
+    async fn plan(&self, directory: &str, page: Page) -> Result<Plan, OperatorError> {
+        self.get(directory)?.plan(page).await.map_err(|error| match error {
+            PlanError::Gone => OperatorError::PlanGone(error.to_string()),
+            PlanError::Failed(reason) => OperatorError::Failed(reason),
+        })
     }
 
-    async fn hold(&self, directory: &str) -> Result<HeldChanges, OperatorError> {
-        let held = self.get(directory)?.held().await;
-        let preview = held.map_err(|error| refused(directory, error))?;
-        let summary = self.statuses.get(directory).and_then(|status| status.hold.clone());
-        let summary = summary.ok_or_else(|| OperatorError::NothingHeld(directory.to_owned()))?;
-        Ok(HeldChanges { summary, examples: preview.sentences })
+    async fn hold(&self, directory: &str, page: Page) -> Result<HeldChanges, OperatorError> {
+        self.get(directory)?.held(page).await.map_err(|error| refused(directory, error))
     }
 
     async fn approve(&self, directory: &str, id: &str, by: Caller) -> Result<(), OperatorError> {
@@ -107,6 +103,7 @@ fn refused(directory: &str, error: HoldError) -> OperatorError {
         HoldError::Changed { asked, current } => {
             OperatorError::OtherHold { directory, asked, held: current }
         }
+        HoldError::NotReadAgain { .. } => OperatorError::NotReadAgain(error.to_string()),
         HoldError::Failed(reason) => OperatorError::Failed(reason),
     }
 }

@@ -6,7 +6,7 @@
 //! that is needed to derive the new state from the old one, so the journal
 //! alone can rebuild what a crash left half written.
 
-use super::{Attributes, EventKind};
+use super::{Attributes, EventKind, Hold};
 use crate::clock::Timestamp;
 
 /// How objects refer to each other before it is known whom that means.
@@ -144,6 +144,6 @@ pub struct Progress {
     pub failing: bool,
     /// That the freshness objective is missed was told and not yet taken back.
     pub stale: bool,
-    /// The id of the hold that was told and still stands.
-    pub held: Option<String>,
+    /// The set that waits for a person; it was told. The cursor stands after it.
+    pub hold: Option<Box<Hold>>,
 }

@@ -10,11 +10,15 @@ use super::freshness::{Freshness, moment, moment_or_null};
 use super::objects::unknown_directory;
 use super::parameters::Parameters;
 use super::problem::Problem;
-use super::sources::{HeldChanges, OperatorError, Plan, Sources};
+use super::sources::{OperatorError, Sources};
 use crate::clock::{self, Timestamp};
 use crate::index::View;
 use crate::model::Caller;
 use crate::sync::status::{Counts, CrawlSummary, DirectoryStatus, HoldSummary};
+
+/// How long a rejection stands.
+const REJECTED_UNTIL: &str = "these removals stay out, and are not told again, until the \
+                              provider's answer about them changes or you approve them";
 
 /// One directory, as operators see it.
 #[derive(Serialize)]
@@ -68,13 +72,21 @@ struct CrawlBody<'a> {
 }
 
 #[derive(Serialize)]
-struct HoldBody<'a> {
+pub(super) struct HoldBody<'a> {
     id: &'a str,
     #[serde(serialize_with = "moment")]
     since: Timestamp,
+    /// All of `reasons` in one line.
     reason: &'a str,
+    /// One for each limit that is exceeded.
+    reasons: &'a [String],
+    /// What is held, by category.
+    removals: Value,
+    /// What letting it through would do.
     counts: Value,
     rejected: bool,
+    /// Why everything that changed is held, not these removals alone.
+    whole: Option<&'a str>,
 }
 
 /// Answers `/v1/directories`.
@@ -119,40 +131,6 @@ pub async fn sync(sources: &Sources, name: &str, by: Caller) -> Result<Response,
     )
 }
 
-/// Answers `POST /v1/directories/NAME/plan`: what a poll would change.
-///
-/// # Errors
-/// When there is no such directory, or it cannot be read.
-pub async fn plan(sources: &Sources, name: &str) -> Result<Response, Problem> {
-    let Plan { counts: planned, held, examples } = sources.operator.plan(name).await?;
-    let body = json!({
-        "directory": name,
-        "counts": counts(&planned),
-        "held": held,
-        "examples": examples,
-        "seq": sources.view.load().seq,
-    });
-    json_response(StatusCode::OK, &body)
-}
-
-/// Answers `GET /v1/directories/NAME/hold`.
-///
-/// # Errors
-/// When there is no such directory, or nothing is held.
-pub async fn hold(sources: &Sources, name: &str) -> Result<Response, Problem> {
-    let HeldChanges { summary, examples } = sources.operator.hold(name).await?;
-    let freshness = Freshness::of(&sources.statuses, name, clock::now());
-    let body = json!({
-        "directory": name,
-        "hold": hold_body(&summary),
-        "examples": examples,
-        "seq": sources.view.load().seq,
-        "as_of": freshness.as_of.map(|at| at.to_string()),
-        "age_seconds": freshness.age_seconds,
-    });
-    json_response(StatusCode::OK, &body)
-}
-
 /// Answers `POST /v1/directories/NAME/hold/ID/approve` and `…/reject`.
 ///
 /// # Errors
@@ -172,9 +150,10 @@ pub async fn decide(
         "rejected"
     };
     let seq = sources.view.load().seq;
+    let until = if approve { Value::Null } else { REJECTED_UNTIL.into() };
     json_response(
         StatusCode::OK,
-        &json!({ "directory": name, "id": id, "decision": decision, "seq": seq }),
+        &json!({ "directory": name, "id": id, "decision": decision, "until": until, "seq": seq }),
     )
 }
 
@@ -190,6 +169,12 @@ impl From<OperatorError> for Problem {
                 Problem::new(StatusCode::CONFLICT, "other-hold", detail)
                     .hint("look at what is held now before deciding about it")
                     .member("held", held)
+            }
+            OperatorError::PlanGone(_) => Problem::new(StatusCode::GONE, "plan-gone", detail)
+                .hint("ask for the plan again, without a cursor"),
+            OperatorError::NotReadAgain(_) => {
+                Problem::new(StatusCode::CONFLICT, "not-read-again", detail)
+                    .hint("`rosterd sync NAME` reads it now")
             }
             OperatorError::Failed(_) => Problem::new(StatusCode::BAD_GATEWAY, "failed", detail)
                 .hint("`rosterd doctor` shows what is missing"),
@@ -252,21 +237,27 @@ fn crawl_body(crawl: &CrawlSummary) -> CrawlBody<'_> {
     }
 }
 
-fn hold_body(hold: &HoldSummary) -> HoldBody<'_> {
+pub(super) fn hold_body(hold: &HoldSummary) -> HoldBody<'_> {
     HoldBody {
         id: &hold.id,
         since: hold.since,
         reason: &hold.reason,
+        reasons: &hold.reasons,
+        removals: by_name(&hold.held.named()),
         counts: counts(&hold.counts),
         rejected: hold.rejected,
+        whole: hold.whole.as_deref(),
     }
 }
 
-fn counts(counts: &Counts) -> Value {
-    let named = counts.named().into_iter();
-    named.map(|(name, count)| (name.to_owned(), Value::from(count))).collect()
+pub(super) fn counts(counts: &Counts) -> Value {
+    by_name(&counts.named())
 }
 
-fn json_response(status: StatusCode, body: &Value) -> Result<Response, Problem> {
+fn by_name(named: &[(&str, u64)]) -> Value {
+    named.iter().map(|(name, count)| ((*name).to_owned(), Value::from(*count))).collect()
+}
+
+pub(super) fn json_response(status: StatusCode, body: &Value) -> Result<Response, Problem> {
     Ok((status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response())
 }

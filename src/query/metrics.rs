@@ -175,6 +175,7 @@ impl Collector for Readings {
             "Whether changes wait for a person",
             |status| Some(i64::from(status.hold.is_some())),
         )?;
+        self.held_removals(&mut encoder)?;
         self.gauges(
             &mut encoder,
             "directory_malformed",
@@ -206,6 +207,20 @@ impl Readings {
         let samples =
             all.iter().filter_map(|status| Some((status.name.clone(), read(status)?))).collect();
         gauges(encoder, (name, help), "directory", samples)
+    }
+
+    fn held_removals(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let shape = ConstGauge::new(0_i64).metric_type();
+        let help = "Removals that wait for a person (users: removed or disabled)";
+        let mut metric = encoder.encode_descriptor("directory_held_removals", help, None, shape)?;
+        for status in self.0.statuses.all() {
+            let held = status.hold.as_ref().map(|hold| hold.held).unwrap_or_default();
+            for (category, count) in held.named() {
+                let labels = [("directory", status.name.as_str()), ("category", category)];
+                ConstGauge::new(number(count)).encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
     }
 
     fn crawls(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {

@@ -12,11 +12,12 @@
 //! | `service` | one request: the short way for checks, the router for the rest |
 //! | `denials` | who was refused, for the audit trail |
 //! | `router` | which request goes where |
-//! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `metrics` | the answers |
+//! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `changes`, `metrics` | the answers |
 //! | `parameters`, `resolve`, `page`, `past`, `freshness`, `listing`, `problem` | what answers are made of |
 //! | `sources`, `journal`, `stored` | what they are made from |
 
 mod audit;
+mod changes;
 mod check;
 mod config;
 mod connections;
@@ -51,4 +52,4 @@ pub use config::{DEFAULT_SOCKET, Listen, QueryConfig};
 pub use journal::{Journal, JournalError};
 pub use listener::{ListenError, Listeners};
 pub use server::{Limits, Running, run, start};
-pub use sources::{AuditTrail, Backlog, HeldChanges, Operator, OperatorError, Plan, Sources};
+pub use sources::{AuditTrail, Backlog, HeldChanges, Operator, OperatorError, Page, Plan, Sources};

@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::resolve::Kind;
 use super::snapshot::Snapshots;
 use super::sources::Sources;
-use super::{audit, check, directories, events, freshness, objects};
+use super::{audit, changes, check, directories, events, freshness, objects};
 use crate::clock::{self, Duration};
 use crate::model::Caller;
 use crate::task;
@@ -158,13 +158,11 @@ async fn post_sync(
 }
 
 async fn post_plan(State(desk): State<Desk>, name: Ref, RawQuery(query): RawQuery) -> Answer {
-    Parameters::parse(query.as_deref(), &[])?;
-    directories::plan(&desk.sources, &reference(name)?).await
+    changes::plan(&desk.sources, &reference(name)?, query.as_deref()).await
 }
 
 async fn get_hold(State(desk): State<Desk>, name: Ref, RawQuery(query): RawQuery) -> Answer {
-    Parameters::parse(query.as_deref(), &[])?;
-    directories::hold(&desk.sources, &reference(name)?).await
+    changes::hold(&desk.sources, &reference(name)?, query.as_deref()).await
 }
 
 async fn post_approve(

@@ -11,7 +11,9 @@ use super::journal::{Journal, JournalError};
 use crate::index::SharedView;
 use crate::model::{Act, Caller};
 use crate::store::AuditPage;
-use crate::sync::status::{Counts, HoldSummary, Statuses};
+use crate::sync::status::Statuses;
+
+pub use crate::sync::poller::{HoldPreview as HeldChanges, Page, Preview as Plan, Row};
 use crate::task::Shutdown;
 
 /// Everything a handler may read or ask. A cheap handle.
@@ -36,17 +38,19 @@ pub trait Operator: Send + Sync {
     /// When there is no such directory.
     async fn sync(&self, directory: &str, by: Caller) -> Result<(), OperatorError>;
 
-    /// What a poll would change; changes nothing. Takes as long as a crawl.
+    /// What a poll would change; changes nothing. The first page takes as long
+    /// as a crawl, further pages are of the same plan.
     ///
     /// # Errors
-    /// When there is no such directory, or it cannot be read.
-    async fn plan(&self, directory: &str) -> Result<Plan, OperatorError>;
+    /// When there is no such directory, it cannot be read, or the plan is gone.
+    async fn plan(&self, directory: &str, page: Page) -> Result<Plan, OperatorError>;
 
-    /// What is held, with examples.
+    /// What is held.
     ///
     /// # Errors
-    /// When there is no such directory, or it holds nothing.
-    async fn hold(&self, directory: &str) -> Result<HeldChanges, OperatorError>;
+    /// When there is no such directory, it holds nothing, or the page is of
+    /// another set.
+    async fn hold(&self, directory: &str, page: Page) -> Result<HeldChanges, OperatorError>;
 
     /// Lets exactly the set that `id` names through.
     ///
@@ -77,24 +81,6 @@ pub trait AuditTrail: Send + Sync {
     async fn record(&self, act: Act);
 }
 
-/// What a poll would do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
-    pub counts: Counts,
-    /// Why the guard would hold it.
-    pub held: Option<String>,
-    /// The first changes, in words.
-    pub examples: Vec<String>,
-}
-
-/// A hold and what it would do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldChanges {
-    pub summary: HoldSummary,
-    /// The first changes, in words: `removes user ada (u1)`.
-    pub examples: Vec<String>,
-}
-
 /// Why an operator's request was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OperatorError {
@@ -105,6 +91,12 @@ pub enum OperatorError {
     /// Another set than the one named is held: the directory changed since.
     #[error("the directory {directory} now holds {held}, not {asked}")]
     OtherHold { directory: String, asked: String, held: String },
+    /// The further page of a plan that is no longer there.
+    #[error("{0}")]
+    PlanGone(String),
+    /// The held set is known by its id only until the directory is read again.
+    #[error("{0}")]
+    NotReadAgain(String),
     /// The reason, whole: it is for operators.
     #[error("{0}")]
     Failed(String),

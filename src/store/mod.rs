@@ -65,6 +65,7 @@ mod events;
 mod faults;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod held;
 mod history;
 mod home;
 mod load;

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
 use super::error::Trouble;
+use super::held::StoredHold;
 use super::home::Known;
 use super::row;
 use crate::clock::Timestamp;
-use crate::model::Progress;
+use crate::model::{Hold, Progress};
 
 /// The commit point: everything that is needed to finish the commit it names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +76,7 @@ pub(super) struct StoredProgress {
     full_at: Option<u64>,
     failing: bool,
     stale: bool,
-    held: Option<String>,
+    hold: Option<Box<StoredHold>>,
 }
 
 /// Which seqs are still there.
@@ -180,7 +181,7 @@ impl From<&Progress> for StoredProgress {
             full_at: progress.full_at.map(|moment| moment.0),
             failing: progress.failing,
             stale: progress.stale,
-            held: progress.held.clone(),
+            hold: progress.hold.as_deref().map(|hold| Box::new(StoredHold::from(hold))),
         }
     }
 }
@@ -194,7 +195,7 @@ impl From<&StoredProgress> for Progress {
             full_at: stored.full_at.map(Timestamp),
             failing: stored.failing,
             stale: stored.stale,
-            held: stored.held.clone(),
+            hold: stored.hold.as_deref().map(|hold| Box::new(Hold::from(hold))),
         }
     }
 }

@@ -1,27 +1,50 @@
 //! Names exactly one set of changes, so that an approval is for that set only.
 
+use std::collections::BTreeSet;
+
 use super::names::Names;
 use super::plan::Plan;
 use crate::digest::hex;
 use crate::index::DirectoryView;
-use crate::model::{Change, Layer};
+use crate::model::{Change, Layer, Member, Removal};
 use crate::store::record;
+
+/// Names exactly this set of removals, by ids.
+pub(super) fn of_removals(removals: &BTreeSet<Removal>, base: &DirectoryView) -> String {
+    let user = |slot: u32| id(base.user_record(slot));
+    let group = |slot: u32| id(base.group_record(slot));
+    let part = |removal: &Removal| match *removal {
+        Removal::User(slot) => digest(&[b"user gone", user(slot).as_bytes()]),
+        Removal::Disabled(slot) => digest(&[b"user disabled", user(slot).as_bytes()]),
+        Removal::Group(slot) => digest(&[b"group gone", group(slot).as_bytes()]),
+        Removal::Member { group: of, member: Member::User(slot) } => {
+            digest(&[b"user left", group(of).as_bytes(), user(slot).as_bytes()])
+        }
+        Removal::Member { group: of, member: Member::Group(slot) } => {
+            digest(&[b"group left", group(of).as_bytes(), group(slot).as_bytes()])
+        }
+    };
+    named(removals.iter().map(part).collect())
+}
 
 impl Plan {
     /// Names exactly this set of changes, whatever slots they got: a digest
     /// over what would be created, changed and removed, by ids.
     pub fn id(&self, base: &DirectoryView) -> String {
         let digests = Digests(Names::new(&self.changes, base));
-        let mut parts: Vec<[u8; 32]> =
-            self.changes.iter().flat_map(|change| digests.of(change)).collect();
-        parts.sort_unstable();
-        let mut whole = ring::digest::Context::new(&ring::digest::SHA256);
-        for part in &parts {
-            whole.update(part);
-        }
-        let digest = hex(whole.finish().as_ref());
-        format!("hold_{}", digest.get(..16).unwrap_or(&digest))
+        named(self.changes.iter().flat_map(|change| digests.of(change)).collect())
     }
+}
+
+/// `hold_` and a digest of the parts, in whatever order they come.
+fn named(mut parts: Vec<[u8; 32]>) -> String {
+    parts.sort_unstable();
+    let mut whole = ring::digest::Context::new(&ring::digest::SHA256);
+    for part in &parts {
+        whole.update(part);
+    }
+    let digest = hex(whole.finish().as_ref());
+    format!("hold_{}", digest.get(..16).unwrap_or(&digest))
 }
 
 /// Ids instead of slots, for the digest that names a set of changes.

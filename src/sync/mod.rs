@@ -19,6 +19,7 @@ pub mod poller;
 pub mod reconcile;
 pub mod schedule;
 mod slots;
+pub mod split;
 pub mod status;
 
 #[cfg(test)]

@@ -2,17 +2,19 @@
 //!
 //! At the seal it is known which objects live on and which aliases they have,
 //! so every reference that was left open is settled here, and each group that
-//! may have changed is compared layer by layer.
+//! may have changed is compared layer by layer. What the guard holds is told
+//! apart in [`super::split`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::reconcile::{Edit, List, Reconciler, Step, same_name, same_names};
 use super::slots::{difference, normalise, union};
+use super::split::Kept;
 use super::status::Counts;
-use crate::index::Owner;
-use crate::model::{Change, Layer, Put, Reference};
+use crate::index::{DirectoryView, Owner};
+use crate::model::{Change, Layer, Member, Pending, Put, Reference, Removal};
 use crate::provider::{Extent, PullError};
-use crate::store::record::{self, GroupKeys, UserKeys};
+use crate::store::record::{self, GroupKeys, UserKeys, UserSummary};
 
 /// What a sealed crawl would change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,40 +22,16 @@ pub struct Plan {
     /// In the order of the journal.
     pub changes: Vec<Change>,
     pub counts: Counts,
-    /// Memberships removed between users and groups that both live on.
-    pub members_removed_alone: u64,
-    /// Differences that only reading again found, though the provider's feed
-    /// should have named them.
-    pub drift: u64,
-}
-
-/// Plans the changes of a crawl that covered `extent`.
-///
-/// # Errors
-/// [`PullError::Incomplete`] when a group came without its members.
-pub(super) fn plan(crawl: Reconciler, extent: Extent) -> Result<Plan, PullError> {
-    let mut sealed = Sealed::new(crawl, extent);
-    sealed.place_late_lists();
-    sealed.require_lists()?;
-    sealed.recheck_provisional();
-    let declared = sealed.declared();
-    let affected = sealed.affected(&declared);
-    let mut layers = LayerChanges::default();
-    let mut unresolved = Vec::new();
-    for group in affected {
-        sealed.compare(group, &declared, &mut layers, &mut unresolved);
-    }
-    Ok(sealed.finish(layers, unresolved))
 }
 
 /// A crawl of which it is known who lives on.
-struct Sealed {
-    crawl: Reconciler,
+pub(super) struct Sealed {
+    pub(super) crawl: Reconciler,
     extent: Extent,
-    dead_users: BTreeSet<u32>,
-    dead_groups: BTreeSet<u32>,
-    /// Groups whose list names someone who may only now be known.
-    waiting: BTreeSet<u32>,
+    pub(super) dead_users: BTreeSet<u32>,
+    pub(super) dead_groups: BTreeSet<u32>,
+    /// What stays although the crawl removes it.
+    pub(super) kept: Kept,
 }
 
 /// Users that began (`true`) or ceased to declare a group, by group.
@@ -61,16 +39,35 @@ type Declared = BTreeMap<u32, BTreeMap<u32, bool>>;
 
 /// Differences of edges, by what receivers see of them.
 #[derive(Default)]
-struct LayerChanges {
+pub(super) struct Edges {
     removed: Vec<Change>,
     removed_silently: Vec<Change>,
-    added: Vec<Change>,
+    pub(super) added: Vec<Change>,
     added_silently: Vec<Change>,
-    removed_alone: u64,
+    unresolved: Vec<Change>,
+    /// Memberships removed between users and groups that both live on.
+    alone: BTreeSet<Removal>,
 }
 
 impl Sealed {
-    fn new(crawl: Reconciler, extent: Extent) -> Sealed {
+    /// Ends a crawl that covered `extent`; `pending` is what it goes on from.
+    ///
+    /// # Errors
+    /// [`PullError::Incomplete`] when a group came without its members.
+    pub(super) fn new(
+        mut crawl: Reconciler,
+        extent: Extent,
+        pending: &Pending,
+    ) -> Result<Sealed, PullError> {
+        crawl.go_on_from(pending, extent);
+        let mut sealed = Sealed::of(crawl, extent);
+        sealed.place_late_lists();
+        sealed.require_lists()?;
+        sealed.recheck_provisional();
+        Ok(sealed)
+    }
+
+    fn of(crawl: Reconciler, extent: Extent) -> Sealed {
         let base = crawl.base.clone();
         let gone = |objects: &super::reconcile::Objects, slot: u32| match extent {
             Extent::Whole => !objects.seen.contains(slot),
@@ -78,10 +75,40 @@ impl Sealed {
         };
         let dead_users = base.user_slots().filter(|slot| gone(&crawl.users, *slot)).collect();
         let dead_groups = base.group_slots().filter(|slot| gone(&crawl.groups, *slot)).collect();
-        let mut sealed =
-            Sealed { crawl, extent, dead_users, dead_groups, waiting: BTreeSet::new() };
-        sealed.waiting = sealed.find_waiting();
-        sealed
+        Sealed { crawl, extent, dead_users, dead_groups, kept: Kept::default() }
+    }
+
+    /// Compares every group that may have changed.
+    pub(super) fn edges(&mut self) -> Edges {
+        let declared = self.declared();
+        let mut edges = Edges::default();
+        for group in self.affected(&declared) {
+            self.compare(group, &declared, &mut edges);
+        }
+        edges
+    }
+
+    /// The same without the lists, to be finished otherwise.
+    pub(super) fn copy(&self) -> Sealed {
+        let mut crawl = Reconciler::new(self.crawl.base.clone());
+        crawl.users.changed = self.crawl.users.changed.clone();
+        crawl.groups.changed = self.crawl.groups.changed.clone();
+        let (dead_users, dead_groups) = (self.dead_users.clone(), self.dead_groups.clone());
+        Sealed { crawl, extent: self.extent, dead_users, dead_groups, kept: Kept::default() }
+    }
+
+    /// All that the crawl takes away.
+    pub(super) fn removals(&self, edges: &Edges) -> BTreeSet<Removal> {
+        let base = &self.crawl.base;
+        let is_active = |record: &[u8]| UserSummary::read(record).is_ok_and(|user| user.active);
+        let disabled = self.crawl.users.changed.iter().filter(|(slot, record)| {
+            base.user_record(**slot).is_some_and(is_active) && !is_active(record)
+        });
+        let mut removals = edges.alone.clone();
+        removals.extend(self.dead_users.iter().copied().map(Removal::User));
+        removals.extend(self.dead_groups.iter().copied().map(Removal::Group));
+        removals.extend(disabled.map(|(slot, _)| Removal::Disabled(*slot)));
+        removals
     }
 
     /// Groups that wait for a name which some object gained or lost.
@@ -245,21 +272,16 @@ impl Sealed {
         for group in &self.dead_groups {
             affected.extend(base.parents_of_group(*group));
         }
-        affected.extend(&self.waiting);
+        affected.extend(self.find_waiting());
         affected
     }
 
     /// Compares one group's edges with the committed ones.
-    fn compare(
-        &mut self,
-        group: u32,
-        declared: &Declared,
-        out: &mut LayerChanges,
-        unresolved: &mut Vec<Change>,
-    ) {
+    fn compare(&mut self, group: u32, declared: &Declared, out: &mut Edges) {
         let base = self.crawl.base.clone();
         let (list, declaring) = if self.group_lives(group) {
-            let list = self.final_list(group);
+            let mut list = self.final_list(group);
+            self.kept.complete(group, &base, &mut list);
             (list, self.final_declared(group, declared.get(&group)))
         } else {
             (List::default(), Vec::new())
@@ -280,11 +302,11 @@ impl Sealed {
                 after.binary_search(user).is_err()
                     && (layer == Layer::Listed || other.binary_search(user).is_ok())
             });
-            out.removed_alone += if lives {
-                told.iter().filter(|user| !self.dead_users.contains(user)).count() as u64
-            } else {
-                0
-            };
+            if lives {
+                let alone = told.iter().filter(|user| !self.dead_users.contains(user));
+                let member = |user: &u32| Removal::Member { group, member: Member::User(*user) };
+                out.alone.extend(alone.map(member));
+            }
             push(&mut out.removed, group, layer, false, true, told);
             push(&mut out.removed_silently, group, layer, false, false, silent);
             let added = difference(new, old);
@@ -298,19 +320,23 @@ impl Sealed {
         let old = base.edges(group, Layer::Subgroup);
         let removed = difference(old, &list.groups);
         if lives {
-            out.removed_alone +=
-                removed.iter().filter(|member| !self.dead_groups.contains(member)).count() as u64;
+            let alone = removed.iter().filter(|member| !self.dead_groups.contains(member));
+            let member = |inner: &u32| Removal::Member { group, member: Member::Group(*inner) };
+            out.alone.extend(alone.map(member));
         }
         push(&mut out.removed, group, Layer::Subgroup, false, true, removed);
         push(&mut out.added, group, Layer::Subgroup, true, true, difference(&list.groups, old));
         if lives && !same_names(&list.rest, base.unresolved(group)) {
-            unresolved.push(Change::Unresolved { group, references: list.rest });
+            out.unresolved.push(Change::Unresolved { group, references: list.rest });
         }
     }
 
     /// The group's complete direct members by its own list, after the crawl.
     fn final_list(&mut self, group: u32) -> List {
-        let edit = self.crawl.edits.remove(&group).unwrap_or_default();
+        let mut edit = self.crawl.edits.remove(&group).unwrap_or_default();
+        if self.kept.groups.contains(&group) {
+            edit = Edit::default();
+        }
         let mut list = edit.list.unwrap_or_else(|| self.base_list(group));
         self.drop_dead(&mut list);
         self.settle_rest(&mut list);
@@ -323,6 +349,12 @@ impl Sealed {
             }
         }
         list.normalise();
+        if self.crawl.base.user_count() + self.crawl.base.group_count() > 0 {
+            // Nothing can be held of a first crawl; any other one may have to
+            // be compared once more, and all the names are in this list.
+            let edit = Edit { list: Some(list.clone()), steps: Vec::new() };
+            self.crawl.edits.insert(group, edit);
+        }
         list
     }
 
@@ -403,7 +435,7 @@ impl Sealed {
         }
     }
 
-    fn resolve_group(&self, reference: &Reference) -> Option<u32> {
+    pub(super) fn resolve_group(&self, reference: &Reference) -> Option<u32> {
         match self.resolve(reference) {
             Some(Owner::Group(slot)) => Some(slot),
             _ => None,
@@ -431,7 +463,7 @@ impl Sealed {
     }
 
     /// Puts everything in the order of the journal.
-    fn finish(self, layers: LayerChanges, unresolved: Vec<Change>) -> Plan {
+    pub(super) fn finish(self, edges: Edges) -> Plan {
         let base = self.crawl.base.clone();
         let users = self.crawl.users.changed.into_iter().map(|(slot, record)| {
             let put = put(base.user_record(slot), &record, |bytes| {
@@ -448,27 +480,32 @@ impl Sealed {
         let (silent, told): (Vec<Change>, Vec<Change>) =
             users.chain(groups).partition(|change| change.events() == 0);
         let visible = true;
-        let mut changes = layers.removed;
-        changes.extend(layers.removed_silently);
+        let mut changes = edges.removed;
+        changes.extend(edges.removed_silently);
         changes.extend(self.dead_users.iter().map(|&slot| Change::UserDeleted { slot, visible }));
         changes.extend(self.dead_groups.iter().map(|&slot| Change::GroupDeleted { slot, visible }));
         changes.extend(told);
-        changes.extend(layers.added);
+        changes.extend(edges.added);
         changes.extend(silent);
-        changes.extend(layers.added_silently);
-        changes.extend(unresolved);
-        let counts = count(&changes);
-        Plan { changes, counts, members_removed_alone: layers.removed_alone, drift: 0 }
+        changes.extend(edges.added_silently);
+        changes.extend(edges.unresolved);
+        let counts = count(&changes, &base);
+        Plan { changes, counts }
     }
 }
 
 /// Counts what receivers would see.
-pub(super) fn count(changes: &[Change]) -> Counts {
+fn count(changes: &[Change], base: &DirectoryView) -> Counts {
+    let is_active = |record: &[u8]| UserSummary::read(record).is_ok_and(|user| user.active);
     let mut counts = Counts::default();
     for change in changes {
         match change {
             Change::User { put: Put::Created, .. } => counts.users_created += 1,
-            Change::User { put: Put::Updated, .. } => counts.users_updated += 1,
+            Change::User { put: Put::Updated, slot, record } => {
+                counts.users_updated += 1;
+                let was_active = base.user_record(*slot).is_some_and(is_active);
+                counts.users_disabled += u64::from(was_active && !is_active(record));
+            }
             Change::Group { put: Put::Created, .. } => counts.groups_created += 1,
             Change::Group { put: Put::Updated, .. } => counts.groups_updated += 1,
             Change::UserDeleted { visible: true, .. } => counts.users_deleted += 1,

@@ -16,10 +16,11 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::plan::{self, Plan};
+use super::guard::Gate;
 use super::slots::{SlotSet, normalise};
+use super::split::{self, Outcome};
 use crate::index::{DirectoryView, Owner};
-use crate::model::{Layer, Reference};
+use crate::model::{Layer, Member, Pending, Reference, Removal};
 use crate::provider::{Extent, GroupItem, Item, PullError, UserItem};
 use crate::store::record::{self, GroupKeys, UserKeys};
 
@@ -34,6 +35,8 @@ pub struct Reconciler {
     pub(super) provisional: Vec<Provisional>,
     /// Groups whose list was handed over and is the committed one.
     pub(super) lists_equal: SlotSet,
+    /// Of these, the ones that were only said to stand as they last came.
+    lists_kept: SlotSet,
     /// Objects that were handed over, by alias: new and changed ones only.
     aliases: HashTable<(u64, Owner)>,
     hasher: foldhash::fast::RandomState,
@@ -49,6 +52,8 @@ pub struct Reconciler {
 pub(super) struct Objects {
     /// Committed slots that were handed over or kept.
     pub seen: SlotSet,
+    /// Committed slots that were only said to stand as they last came.
+    kept: SlotSet,
     /// Records that are new or differ, by slot.
     pub changed: BTreeMap<u32, Vec<u8>>,
     /// Committed slots that the crawl says are gone.
@@ -106,6 +111,7 @@ impl Reconciler {
             unplaced: Vec::new(),
             provisional: Vec::new(),
             lists_equal: SlotSet::default(),
+            lists_kept: SlotSet::default(),
             aliases: HashTable::new(),
             hasher: foldhash::fast::RandomState::default(),
             aliases_used: false,
@@ -143,17 +149,72 @@ impl Reconciler {
         self.pages
     }
 
-    /// Ends the crawl: what differs, in the order of the journal.
+    /// Ends the crawl: what differs, as far as `gate` lets it through, in the
+    /// order of the journal.
     ///
     /// # Errors
     /// [`PullError::Incomplete`] when the crawl contradicts itself or lacks
     /// what the contract of [`Item`] asks for.
-    pub fn seal(mut self, extent: Extent) -> Result<Plan, PullError> {
+    pub fn seal(mut self, extent: Extent, gate: &Gate) -> Result<Outcome, PullError> {
         if let Some(trouble) = self.trouble.take() {
             return Err(trouble);
         }
         let drift = self.drift;
-        Ok(Plan { drift, ..plan::plan(self, extent)? })
+        Ok(Outcome { drift, ..split::seal(self, extent, gate)? })
+    }
+
+    /// Takes what the provider said before the cursor and what is not
+    /// committed, as far as this crawl says nothing else. What it says stands
+    /// as it last came, stands as it came *then*.
+    pub(super) fn go_on_from(&mut self, pending: &Pending, extent: Extent) {
+        if extent == Extent::Changes {
+            for removal in &pending.removals {
+                match *removal {
+                    Removal::User(slot) if self.users.says_nothing(slot) => {
+                        self.users.delete(slot);
+                    }
+                    Removal::Group(slot) if self.groups.says_nothing(slot) => {
+                        self.groups.delete(slot);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for (slot, record) in &pending.records {
+            let silent = extent == Extent::Changes && self.users.says_nothing(*slot);
+            let kept = self.users.kept.contains(*slot) && self.users.stands(*slot);
+            if (silent || kept)
+                && let Ok(item) = record::decode_user(record)
+            {
+                self.users.differs(*slot, record.clone());
+                self.know(Owner::User(*slot), &item.aliases);
+            }
+        }
+        for (group, steps) in self.pending_steps(pending) {
+            let edit = self.edits.get(&group);
+            let silent = extent == Extent::Changes
+                && !self.lists_equal.contains(group)
+                && edit.is_none_or(|edit| edit.list.is_none());
+            if silent || self.lists_kept.contains(group) {
+                self.edits.entry(group).or_default().steps.splice(0..0, steps);
+            }
+        }
+    }
+
+    /// The members that groups lost before the cursor.
+    fn pending_steps(&self, pending: &Pending) -> BTreeMap<u32, Vec<(bool, Reference)>> {
+        let id = |record: Option<&[u8]>| {
+            record.and_then(|bytes| record::id_of(bytes).ok()).unwrap_or_default().to_owned()
+        };
+        let mut steps: BTreeMap<u32, Vec<(bool, Reference)>> = BTreeMap::new();
+        for (group, member) in pending.members() {
+            let reference = match member {
+                Member::User(slot) => Reference::User(id(self.base.user_record(slot))),
+                Member::Group(slot) => Reference::Group(id(self.base.group_record(slot))),
+            };
+            steps.entry(group).or_default().push((false, reference));
+        }
+        steps
     }
 
     fn item(&mut self, item: Item) -> Result<(), PullError> {
@@ -180,10 +241,14 @@ impl Reconciler {
                 }
             }
             Item::Kept(reference) => match self.committed(&reference, |_| true) {
-                Some(Owner::User(slot)) => self.users.keep(slot),
+                Some(Owner::User(slot)) => {
+                    self.users.keep(slot);
+                    self.users.kept.insert(slot);
+                }
                 Some(Owner::Group(slot)) => {
                     self.groups.keep(slot);
                     self.lists_equal.insert(slot);
+                    self.lists_kept.insert(slot);
                 }
                 _ => {}
             },
@@ -260,6 +325,7 @@ impl Reconciler {
             && same_names(&list.rest, self.base.unresolved(slot))
             && self.base.group_record(slot).is_some();
         self.provisional.extend(provisional);
+        self.lists_kept.remove(slot);
         if equal {
             self.edits.remove(&slot);
             self.lists_equal.insert(slot);
@@ -474,12 +540,14 @@ impl Objects {
     }
 
     fn equal(&mut self, slot: u32) {
+        self.kept.remove(slot);
         self.seen.insert(slot);
         self.changed.remove(&slot);
         self.deleted.remove(&slot);
     }
 
     fn differs(&mut self, slot: u32, bytes: Vec<u8>) {
+        self.kept.remove(slot);
         self.seen.insert(slot);
         self.changed.insert(slot, bytes);
         self.deleted.remove(&slot);
@@ -491,9 +559,15 @@ impl Objects {
     }
 
     fn delete(&mut self, slot: u32) {
+        self.kept.remove(slot);
         self.seen.remove(slot);
         self.changed.remove(&slot);
         self.deleted.insert(slot);
+    }
+
+    /// Whether the crawl did not speak of it.
+    fn says_nothing(&self, slot: u32) -> bool {
+        !self.seen.contains(slot) && self.stands(slot)
     }
 
     /// Whether the committed record is the last word so far.

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::clock::{Duration, Timestamp};
+use crate::model::Hold;
 use crate::provider::Extent;
+
+pub use crate::model::{Counts, HeldRemovals};
 
 /// The state of one directory, as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,40 +67,6 @@ pub struct CrawlSummary {
     pub drift: u64,
 }
 
-/// How much a set of changes does, by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub users_created: u64,
-    pub users_updated: u64,
-    pub users_deleted: u64,
-    pub groups_created: u64,
-    pub groups_updated: u64,
-    pub groups_deleted: u64,
-    pub members_added: u64,
-    pub members_removed: u64,
-}
-
-impl Counts {
-    /// All of them together.
-    pub fn total(&self) -> u64 {
-        self.named().iter().map(|(_, count)| count).sum()
-    }
-
-    /// Each count with its name, in a stable order.
-    pub fn named(&self) -> [(&'static str, u64); 8] {
-        [
-            ("users_created", self.users_created),
-            ("users_updated", self.users_updated),
-            ("users_deleted", self.users_deleted),
-            ("groups_created", self.groups_created),
-            ("groups_updated", self.groups_updated),
-            ("groups_deleted", self.groups_deleted),
-            ("members_added", self.members_added),
-            ("members_removed", self.members_removed),
-        ]
-    }
-}
-
 impl CrawlSummary {
     /// `full` or `incremental`.
     pub fn kind(&self) -> &'static str {
@@ -114,11 +83,33 @@ pub struct HoldSummary {
     /// Names exactly this set: a digest of its changes.
     pub id: String,
     pub since: Timestamp,
-    /// Which limit, by how much.
+    /// Which limits, by how much: all of `reasons` in one line.
     pub reason: String,
+    pub reasons: Vec<String>,
+    /// What letting it through would do.
     pub counts: Counts,
     /// A person rejected it; it stays held and is not told again.
     pub rejected: bool,
+    /// Why everything that the crawl found waits, where that is so.
+    pub whole: Option<String>,
+    /// What is held, by category.
+    pub held: HeldRemovals,
+}
+
+impl From<&Hold> for HoldSummary {
+    fn from(hold: &Hold) -> HoldSummary {
+        let reasons: Vec<String> = hold.reasons.values().cloned().collect();
+        HoldSummary {
+            id: hold.id.clone(),
+            since: hold.since,
+            reason: reasons.join("; "),
+            reasons,
+            counts: hold.counts,
+            rejected: hold.rejected,
+            whole: hold.whole.clone(),
+            held: hold.removals,
+        }
+    }
 }
 
 /// The statuses of all directories. A cheap handle.

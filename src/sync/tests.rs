@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use super::guard::{Gate, Limits};
 use super::plan::Plan;
 use super::reconcile::Reconciler;
+use super::split::{self, HeldPart, Outcome};
 use crate::index::DirectoryView;
-use crate::model::{Change, Group, Reference, User};
+use crate::model::{Change, Group, Hold, Reference, User};
 use crate::provider::{Extent, GroupItem, Item, PullError, UserItem};
 
 fn user(id: &str) -> Item {
@@ -40,7 +42,17 @@ impl Followed {
     fn try_crawl(&self, extent: Extent, items: Vec<Item>) -> Result<Plan, PullError> {
         let mut crawl = Reconciler::new(self.0.clone());
         crawl.page(items);
-        crawl.seal(extent)
+        let off = 100.0;
+        let limits = Limits {
+            users_removed_percent_max: off,
+            groups_removed_percent_max: off,
+            members_removed_percent_max: off,
+            group_members_removed_percent_max: off,
+            ..Limits::default()
+        };
+        let outcome = crawl.seal(extent, &Gate { limits, ..Gate::default() })?;
+        assert_eq!(outcome.held, None);
+        Ok(outcome.applies)
     }
 
     fn crawl(&mut self, extent: Extent, items: Vec<Item>) -> Plan {
@@ -55,6 +67,106 @@ impl Followed {
             _ => false,
         }
     }
+}
+
+/// A directory whose removals are held, as the poller does it.
+struct Guarded {
+    view: Arc<DirectoryView>,
+    gate: Gate,
+}
+
+impl Guarded {
+    /// Five users, all in one group.
+    fn start() -> Guarded {
+        let followed = Followed::start(five(true, &FIVE));
+        Guarded { view: followed.0, gate: Gate::default() }
+    }
+
+    /// The id of what is held after a crawl, and what was applied.
+    fn crawl(&mut self, extent: Extent, items: Vec<Item>) -> (Option<String>, Vec<Change>) {
+        let mut crawl = Reconciler::new(self.view.clone());
+        crawl.page(items);
+        let Outcome { applies, held, .. } = crawl.seal(extent, &self.gate).unwrap();
+        self.view = Arc::new(self.view.apply(&applies.changes, self.view.last_seq() + 1).unwrap());
+        self.gate.hold = held.map(|part| {
+            assert_eq!(part.whole, None);
+            let HeldPart { id, reasons, pending, .. } = part;
+            Box::new(Hold { id, reasons, pending, ..Hold::default() })
+        });
+        (self.gate.hold.as_ref().map(|hold| hold.id.clone()), applies.changes)
+    }
+
+    /// Lets through what is held.
+    fn approve(&mut self) {
+        let hold = self.gate.hold.take().unwrap();
+        let plan = split::rest(self.view.clone(), &hold.pending).unwrap();
+        self.view = Arc::new(self.view.apply(&plan.changes, self.view.last_seq() + 1).unwrap());
+    }
+}
+
+const FIVE: [&str; 5] = ["u1", "u2", "u3", "u4", "u5"];
+
+fn five(active: bool, in_group: &[&str]) -> Vec<Item> {
+    let mut items: Vec<Item> = FIVE.iter().map(|id| account(id, active)).collect();
+    items.extend([group("g"), members("g", in_group)]);
+    items
+}
+
+fn account(id: &str, active: bool) -> Item {
+    let user = User { id: id.into(), username: id.into(), active, ..User::default() };
+    Item::User(UserItem { user, ..UserItem::default() })
+}
+
+fn unchanged() -> Vec<Item> {
+    FIVE.iter().copied().chain(["g"]).map(|name| Item::Kept(id(name))).collect()
+}
+
+/// A crawl after which something is held, and two that say nothing new of it:
+/// the same is held then, and approving it leads to `all`.
+#[track_caller]
+fn check_it_stays_held(first: Vec<Item>, all: Vec<Item>) {
+    let mut guarded = Guarded::start();
+    let (held, applied) = guarded.crawl(Extent::Whole, first);
+    assert!(held.is_some());
+    assert_eq!(applied, Vec::<Change>::new());
+    for (extent, items) in [(Extent::Whole, unchanged()), (Extent::Changes, Vec::new())] {
+        assert_eq!(guarded.crawl(extent, items), (held.clone(), Vec::new()), "{extent:?}");
+    }
+    guarded.approve();
+    let (held, applied) = guarded.crawl(Extent::Whole, all);
+    let told: u64 = applied.iter().map(Change::events).sum();
+    assert_eq!((held, told), (None, 0));
+}
+
+#[test]
+fn a_list_said_to_be_unchanged_is_the_one_that_is_held() {
+    check_it_stays_held(five(true, &["u1"]), five(true, &["u1"]));
+}
+
+#[test]
+fn a_user_said_to_be_unchanged_is_the_one_that_is_held() {
+    check_it_stays_held(five(false, &FIVE), five(false, &FIVE));
+}
+
+#[test]
+fn what_the_provider_gives_back_in_an_incremental_crawl_is_not_held() {
+    let mut guarded = Guarded::start();
+    guarded.crawl(Extent::Whole, five(true, &[])).0.unwrap();
+    let back = vec![Item::MembersAdded { group: id("g"), members: vec![id("u1")] }];
+    let (fewer, _) = guarded.crawl(Extent::Changes, back);
+    assert!(fewer.is_some());
+    assert_eq!(guarded.crawl(Extent::Changes, vec![members("g", &FIVE)]), (None, Vec::new()));
+}
+
+#[test]
+fn a_held_user_is_not_given_back_to_a_group_that_dropped_them() {
+    let mut guarded = Guarded::start();
+    let gone = vec![user("u1"), group("g"), members("g", &["u1"])];
+    guarded.crawl(Extent::Whole, gone).0.unwrap();
+    guarded.approve();
+    guarded.crawl(Extent::Changes, vec![user("u2")]);
+    let (user, group) = (guarded.view.user_by_id("u2").unwrap(), guarded.view.group_by_id("g"));
+    assert!(!guarded.view.is_member(user, group.unwrap()), "no list names u2");
 }
 
 fn two_in_one() -> Followed {

@@ -11,7 +11,7 @@ pub fn feed(bytes: &[u8]) {
     let _ = (graph::code(bytes), graph::is_expired(410, bytes));
     let Some(page) = json(bytes) else { return };
     let Ok(page) = graph::page_of(page) else { return };
-    let config = settings(CONFIGURATION, EntraConfig::read);
+    let Some(config) = settings(CONFIGURATION, EntraConfig::read) else { return };
     let mut mapper = Mapper::new(&config.wanted);
     for value in page.value {
         for kind in [Kind::Users, Kind::ServicePrincipals, Kind::Devices] {

@@ -9,7 +9,7 @@ use crate::provider::http::Quarantine;
 /// A page of any list.
 pub fn feed(bytes: &[u8]) {
     let Some(answer) = answer(bytes, "https://admin.googleapis.com/x") else { return };
-    let config = settings(CONFIGURATION, GoogleConfig::read);
+    let Some(config) = settings(CONFIGURATION, GoogleConfig::read) else { return };
     let mut quarantine = Quarantine::new("Google");
     for list in [USERS, GROUPS, MEMBERS, ACTIVITIES] {
         let Ok(page) = Page::read(&answer, list).and_then(|page| page.whole(&answer, list)) else {

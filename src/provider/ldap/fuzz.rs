@@ -31,7 +31,7 @@ fn message_of(message: &[u8]) {
 fn entry(tag: StructureTag) {
     let Ok(entry) = Entry::read(tag) else { return };
     for text in CONFIGURATIONS {
-        let config = settings(text, LdapConfig::read);
+        let Some(config) = settings(text, LdapConfig::read) else { return };
         for flavour in [Flavour::OpenLdap, Flavour::Ad] {
             let mapper = Mapper { config: &config, flavour, now: Timestamp(0) };
             let _ = (mapper.user(&entry), mapper.group(&entry), mapper.members(&entry));

@@ -8,7 +8,7 @@ use crate::provider::http::Quarantine;
 /// A page of any list.
 pub fn feed(bytes: &[u8]) {
     let Some(serde_json::Value::Array(objects)) = json(bytes) else { return };
-    let config = settings(CONFIGURATION, OktaConfig::read);
+    let Some(config) = settings(CONFIGURATION, OktaConfig::read) else { return };
     let mut quarantine = Quarantine::new("Okta");
     for object in objects {
         let raw = map::raw(&config, &object);

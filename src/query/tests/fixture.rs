@@ -22,11 +22,11 @@ use crate::query::journal::{Journal, JournalError};
 use crate::query::metrics::Metrics;
 use crate::query::router::router;
 use crate::query::sources::{
-    AuditTrail, Backlog, HeldChanges, Operator, OperatorError, Plan, Sources,
+    AuditTrail, Backlog, HeldChanges, Operator, OperatorError, Page, Plan, Row, Sources,
 };
 use crate::store::AuditPage;
 use crate::store::record::{encode_group, encode_user};
-use crate::sync::status::{Counts, DirectoryStatus, HoldSummary, Statuses};
+use crate::sync::status::{Counts, DirectoryStatus, HeldRemovals, HoldSummary, Statuses};
 use crate::task::{self, Trigger};
 use tokio::sync::watch;
 
@@ -244,6 +244,11 @@ impl Journal for MemoryJournal {
 #[derive(Default)]
 pub struct NotingOperator(pub Mutex<Vec<String>>);
 
+fn page_of(all: &[&str], page: &Page, held: bool) -> Vec<Row> {
+    let row = |text: &&str| Row { held, text: (*text).to_owned() };
+    all.iter().skip(page.offset).take(page.limit).map(row).collect()
+}
+
 impl NotingOperator {
     fn note(&self, what: String) -> Result<(), OperatorError> {
         self.0.lock().unwrap().push(what);
@@ -261,15 +266,20 @@ impl Operator for NotingOperator {
         self.note(format!("sync {directory}"))
     }
 
-    async fn plan(&self, directory: &str) -> Result<Plan, OperatorError> {
+    async fn plan(&self, directory: &str, page: Page) -> Result<Plan, OperatorError> {
         if directory != "corp" {
             return Err(OperatorError::Failed("cannot reach it".into()));
         }
-        let counts = Counts { users_created: 2, ..Counts::default() };
-        Ok(Plan { counts, held: None, examples: vec!["adds user bob (u2)".into()] })
+        if page.of.as_ref().is_some_and(|of| of != "p1") {
+            return Err(OperatorError::PlanGone("the plan is gone".into()));
+        }
+        let applies = Counts { users_created: 2, ..Counts::default() };
+        let all = ["creates user bob (u2)", "creates user cy (u3)"];
+        let rows = page_of(&all, &page, false);
+        Ok(Plan { id: "p1".into(), applies, hold: None, rows, total: 2 })
     }
 
-    async fn hold(&self, directory: &str) -> Result<HeldChanges, OperatorError> {
+    async fn hold(&self, directory: &str, page: Page) -> Result<HeldChanges, OperatorError> {
         if directory != "corp" {
             return Err(OperatorError::NothingHeld(directory.into()));
         }
@@ -277,10 +287,14 @@ impl Operator for NotingOperator {
             id: "h1".into(),
             since: Timestamp(0),
             reason: "too many".into(),
+            reasons: vec!["too many".into()],
             counts: Counts { users_deleted: 7, ..Counts::default() },
             rejected: false,
+            whole: None,
+            held: HeldRemovals { users: 7, ..HeldRemovals::default() },
         };
-        Ok(HeldChanges { summary, examples: vec!["removes user ada (u1)".into()] })
+        let rows = page_of(&["deletes user ada (u1)"], &page, true);
+        Ok(HeldChanges { summary, rows, total: 1 })
     }
 
     async fn approve(&self, directory: &str, id: &str, by: Caller) -> Result<(), OperatorError> {

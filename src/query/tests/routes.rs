@@ -271,14 +271,30 @@ async fn operators_are_heard() {
     assert_eq!(post("/v1/directories/corp/hold/h1/reject").await, 200);
     let (_, body) = world.get("/v1/directories/corp/hold").await;
     assert_eq!(body["hold"]["counts"]["users_deleted"], 7);
-    assert_eq!(body["examples"][0], "removes user ada (u1)");
+    assert_eq!(body["hold"]["removals"], json!({"users": 7, "groups": 0, "memberships": 0}));
+    let row = json!({"held": true, "text": "deletes user ada (u1)"});
+    assert_eq!((&body["changes"], &body["total"]), (&json!([row]), &json!(1)));
     let (_, _, plan) = world.send(Request::post("/v1/directories/corp/plan"), "").await;
     assert_eq!((&plan["counts"]["users_created"], &plan["held"]), (&json!(2), &Value::Null));
-    assert_eq!(plan["examples"][0], "adds user bob (u2)");
+    assert_eq!(plan["changes"][0]["text"], "creates user bob (u2)");
     assert_eq!(post("/v1/directories/partner/plan").await, 502);
     assert_eq!(world.get("/v1/directories/partner/hold").await.1["title"], "nothing-held");
     let heard = world.operator.0.lock().unwrap().clone();
     assert_eq!(heard, ["sync corp", "approve corp h1", "reject corp h1"]);
+}
+
+#[tokio::test]
+async fn a_plan_is_read_page_by_page() {
+    let world = world();
+    let path = "/v1/directories/corp/plan?limit=1";
+    let post = async |path: String| world.send(Request::post(path), "").await;
+    let (_, _, first) = post(path.to_owned()).await;
+    let cursor = first["next_cursor"].as_str().unwrap().to_owned();
+    let (_, _, second) = post(format!("{path}&cursor={cursor}")).await;
+    assert_eq!(second["changes"][0]["text"], "creates user cy (u3)");
+    assert_eq!((&second["total"], &second["next_cursor"]), (&json!(2), &Value::Null));
+    let (_, hold) = world.get(&format!("/v1/directories/corp/hold?cursor={cursor}")).await;
+    assert_eq!(hold["status"], 400, "a cursor of another list: {hold}");
 }
 
 #[tokio::test]

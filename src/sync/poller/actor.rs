@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
-use super::crawl::Paused;
+use super::crawl::{Crawled, Paused};
+use super::preview::Planned;
 use super::recorder::{self, Recorder};
-use super::settle::Held;
 use super::{Command, Terms};
 use crate::clock::{self, Duration, Instant, Timestamp};
-use crate::model::{Act, Caller, Change, Commit, Progress};
+use crate::model::{Act, Caller, Change, Commit, Pending, Progress};
 use crate::provider::{Cursor, Directory, Extent, PullError, Start};
 use crate::store::Checkpoints;
 use crate::sync::ledger::{Ledger, LedgerError};
 use crate::sync::notice;
 use crate::sync::schedule::{self, Schedule};
-use crate::sync::status::{DirectoryStatus, Statuses};
+use crate::sync::status::{DirectoryStatus, HoldSummary, Statuses};
 use crate::task::Shutdown;
 
 /// This many incomplete crawls in a row are told as a failure.
@@ -24,6 +24,10 @@ const INCOMPLETE_TOLD: u32 = 3;
 
 /// Crawls that wait for one quota go on at moments within this.
 const RESUME_SPREAD: Duration = Duration::from_secs(1);
+
+/// How many bytes of held removals are stored with the cursor: the row is
+/// written anew with every commit.
+const PENDING_MAX: usize = 1 << 20;
 
 /// Owns everything about one directory.
 pub(super) struct Actor {
@@ -35,7 +39,10 @@ pub(super) struct Actor {
     pub(super) next: Instant,
     pub(super) progress: Progress,
     pub(super) directory: Option<Box<dyn Directory>>,
-    pub(super) held: Option<Held>,
+    /// The crawl of which everything is held.
+    pub(super) held: Option<Crawled>,
+    /// The newest plan, for those who page through it.
+    pub(super) planned: Option<Planned>,
     pub(super) syncs: Vec<oneshot::Sender<Result<(), String>>>,
     pub(super) failures: u32,
     /// How many crawls in a row were incomplete.
@@ -93,6 +100,7 @@ impl Actor {
                 ..(*earlier).clone()
             };
         }
+        status.hold = progress.hold.as_deref().map(HoldSummary::from);
         statuses.insert(status);
         Actor {
             schedule: Schedule::new(terms.delays),
@@ -105,6 +113,7 @@ impl Actor {
             progress,
             directory: None,
             held: None,
+            planned: None,
             syncs: Vec::new(),
             failures: 0,
             incomplete: 0,
@@ -144,12 +153,12 @@ impl Actor {
                 self.syncs.extend(reply);
                 self.poll(shutdown).await;
             }
-            Command::Plan(reply) => {
-                let preview = self.preview(shutdown).await;
+            Command::Plan(page, reply) => {
+                let preview = self.preview(&page, shutdown).await;
                 let _ = reply.send(preview);
             }
-            Command::Held(reply) => {
-                let _ = reply.send(self.held_preview());
+            Command::Held(page, reply) => {
+                let _ = reply.send(self.held_preview(&page).await);
             }
             Command::Approve(id, by, reply) => {
                 let outcome = self.approve_for(&id, by).await;
@@ -207,7 +216,7 @@ impl Actor {
         let outcome = match crawled {
             Ok(Some(mut crawled)) => {
                 if caught_up && crawled.full {
-                    crawled.plan.drift = crawled.plan.counts.total();
+                    crawled.outcome.drift = crawled.outcome.applies.counts.total();
                 }
                 let settled = self.settle(crawled).await;
                 self.checkpoints.remove();
@@ -246,10 +255,12 @@ impl Actor {
             self.generation = generation;
             self.progress = self.ledger.progress(&self.terms.name);
             self.held = None;
+            self.planned = None;
             self.paused = None;
+            let hold = self.progress.hold.as_deref().map(HoldSummary::from);
             self.statuses.update(&self.terms.name, |status| {
                 status.as_of = None;
-                status.hold = None;
+                status.hold = hold;
             });
         }
         Ok(())
@@ -293,7 +304,7 @@ impl Actor {
         let caught_up =
             match self.crawl(Start::Incremental(cursor), Recorder::default(), shutdown).await {
                 Ok(Some(crawled)) if crawled.seal.extent == Extent::Changes => {
-                    self.settle(crawled).await.is_ok() && self.held.is_none()
+                    self.settle(crawled).await.is_ok() && self.hold().is_none()
                 }
                 _ => false,
             };
@@ -329,15 +340,17 @@ impl Actor {
         progress: Progress,
         occurred_at: Timestamp,
     ) -> Result<(), PullError> {
+        if !changes.is_empty() {
+            self.planned = None;
+        }
         let commit = Commit {
             directory: self.terms.name.clone(),
             tenant: self.terms.tenant.clone(),
             product: self.terms.product.clone(),
             occurred_at,
             changes,
-            progress,
+            progress: storable(progress.clone()),
         };
-        let progress = commit.progress.clone();
         let act = self.recording.take();
         self.ledger
             .commit_recorded(commit, self.generation, act)
@@ -401,6 +414,18 @@ impl Actor {
             "polled"
         );
     }
+}
+
+/// What of the progress is stored. A set that is too large for the row is
+/// found again by a full crawl after a restart.
+fn storable(mut progress: Progress) -> Progress {
+    if let Some(hold) = &mut progress.hold
+        && hold.pending.size() > PENDING_MAX
+    {
+        hold.pending = Pending::default();
+        progress.cursor = None;
+    }
+    progress
 }
 
 /// `GET /groups 10, GET /users 41`.

@@ -26,7 +26,7 @@ impl Actor {
 
     /// Rejects a held set on behalf of somebody.
     pub(super) async fn reject_for(&mut self, id: &str, by: Caller) -> Result<(), HoldError> {
-        let outcome = self.reject(id);
+        let outcome = self.reject(id).await;
         let act = self.act(Action::HOLD_REJECT, id, by);
         let act = match &outcome {
             Ok(()) => act.with("outcome", "applied"),
@@ -43,17 +43,15 @@ impl Actor {
 
     /// The next commit lets a held set through: for whoever approved it, or
     /// because what is left of it is harmless.
-    pub(super) fn record_release(&mut self, approved: Option<&str>, counts: &Counts) {
-        let cleared = self.progress.held.clone();
-        let act = match (approved, self.decider.take(), cleared) {
-            (Some(id), Some(by), _) => {
-                let act = self.act(Action::HOLD_APPROVE, id, by);
+    pub(super) fn record_release(&mut self, counts: &Counts) {
+        let Some(id) = self.hold().map(|hold| hold.id.clone()) else { return };
+        self.recording = Some(match self.decider.take() {
+            Some(by) => {
+                let act = self.act(Action::HOLD_APPROVE, &id, by);
                 counted(act, counts).with("outcome", "applied")
             }
-            (None, _, Some(id)) => self.act(Action::HOLD_CLEAR, &id, Caller::daemon()),
-            _ => return,
-        };
-        self.recording = Some(act);
+            None => self.act(Action::HOLD_CLEAR, &id, Caller::daemon()),
+        });
     }
 
     fn act(&self, action: Action, hold: &str, by: Caller) -> Act {

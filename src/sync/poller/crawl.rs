@@ -2,20 +2,22 @@
 
 use tracing::info;
 
-use super::Command;
 use super::actor::Actor;
+use super::preview::PlanError;
 use super::recorder::Recorder;
+use super::{Command, Terms};
 use crate::clock::{self, Duration, Timestamp};
 use crate::provider::pulse::Pulse;
 use crate::provider::{Directory, Item, PullError, Seal, Sink, Start};
+use crate::sync::guard::Gate;
 use crate::sync::pages::Page;
-use crate::sync::plan::Plan;
 use crate::sync::reconcile::Reconciler;
+use crate::sync::split::Outcome;
 use crate::task::{self, Shutdown, Task};
 
 /// A sealed crawl, compared.
 pub(super) struct Crawled {
-    pub(super) plan: Plan,
+    pub(super) outcome: Outcome,
     pub(super) seal: Seal,
     pub(super) pages: u64,
     /// Everything was asked for, not only what changed.
@@ -180,7 +182,8 @@ impl Actor {
                     };
                 let pages = reconciler.pages();
                 let extent = seal.extent;
-                let plan = task::blocking("compare", move || reconciler.seal(extent))
+                let gate = self.gate();
+                let outcome = task::blocking("compare", move || reconciler.seal(extent, &gate))
                     .await
                     .map_err(|end| PullError::Incomplete {
                         what: self.terms.settings.origin(),
@@ -188,9 +191,15 @@ impl Actor {
                     })??;
                 let duration = clock::instant() - clock_start;
                 let ended = clock::now();
-                Ok(Some(Crawled { plan, seal, pages, full, started, ended, duration }))
+                Ok(Some(Crawled { outcome, seal, pages, full, started, ended, duration }))
             }
         }
+    }
+
+    /// What the crawl has to pass now.
+    fn gate(&self) -> Gate {
+        let Terms { limits, on_hold, .. } = self.terms;
+        Gate { limits, on_hold, hold: self.progress.hold.clone() }
     }
 
     fn open(&self) -> Box<dyn Directory> {
@@ -239,12 +248,16 @@ impl Actor {
                         self.syncs.extend(reply);
                         self.next = clock::instant();
                     }
-                    Command::Plan(reply) => {
+                    Command::Plan(page, reply) => {
                         let busy = "a poll is under way; ask again when it has ended";
-                        let _ = reply.send(Err(busy.to_owned()));
+                        let answer = match page.of {
+                            Some(_) => self.planned_page(&page),
+                            None => Err(PlanError::Failed(busy.to_owned())),
+                        };
+                        let _ = reply.send(answer);
                     }
-                    Command::Held(reply) => {
-                        let _ = reply.send(self.held_preview());
+                    Command::Held(page, reply) => {
+                        let _ = reply.send(self.held_preview(&page).await);
                     }
                     Command::Approve(id, by, reply) => {
                         let outcome = self.approve_for(&id, by).await;

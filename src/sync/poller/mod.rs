@@ -8,6 +8,7 @@ mod actor;
 mod audit;
 mod crawl;
 mod freshness;
+mod preview;
 mod recorder;
 mod settle;
 
@@ -17,10 +18,11 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use self::actor::Actor;
-use super::guard::Limits;
+pub use self::preview::{HoldPreview, Page, PlanError, Preview, Row};
+use super::guard::{Limits, OnHold};
 use super::ledger::Ledger;
 use super::schedule::Delays;
-use super::status::{Counts, Statuses};
+use super::status::Statuses;
 use crate::clock::Duration;
 use crate::model::Caller;
 use crate::provider::{Patience, Settings};
@@ -40,6 +42,7 @@ pub struct Terms {
     /// How old the picture may become before that is told.
     pub freshness_objective: Option<Duration>,
     pub limits: Limits,
+    pub on_hold: OnHold,
     pub settings: Arc<dyn Settings>,
 }
 
@@ -56,24 +59,11 @@ pub struct Checkpointing {
 #[derive(Debug)]
 enum Command {
     Sync(Option<oneshot::Sender<Result<(), String>>>),
-    Plan(oneshot::Sender<Result<Preview, String>>),
-    Held(oneshot::Sender<Result<Preview, HoldError>>),
+    Plan(Page, oneshot::Sender<Result<Preview, PlanError>>),
+    Held(Page, oneshot::Sender<Result<HoldPreview, HoldError>>),
     Approve(String, Caller, oneshot::Sender<Result<(), HoldError>>),
     Reject(String, Caller, oneshot::Sender<Result<(), HoldError>>),
 }
-
-/// What a poll would do, or what is held.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Preview {
-    pub counts: Counts,
-    /// Why it is held, or would be.
-    pub held: Option<String>,
-    /// The first changes, in words.
-    pub sentences: Vec<String>,
-}
-
-/// How many changes a [`Preview`] puts into words.
-const SENTENCES_MAX: usize = 1_000;
 
 /// Why an approval or rejection was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +72,11 @@ pub enum HoldError {
     NothingHeld { directory: String },
     #[error("the held set is now {current}, not {asked}: look at it again before you approve it")]
     Changed { asked: String, current: String },
+    #[error(
+        "{id} was held before the restart; it can be shown and approved when the directory \
+         has been read again"
+    )]
+    NotReadAgain { id: String },
     #[error("{0}")]
     Failed(String),
 }
@@ -141,22 +136,23 @@ impl Remote {
         let _ = self.0.try_send(Command::Sync(None));
     }
 
-    /// Reads the directory in full and says what a poll would change.
+    /// Reads the directory in full and says what a poll would change; or a
+    /// further page of what it said.
     ///
     /// # Errors
-    /// The crawl's failure, as a sentence.
-    pub async fn plan(&self) -> Result<Preview, String> {
+    /// The crawl's failure, as a sentence; or the page is of a plan that is gone.
+    pub async fn plan(&self, page: Page) -> Result<Preview, PlanError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Command::Plan(reply), answer, |text| text).await
+        self.ask(Command::Plan(page, reply), answer, PlanError::Failed).await
     }
 
     /// What is held.
     ///
     /// # Errors
-    /// When nothing is.
-    pub async fn held(&self) -> Result<Preview, HoldError> {
+    /// When nothing is, or the page is of another set.
+    pub async fn held(&self, page: Page) -> Result<HoldPreview, HoldError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Command::Held(reply), answer, HoldError::Failed).await
+        self.ask(Command::Held(page, reply), answer, HoldError::Failed).await
     }
 
     /// Lets exactly the held set `id` through, and says in the audit trail for whom.

@@ -1,65 +1,71 @@
-//! What becomes of a sealed crawl: applied, held, approved, rejected, or only shown.
+//! What becomes of a sealed crawl: applied, held, approved, rejected.
 
 use tracing::{info, warn};
 
+use super::HoldError;
 use super::actor::Actor;
 use super::crawl::Crawled;
-use super::recorder::Recorder;
-use super::{HoldError, Preview, SENTENCES_MAX};
 use crate::clock::{self, Timestamp};
-use crate::index::DirectoryView;
-use crate::model::{EventKind, Progress};
-use crate::provider::{PullError, Start};
-use crate::sync::describe::describe;
-use crate::sync::guard::{self, Totals};
+use crate::model::{EventKind, Hold, Progress};
+use crate::provider::PullError;
 use crate::sync::notice;
-use crate::sync::plan::Plan;
+use crate::sync::split::{HeldPart, Outcome};
 use crate::sync::status::{CrawlSummary, HoldSummary};
-use crate::task::Shutdown;
-
-/// A set that waits for a person, with all that applying it takes.
-pub(super) struct Held {
-    pub(super) id: String,
-    pub(super) crawled: Crawled,
-}
 
 impl Actor {
-    /// Applies a sealed crawl, or holds it.
+    /// Applies what of a sealed crawl may be applied, and holds the rest.
     pub(super) async fn settle(&mut self, crawled: Crawled) -> Result<(), PullError> {
-        let base = self.ledger.directory(&self.terms.name);
         self.remember_crawl(&crawled);
-        match guard::judge(&crawled.plan, totals(&base), &self.terms.limits) {
-            Some(reason) => {
-                let id = crawled.plan.id(&base);
-                self.hold(id, reason, crawled).await
+        let hold = crawled.outcome.held.as_ref().map(|part| self.hold_of(part, crawled.ended));
+        match hold {
+            Some(hold) if hold.whole.is_some() => self.hold_whole(hold, crawled).await,
+            hold => {
+                let cleared = self.hold().is_some() && hold.is_none();
+                self.apply(crawled, hold.map(Box::new)).await?;
+                if cleared {
+                    info!(directory = self.terms.name, "the hold cleared by itself");
+                }
+                Ok(())
             }
-            None => self.apply(crawled, None).await,
         }
     }
 
-    /// Keeps the set for a person; tells of it once.
-    pub(super) async fn hold(
-        &mut self,
-        id: String,
-        reason: String,
-        crawled: Crawled,
-    ) -> Result<(), PullError> {
-        let since = match self.status_hold() {
-            Some(hold) if hold.id == id => hold.since,
-            _ => crawled.ended,
-        };
-        let rejected = self.status_hold().is_some_and(|hold| hold.id == id && hold.rejected);
-        let counts = crawled.plan.counts;
-        let summary =
-            HoldSummary { id: id.clone(), since, reason: reason.clone(), counts, rejected };
-        if self.progress.held.as_ref() != Some(&id) {
-            warn!(directory = self.terms.name, hold = id, reason, "changes are held");
-            let notice = notice::held(&summary);
-            self.record_hold(&summary);
-            let progress = Progress { held: Some(id.clone()), ..self.progress.clone() };
-            self.commit(vec![notice], progress, crawled.ended).await?;
+    /// The held part as it is remembered. A set that is held already keeps
+    /// its age and what a person said about it.
+    pub(super) fn hold_of(&self, part: &HeldPart, ended: Timestamp) -> Hold {
+        let known = self.hold().filter(|hold| hold.id == part.id);
+        Hold {
+            id: part.id.clone(),
+            since: known.map_or(ended, |hold| hold.since),
+            reasons: part.reasons.clone(),
+            counts: part.plan.counts,
+            removals: part.removals,
+            rejected: known.is_some_and(|hold| hold.rejected),
+            whole: part.whole.clone(),
+            pending: part.pending.clone(),
         }
-        self.held = Some(Held { id, crawled });
+    }
+
+    /// Keeps everything that the crawl found for a person; tells of it once.
+    /// The cursor stays where it is, so the next crawl finds it all again.
+    async fn hold_whole(&mut self, hold: Hold, crawled: Crawled) -> Result<(), PullError> {
+        let told = self.is_told(&hold);
+        let summary = HoldSummary::from(&hold);
+        let progress = Progress { hold: Some(Box::new(hold)), ..self.progress.clone() };
+        if told {
+            self.progress = progress;
+        } else {
+            warn!(
+                directory = self.terms.name,
+                hold = summary.id,
+                reason = summary.reason,
+                whole = summary.whole,
+                "everything that changed is held"
+            );
+            self.record_hold(&summary);
+            self.commit(vec![notice::held(&summary)], progress, crawled.ended).await?;
+        }
+        self.held = Some(crawled);
         (self.failures, self.incomplete) = (0, 0);
         self.statuses.update(&self.terms.name, |status| {
             status.hold = Some(summary);
@@ -70,13 +76,11 @@ impl Actor {
         Ok(())
     }
 
-    /// Commits a sealed crawl, with the notices that go with it.
-    pub(super) async fn apply(
-        &mut self,
-        crawled: Crawled,
-        approved: Option<&str>,
-    ) -> Result<(), PullError> {
-        let Crawled { plan, seal, full, started, ended, .. } = crawled;
+    /// Commits what a sealed crawl lets through, with the notices that go with
+    /// it; `hold` is what it does not.
+    async fn apply(&mut self, crawled: Crawled, hold: Option<Box<Hold>>) -> Result<(), PullError> {
+        let Crawled { outcome: Outcome { applies: plan, .. }, seal, full, started, ended, .. } =
+            crawled;
         let base = self.ledger.directory(&self.terms.name);
         let mut changes = plan.changes;
         let first = self.progress.as_of.is_none();
@@ -97,8 +101,27 @@ impl Actor {
         if let Some(reason) = reason {
             changes.push(notice::synced(reason, &base, &plan.counts));
         }
+        let told = hold.as_ref().is_none_or(|hold| self.is_told(hold));
+        if let Some(hold) = hold.as_deref().filter(|_| !told) {
+            let summary = HoldSummary::from(hold);
+            warn!(
+                directory = self.terms.name,
+                hold = summary.id,
+                reason = summary.reason,
+                "removals are held, the rest is applied"
+            );
+            self.record_hold(&summary);
+            changes.push(notice::held(&summary));
+        }
+        if hold.is_none() {
+            self.record_release(&plan.counts);
+        }
+        let is_held_as_before = match (self.hold(), hold.as_deref()) {
+            (None, None) => true,
+            (Some(before), Some(now)) => before.pending == now.pending,
+            _ => false,
+        };
         let full_at = if full { Some(started) } else { self.progress.full_at };
-        let unheld = self.progress.held.is_some();
         let progress = Progress {
             cursor: seal.cursor.map(|cursor| cursor.0),
             fingerprint: self.terms.settings.fingerprint(),
@@ -106,22 +129,16 @@ impl Actor {
             full_at,
             failing: false,
             stale: false,
-            held: None,
+            hold,
         };
         let same_settings = progress.fingerprint == self.progress.fingerprint;
-        if changes.is_empty() && !unheld && same_settings {
+        if changes.is_empty() && is_held_as_before && same_settings {
             // Nothing to tell, so nothing is written: the newer cursor waits in
             // memory, and the stored one is still right. One made under other
             // settings is not: each restart would read everything again.
             self.progress = progress;
         } else {
-            self.record_release(approved, &plan.counts);
             self.commit(changes, progress, ended).await?;
-        }
-        if let Some(id) = approved {
-            info!(directory = self.terms.name, hold = id, "the held changes were approved");
-        } else if unheld {
-            info!(directory = self.terms.name, "the hold cleared by itself");
         }
         self.held = None;
         self.paused = None;
@@ -129,33 +146,44 @@ impl Actor {
         Ok(())
     }
 
-    /// The committed picture is what the provider has, as of `ended`.
-    pub(super) fn confirm(&mut self, ended: Timestamp) {
+    /// The committed picture is what the provider has, as of `ended`, but for
+    /// what is held.
+    fn confirm(&mut self, ended: Timestamp) {
         (self.failures, self.incomplete) = (0, 0);
         self.confirmed = clock::instant();
-        let base = self.ledger.directory(&self.terms.name);
-        let unresolved =
-            base.group_slots().map(|group| base.unresolved(group).len() as u64).sum::<u64>();
+        self.show_hold();
         self.statuses.update(&self.terms.name, |status| {
             status.as_of = Some(ended);
             status.last_success = Some(clock::now());
             status.consecutive_failures = 0;
             status.last_error = None;
-            status.hold = None;
+        });
+    }
+
+    /// Shows what is committed, and what is held beside it.
+    fn show_hold(&mut self) {
+        let base = self.ledger.directory(&self.terms.name);
+        let unresolved =
+            base.group_slots().map(|group| base.unresolved(group).len() as u64).sum::<u64>();
+        let hold = self.hold().map(HoldSummary::from);
+        self.statuses.update(&self.terms.name, |status| {
+            status.hold = hold;
             status.unresolved = unresolved;
         });
     }
 
-    pub(super) fn remember_crawl(&self, crawled: &Crawled) {
+    fn remember_crawl(&self, crawled: &Crawled) {
+        let Outcome { applies, held, drift } = &crawled.outcome;
+        let whole = held.as_ref().filter(|part| part.whole.is_some());
         let summary = CrawlSummary {
             extent: crawled.seal.extent,
             duration: crawled.duration,
             pages: crawled.pages,
-            counts: crawled.plan.counts,
+            counts: whole.map_or(applies.counts, |part| part.plan.counts),
             requests: crawled.seal.requests.clone(),
             proof: crawled.seal.proof.clone(),
             malformed: crawled.seal.malformed,
-            drift: crawled.plan.drift,
+            drift: *drift,
         };
         if summary.drift > 0 {
             warn!(
@@ -174,88 +202,63 @@ impl Actor {
         });
     }
 
+    /// Lets exactly the set `id` through, once.
     pub(super) async fn approve(&mut self, id: &str) -> Result<(), HoldError> {
-        self.heal().await.map_err(|error| HoldError::Failed(error.to_string()))?;
-        let held = self.take_held(id)?;
-        let Held { id, crawled } = held;
-        match self.apply(crawled, Some(&id)).await {
-            Ok(()) => {
-                self.next = clock::instant();
-                Ok(())
+        let failed = |error: PullError| HoldError::Failed(error.to_string());
+        self.heal().await.map_err(failed)?;
+        self.expect_held(id)?;
+        let base = self.ledger.directory(&self.terms.name);
+        let plan = self.held_plan(base).await?;
+        match self.held.take() {
+            Some(mut crawled) => {
+                crawled.outcome = Outcome { applies: plan, ..Outcome::default() };
+                self.apply(crawled, None).await.map_err(failed)?;
             }
-            Err(error) => Err(HoldError::Failed(error.to_string())),
+            None => {
+                let now = clock::now();
+                let as_of = Some(now);
+                let progress = Progress { hold: None, as_of, ..self.progress.clone() };
+                self.record_release(&plan.counts);
+                self.commit(plan.changes, progress, now).await.map_err(failed)?;
+                self.paused = None;
+                self.show_hold();
+            }
         }
+        info!(directory = self.terms.name, hold = id, "the held changes were approved");
+        self.next = clock::instant();
+        Ok(())
     }
 
-    pub(super) fn take_held(&mut self, id: &str) -> Result<Held, HoldError> {
+    /// Leaves the set `id` held, without telling of it again.
+    pub(super) async fn reject(&mut self, id: &str) -> Result<(), HoldError> {
         self.expect_held(id)?;
-        let directory = self.terms.name.clone();
-        self.held.take().ok_or(HoldError::NothingHeld { directory })
+        let mut progress = self.progress.clone();
+        if let Some(hold) = &mut progress.hold {
+            hold.rejected = true;
+        }
+        let committed = self.commit(Vec::new(), progress, clock::now()).await;
+        committed.map_err(|error| HoldError::Failed(error.to_string()))?;
+        info!(directory = self.terms.name, hold = id, "the held changes were rejected");
+        self.show_hold();
+        Ok(())
     }
 
     pub(super) fn expect_held(&self, id: &str) -> Result<(), HoldError> {
-        match &self.held {
+        match self.hold() {
             None => Err(HoldError::NothingHeld { directory: self.terms.name.clone() }),
-            Some(held) if held.id != id => {
-                Err(HoldError::Changed { asked: id.to_owned(), current: held.id.clone() })
+            Some(hold) if hold.id != id => {
+                Err(HoldError::Changed { asked: id.to_owned(), current: hold.id.clone() })
             }
             Some(_) => Ok(()),
         }
     }
 
-    pub(super) fn reject(&mut self, id: &str) -> Result<(), HoldError> {
-        self.expect_held(id)?;
-        info!(directory = self.terms.name, hold = id, "the held changes were rejected");
-        self.statuses.update(&self.terms.name, |status| {
-            if let Some(hold) = &mut status.hold {
-                hold.rejected = true;
-            }
-        });
-        Ok(())
+    pub(super) fn hold(&self) -> Option<&Hold> {
+        self.progress.hold.as_deref()
     }
 
-    /// What a full crawl would change, changing nothing.
-    pub(super) async fn preview(&mut self, shutdown: &Shutdown) -> Result<Preview, String> {
-        let base = self.ledger.directory(&self.terms.name);
-        // A crawl that waits to go on is none of this one's business.
-        let paused = self.paused.take();
-        let crawled = self.crawl(Start::Full, Recorder::default(), shutdown).await;
-        self.paused = paused;
-        match crawled {
-            Ok(Some(crawled)) => {
-                let held = guard::judge(&crawled.plan, totals(&base), &self.terms.limits);
-                Ok(preview(&crawled.plan, &base, held))
-            }
-            Ok(None) => Err("the crawl was interrupted".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    pub(super) fn held_preview(&self) -> Result<Preview, HoldError> {
-        let directory = self.terms.name.clone();
-        match (&self.held, self.status_hold()) {
-            (Some(held), Some(summary)) => {
-                let base = self.ledger.directory(&directory);
-                Ok(preview(&held.crawled.plan, &base, Some(summary.reason)))
-            }
-            _ => Err(HoldError::NothingHeld { directory }),
-        }
-    }
-
-    pub(super) fn status_hold(&self) -> Option<HoldSummary> {
-        self.statuses.get(&self.terms.name).and_then(|status| status.hold.clone())
-    }
-}
-
-fn preview(plan: &Plan, base: &DirectoryView, held: Option<String>) -> Preview {
-    let sentences = describe(&plan.changes, base, SENTENCES_MAX);
-    Preview { counts: plan.counts, held, sentences }
-}
-
-fn totals(base: &DirectoryView) -> Totals {
-    Totals {
-        users: base.user_count() as u64,
-        groups: base.group_count() as u64,
-        members: base.membership_count() as u64,
+    /// Whether receivers know of this very set.
+    fn is_told(&self, hold: &Hold) -> bool {
+        self.hold().is_some_and(|known| known.id == hold.id)
     }
 }

@@ -8,6 +8,7 @@ mod crash;
 mod example;
 mod frozen;
 mod guard;
+mod guard_apart;
 mod openldap;
 mod readme;
 mod service;

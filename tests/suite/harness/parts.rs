@@ -8,7 +8,7 @@ use rosterd::clock::Duration;
 use rosterd::model::Event;
 use rosterd::provider::{Patience, Settings};
 use rosterd::store::{self, Store};
-use rosterd::sync::guard::Limits;
+use rosterd::sync::guard::{Limits, OnHold};
 use rosterd::sync::ledger::Ledger;
 use rosterd::sync::poller::{Checkpointing, Poller, Terms};
 use rosterd::sync::schedule::Delays;
@@ -23,6 +23,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Clone, Copy, Debug)]
 pub struct Manner {
     pub limits: Limits,
+    pub on_hold: OnHold,
     pub patience: Patience,
     pub full_every: Duration,
     pub checkpoint_every: Duration,
@@ -37,6 +38,7 @@ impl Manner {
         let patience = Patience { request_timeout: HOUR, stall_timeout: HOUR };
         Manner {
             limits,
+            on_hold: OnHold::default(),
             patience,
             full_every: HOUR * 1000,
             checkpoint_every: Duration::ZERO,
@@ -52,6 +54,8 @@ impl Manner {
             users_removed_percent_max: off,
             groups_removed_percent_max: off,
             members_removed_percent_max: off,
+            group_members_removed_percent_max: off,
+            ..Limits::default()
         };
         Manner::new(lens, limits)
     }
@@ -80,6 +84,7 @@ impl Parts {
             full_every: manner.full_every,
             checkpoints: Checkpointing { every: manner.checkpoint_every, max_age: 24 * HOUR },
             limits: manner.limits,
+            on_hold: manner.on_hold,
             settings,
         };
         let (trigger, shutdown) = task::shutdown();
@@ -103,10 +108,6 @@ impl Parts {
 
     pub fn roster(&self) -> Roster {
         Roster::of(&self.ledger.directory("corp"), self.lens)
-    }
-
-    pub fn is_held(&self) -> bool {
-        self.statuses.get("corp").unwrap().hold.is_some()
     }
 }
 

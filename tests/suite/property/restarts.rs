@@ -1,6 +1,8 @@
 //! What becomes of a crawl when the process ends in its middle (known failures
 //! R4 and R16).
 
+use rosterd::sync::poller::Page;
+
 use super::*;
 
 type Shared = Arc<Mutex<World>>;
@@ -170,9 +172,10 @@ fn a_plan_neither_uses_nor_harms_a_checkpoint() {
         let (folder, world) = (tempfile::tempdir().unwrap(), populated());
         let parts = interrupted(folder.path(), &world).await;
         let log = std::fs::read(log_of(folder.path())).unwrap();
-        parts.poller.remote().plan().await.unwrap();
+        let first = Page { of: None, offset: 0, limit: 100 };
+        parts.poller.remote().plan(first.clone()).await.unwrap();
         world.lock().unwrap().mode = Some(Mode::Breaks(5));
-        parts.poller.remote().plan().await.unwrap_err();
+        parts.poller.remote().plan(first.clone()).await.unwrap_err();
         assert_eq!(std::fs::read(log_of(folder.path())).unwrap(), log);
         assert_eq!(kinds(&world), ["full", "full"]);
         sync_exactly(&parts, &world).await;
