@@ -64,6 +64,10 @@ impl Trouble {
         }
     }
 
+    pub(super) fn is_damage(&self) -> bool {
+        matches!(self, Trouble::Damaged(_))
+    }
+
     pub(super) fn text(&self) -> &str {
         match self {
             Trouble::Damaged(text) | Trouble::Failed(text) | Trouble::Malformed(text) => text,

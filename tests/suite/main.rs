@@ -5,6 +5,7 @@ mod ad;
 mod check;
 mod cloud;
 mod end_to_end;
+mod faults;
 mod harness;
 mod ldap;
 mod ldap_odd;

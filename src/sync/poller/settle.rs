@@ -130,6 +130,7 @@ impl Actor {
             base.group_slots().map(|group| base.unresolved(group).len() as u64).sum::<u64>();
         self.statuses.update(&self.terms.name, |status| {
             status.as_of = Some(ended);
+            status.confirmed = Some(clock::instant());
             status.last_success = Some(clock::now());
             status.consecutive_failures = 0;
             status.last_error = None;
