@@ -79,10 +79,15 @@ fn a_full_disk_keeps_the_last_good_answers_until_there_is_room() {
     daemon.wait_ready();
     for round in 0..3 {
         wait_healthy(&daemon);
-        let known = crew(&daemon);
         let ballast = fill(&disk_of(&daemon));
-        // Enough for more than what is left in files that are there already.
-        (0..50).for_each(|number| people.join(&format!("late{round}x{number}")));
+        // Files that are there already may have some room.
+        wait_until("the room to be used up", PATIENCE, || {
+            let more = people.names().len();
+            people.join_all((more..more + 50).map(|number| format!("late{round}x{number}")));
+            let status = daemon.directory("corp");
+            if status["state"] == "failing" { Ok(()) } else { Err(status.to_string()) }
+        });
+        let known = crew(&daemon);
         assert_bears_it(&daemon, "No space left on device");
         assert_eq!(crew(&daemon), known);
         std::fs::remove_file(ballast).expect("it is there");

@@ -49,11 +49,14 @@ impl Crew {
     }
 
     pub fn join(&mut self, name: &str) {
-        self.names.insert(name.to_owned());
+        self.join_all([name.to_owned()]);
+    }
+
+    pub fn join_all(&mut self, names: impl IntoIterator<Item = String>) {
+        self.names.extend(names);
         self.write();
     }
 
-    /// The id is as long as ids of the vendors, so that people take room.
     fn write(&self) {
         let users: Vec<Value> =
             self.names.iter().map(|name| json!({"id": name, "username": name})).collect();

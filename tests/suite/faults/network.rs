@@ -44,11 +44,12 @@ impl Line<'_> {
     /// Lives through each toxic in turn.
     fn endure(&self, toxics: &[(Toxic, Fate)]) {
         for (number, (toxic, fate)) in toxics.iter().enumerate() {
-            let (before, known) = (wait_healthy(self.daemon), (self.told)());
+            wait_healthy(self.daemon);
+            let known = (self.told)();
             self.proxy.set(toxic.clone());
             (self.change)(number);
             let status = self.poll_begun_now();
-            self.judge(toxic, *fate, &status, &known, &before);
+            self.judge(toxic, *fate, &status, &known);
             self.proxy.clear();
             self.recover(toxic);
         }
@@ -60,7 +61,7 @@ impl Line<'_> {
         self.daemon.sync("corp")
     }
 
-    fn judge(&self, toxic: &Toxic, fate: Fate, status: &Value, known: &Pairs, before: &Value) {
+    fn judge(&self, toxic: &Toxic, fate: Fate, status: &Value, known: &Pairs) {
         let log = || self.daemon.log();
         let told = (self.told)();
         let has_failed = status["consecutive_failures"] != 0;
@@ -74,15 +75,11 @@ impl Line<'_> {
             return;
         }
         assert_eq!(told, *known, "{toxic:?}: not the last good picture\n{}", log());
-        if fate == Fate::Fails {
-            assert_last_good(self.daemon, &before["as_of"]);
-        }
+        assert_last_good(self.daemon, &status["as_of"]);
         let error = status["last_error"].as_str().expect("a failure has a reason");
         let place = self.proxy.address().port().to_string();
         assert!(error.contains(&place), "{toxic:?}: it does not say where: {error}");
         println!("{toxic:?}: {error}");
-        let refused = self.daemon.request("GET", "/v1/users?max_age=0s&limit=1", None);
-        assert!([200, 503].contains(&refused.status()), "{}", refused.text());
     }
 
     /// No one asks for a poll here.
@@ -103,7 +100,7 @@ fn toxics(stall: bool) -> Vec<(Toxic, Fate)> {
         (Toxic::Slicer { size: 7 }, Fate::Succeeds),
         (Toxic::Refuse, Fate::Fails),
     ];
-    for after in [0, 5, 600] {
+    for after in [0, 600] {
         toxics.push((Toxic::ResetPeer { after }, Fate::Fails));
         toxics.push((Toxic::LimitData { after }, Fate::Fails));
     }
@@ -116,8 +113,8 @@ fn toxics(stall: bool) -> Vec<(Toxic, Fate)> {
 
 /// A flipped bit anywhere in what TLS carries.
 fn flips() -> Vec<(Toxic, Fate)> {
-    let places = [3, 40, 700, 1_400, 2_000];
-    places.map(|at| (Toxic::Corrupt(Damage::Flip { at }), Fate::Either)).into()
+    let places = [(3, Fate::Fails), (40, Fate::Fails), (700, Fate::Fails), (1_600, Fate::Either)];
+    places.map(|(at, fate)| (Toxic::Corrupt(Damage::Flip { at }), fate)).into()
 }
 
 const POLL: &str = "poll = { min_delay = \"200ms\", max_delay = \"400ms\", \
@@ -289,7 +286,7 @@ fn okta_in_plain_with_damaged_answers() {
 /// Heads and bodies that do not hold together any more.
 fn damaged_json() -> Vec<(Toxic, Fate)> {
     let mut toxics = Vec::new();
-    for at in [0, 9, 300, 900] {
+    for at in [9, 900] {
         toxics.push((Toxic::Corrupt(Damage::Lose { at }), Fate::Either));
         for (from, to) in [(b'{', b'('), (b'}', b' '), (b']', b','), (b':', b';'), (b'\n', b' ')] {
             toxics.push((Toxic::Corrupt(Damage::Replace { at, from, to }), Fate::Either));
