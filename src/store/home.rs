@@ -211,7 +211,8 @@ impl Home {
         write_durably(&self.dir, "directories", &sealed).map_err(|e| self.failed(&e))
     }
 
-    fn numbers(&self) -> Result<Vec<u64>, Trouble> {
+    /// The databases that are there, in use or not.
+    pub(super) fn numbers(&self) -> Result<Vec<u64>, Trouble> {
         Ok(self.entries()?.iter().filter_map(|name| folder_number(name)).collect())
     }
 

@@ -44,13 +44,10 @@ pub(super) fn open(home: &Home, cache_bytes: u64) -> Result<(Opened, Opening), O
                 .map(|opened| (opened, Opening::New))
                 .map_err(|trouble| unavailable(home, trouble));
         }
-        Ok(Current::Nothing) => Err(Trouble::Damaged("the database is gone".to_owned())),
-        Ok(Current::Folder(number)) => {
-            be_readable(home, number).and_then(|()| reopen(home, number, cache_bytes))
-        }
-        Ok(Current::Unreadable) => {
-            Err(Trouble::Damaged("the file `current` is not readable".to_owned()))
-        }
+        Ok(current) => in_use(home, current).and_then(|number| {
+            be_readable(home, number)?;
+            reopen(home, number, cache_bytes)
+        }),
         Err(trouble) => Err(trouble),
     };
     match outcome {
@@ -59,6 +56,24 @@ pub(super) fn open(home: &Home, cache_bytes: u64) -> Result<(Opened, Opening), O
             rebuild(home, reason, cache_bytes).map_err(|trouble| unavailable(home, trouble))
         }
         Err(trouble) => Err(unavailable(home, trouble)),
+    }
+}
+
+/// The database that `current` names, or else the only one there is.
+fn in_use(home: &Home, current: Current) -> Result<u64, Trouble> {
+    if let Current::Folder(number) = current
+        && (home.folder(number).is_dir() || home.is_untouched())
+    {
+        return Ok(number);
+    }
+    match home.numbers()?[..] {
+        [only] => {
+            tracing::warn!("the file `current` was damaged; there is one database, db-{only}");
+            home.point_at(only)?;
+            Ok(only)
+        }
+        [] => Err(Trouble::Damaged("the database is gone".to_owned())),
+        _ => Err(Trouble::Damaged("the file `current` names no database".to_owned())),
     }
 }
 
@@ -95,7 +110,6 @@ fn is_disk_error(error: &std::io::Error) -> bool {
 
 /// Opens the numbered database and finishes or drops what a crash left.
 pub(super) fn reopen(home: &Home, number: u64, cache_bytes: u64) -> Result<Opened, Trouble> {
-    home.sweep(number)?;
     let engine = Engine::open(&home.folder(number), cache_bytes)?;
     let Some(found) = engine.get(row::MARKER)? else {
         if home.is_untouched() {
@@ -113,6 +127,8 @@ pub(super) fn reopen(home: &Home, number: u64, cache_bytes: u64) -> Result<Opene
         return Err(Trouble::Damaged(reason));
     }
     let head = recover(&engine, marker)?;
+    // Only now is it sure that the others are of no use.
+    home.sweep(number)?;
     home.raise(head.marker.last_seq, head.marker.commit, false)?;
     Ok(Opened { engine, head, number })
 }

@@ -93,22 +93,18 @@ impl Line<'_> {
     }
 }
 
-/// Every way in which a connection fails, at the begin, amid and near its end.
-fn toxics(stall: bool) -> Vec<(Toxic, Fate)> {
-    let mut toxics = vec![
+/// Every way in which a connection fails: at its begin, and after `amid` bytes,
+/// which is less than the server says in answer to anything.
+fn toxics(amid: u64) -> Vec<(Toxic, Fate)> {
+    vec![
         (Toxic::Latency(Duration::from_millis(20)), Fate::Succeeds),
         (Toxic::Slicer { size: 7 }, Fate::Succeeds),
         (Toxic::Refuse, Fate::Fails),
-    ];
-    for after in [0, 600] {
-        toxics.push((Toxic::ResetPeer { after }, Fate::Fails));
-        toxics.push((Toxic::LimitData { after }, Fate::Fails));
-    }
-    if stall {
-        toxics.push((Toxic::Stall { after: 0 }, Fate::Fails));
-        toxics.push((Toxic::Stall { after: 600 }, Fate::Fails));
-    }
-    toxics
+        (Toxic::ResetPeer { after: 0 }, Fate::Fails),
+        (Toxic::ResetPeer { after: amid }, Fate::Fails),
+        (Toxic::LimitData { after: amid }, Fate::Fails),
+        (Toxic::Stall { after: amid }, Fate::Fails),
+    ]
 }
 
 /// A flipped bit anywhere in what TLS carries.
@@ -187,7 +183,7 @@ fn endure_ldap(
 
 #[test]
 fn openldap_over_tls_behind_a_bad_network() {
-    let toxics = [toxics(true), flips()].concat();
+    let toxics = [toxics(600), flips()].concat();
     endure_ldap(
         |port| format!("ldaps://127.0.0.1:{port}"),
         |slapd| port(&slapd.ldaps_url()),
@@ -273,20 +269,20 @@ fn okta_over_tls_behind_a_bad_network() {
     let front = TlsFront::before(server.port(), &tls);
     let proxy = FaultProxy::before(front.port());
     let more = format!("ca = \"{}\"\n", tls.ca.display());
-    endure_okta("https", &server, &proxy, &more, &[toxics(true), flips()].concat());
+    endure_okta("https", &server, &proxy, &more, &[toxics(600), flips()].concat());
 }
 
 #[test]
 fn okta_in_plain_with_damaged_answers() {
     let server = org();
     let proxy = FaultProxy::before(server.port());
-    endure_okta("http", &server, &proxy, "", &damaged_json());
+    endure_okta("http", &server, &proxy, "", &damaged_json(&[9, 900]));
 }
 
 /// Heads and bodies that do not hold together any more.
-fn damaged_json() -> Vec<(Toxic, Fate)> {
+fn damaged_json(places: &[u64]) -> Vec<(Toxic, Fate)> {
     let mut toxics = Vec::new();
-    for at in [9, 900] {
+    for &at in places {
         toxics.push((Toxic::Corrupt(Damage::Lose { at }), Fate::Either));
         for (from, to) in [(b'{', b'('), (b'}', b' '), (b']', b','), (b':', b';'), (b'\n', b' ')] {
             toxics.push((Toxic::Corrupt(Damage::Replace { at, from, to }), Fate::Either));
@@ -314,5 +310,5 @@ fn entra_in_plain_behind_a_bad_network() {
         truth: &|| server.with(|contoso| entra::roster(&contoso.stub.tenant).members),
         told: &|| held(&daemon),
     }
-    .endure(&[toxics(false), damaged_json()].concat());
+    .endure(&[toxics(60), damaged_json(&[300])].concat());
 }
