@@ -1,7 +1,7 @@
 //! No descriptors left, and twenty thousand clients at once.
 
 use std::collections::BTreeSet;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::Duration;
@@ -143,15 +143,9 @@ impl Crowd {
     /// How many connections it holds, and how many questions were answered.
     fn wait(&mut self) -> (usize, usize) {
         let output = self.process.child().stdout.as_mut().expect("a pipe");
-        let mut line = Vec::new();
-        for byte in output.bytes() {
-            match byte.expect("it says something") {
-                b'\n' => break,
-                byte => line.push(byte),
-            }
-        }
-        let text = String::from_utf8(line).expect("numbers");
-        let mut numbers = text.split(' ').map(|word| word.parse().expect("a number"));
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).expect("it says something");
+        let mut numbers = line.trim().split(' ').map(|word| word.parse().expect("a number"));
         (numbers.next().expect("a number"), numbers.next().expect("a number"))
     }
 }

@@ -32,9 +32,10 @@ impl TlsFront {
             .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
             .expect("a free loopback port");
         let front = listener.local_addr().expect("a bound socket has an address").port();
+        let handle = runtime.handle().clone();
         runtime.spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(converse(client, acceptor.clone(), port));
+                handle.spawn(converse(client, acceptor.clone(), port));
             }
         });
         TlsFront { port: front, _runtime: runtime }
