@@ -52,8 +52,15 @@ fn damages(bytes: &[u8], random: &mut fastrand::Rng) -> Vec<(String, Vec<u8>)> {
         .map(|place| (format!("cut at {place} of {len}"), bytes[..place].to_vec()))
         .collect();
     let written: Vec<usize> = (0..len).filter(|at| bytes[*at] != 0).collect();
-    for _ in 0..3.min(written.len()) {
-        let (at, bit) = (written[random.usize(..written.len())], random.u8(..8));
+    // A short file leads elsewhere by any of its bytes: `db-3` for `db-1`.
+    let flips: Vec<(usize, u8)> = if len <= 8 {
+        written.iter().map(|at| (*at, 1)).collect()
+    } else {
+        (0..3.min(written.len()))
+            .map(|_| (written[random.usize(..written.len())], random.u8(..8)))
+            .collect()
+    };
+    for (at, bit) in flips {
         let mut flipped = bytes.to_vec();
         flipped[at] ^= 1 << bit;
         all.push((format!("bit {bit} of byte {at} flipped"), flipped));
