@@ -25,11 +25,12 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rosterd::clock::{self, Timestamp};
 use rosterd::index::{DirectoryView, SharedView, View};
-use rosterd::model::{Event, Group, User};
+use rosterd::model::{Act, Caller, Event, Group, User};
 use rosterd::query::{
-    Backlog, HeldChanges, Journal, JournalError, Limits, Listeners, Operator, OperatorError, Plan,
-    QueryConfig, Sources, start,
+    AuditTrail, Backlog, HeldChanges, Journal, JournalError, Limits, Listeners, Operator,
+    OperatorError, Plan, QueryConfig, Sources, Wanted, start,
 };
+use rosterd::store::AuditPage;
 use rosterd::sync::status::{DirectoryStatus, Statuses};
 use rosterd::task;
 
@@ -225,6 +226,7 @@ fn sources(view: DirectoryView, shutdown: task::Shutdown) -> Sources {
         journal: Arc::new(Nothing),
         operator: Arc::new(Nothing),
         backlog: Arc::new(Nothing),
+        trail: Arc::new(Nothing),
         shutdown,
     }
 }
@@ -346,7 +348,7 @@ impl Journal for Nothing {
 
 #[async_trait]
 impl Operator for Nothing {
-    async fn sync(&self, directory: &str) -> Result<(), OperatorError> {
+    async fn sync(&self, directory: &str, _: Caller) -> Result<(), OperatorError> {
         Err(OperatorError::UnknownDirectory(directory.into()))
     }
 
@@ -358,13 +360,26 @@ impl Operator for Nothing {
         Err(OperatorError::UnknownDirectory(directory.into()))
     }
 
-    async fn approve(&self, directory: &str, _: &str) -> Result<(), OperatorError> {
+    async fn approve(&self, directory: &str, _: &str, _: Caller) -> Result<(), OperatorError> {
         Err(OperatorError::UnknownDirectory(directory.into()))
     }
 
-    async fn reject(&self, directory: &str, _: &str) -> Result<(), OperatorError> {
+    async fn reject(&self, directory: &str, _: &str, _: Caller) -> Result<(), OperatorError> {
         Err(OperatorError::UnknownDirectory(directory.into()))
     }
+}
+
+#[async_trait]
+impl AuditTrail for Nothing {
+    fn read(&self, _: &Wanted) -> Result<AuditPage, JournalError> {
+        Ok(AuditPage::default())
+    }
+
+    fn moved(&self) -> tokio::sync::watch::Receiver<u64> {
+        tokio::sync::watch::Sender::new(0).subscribe()
+    }
+
+    async fn record(&self, _: Act) {}
 }
 
 impl Backlog for Nothing {

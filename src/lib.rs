@@ -16,6 +16,7 @@
 //! | [`webhook`] | tells other systems, from the journal |
 //! | [`tls`] | whom rosterd trusts, and what it shows of itself; for LDAP, HTTP and webhooks alike |
 //! | [`cli`] | the command; talks to the daemon over the socket |
+//! | [`audit`] | who did what: the trail of actions that are not data flow |
 //! | [`digest`] | short names for long texts |
 //! | [`daemon`] | the wiring: the only place that sees every part |
 //!
@@ -23,12 +24,16 @@
 //! [`clock`] reads the time. `tests/suite/tidy.rs` holds the code to that.
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod digest;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+pub mod glob;
 pub mod index;
 pub mod log;
 pub mod model;

@@ -10,6 +10,7 @@
 //! | 2 | it could not be done or told; the reason is on standard error |
 
 mod ask;
+mod audit;
 mod check;
 mod completions;
 mod doctor;
@@ -82,7 +83,7 @@ enum Command {
     /// Keep the last good state instead of a held set of changes
     Reject(hold::Decision),
     /// Show how every directory fares
-    Status,
+    Status(status::Arguments),
     /// List users
     Users(list::Arguments),
     /// List groups
@@ -97,6 +98,8 @@ enum Command {
     Why(why::Arguments),
     /// Show what changed, and follow what changes
     Events(events::Arguments),
+    /// Show who did what to the daemon, and follow it
+    Audit(audit::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
     /// Print the manual page, or write all of them
@@ -114,7 +117,7 @@ impl Command {
             Command::Hold(arguments) => hold::run(&arguments, context),
             Command::Approve(decision) => hold::approve(&decision, context),
             Command::Reject(decision) => hold::reject(&decision, context),
-            Command::Status => status::run(context),
+            Command::Status(arguments) => status::run(&arguments, context),
             Command::Users(arguments) => list::users(&arguments, context),
             Command::Groups(arguments) => list::groups(&arguments, context),
             Command::User(arguments) => object::user(&arguments, context),
@@ -122,6 +125,7 @@ impl Command {
             Command::IsMember(arguments) => is_member::run(&arguments, context),
             Command::Why(arguments) => why::run(&arguments, context),
             Command::Events(arguments) => events::run(&arguments, context),
+            Command::Audit(arguments) => audit::run(&arguments, context),
             Command::Completions(arguments) => completions::run(arguments, context),
             Command::Man(arguments) => man::run(arguments, context),
         }

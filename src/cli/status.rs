@@ -3,9 +3,72 @@
 use serde_json::Value;
 
 use super::ask::{Daemon, age, rows, text};
-use super::{Context, Exit, Failure, Paint, Table};
+use super::{Context, Exit, Failure, Paint, Table, printable};
+use crate::client::encoded;
 
-pub(super) fn run(context: &mut Context) -> Result<Exit, Failure> {
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Show everything that is known of this directory
+    directory: Option<String>,
+}
+
+pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
+    match &arguments.directory {
+        Some(name) => one(name, context),
+        None => all(context),
+    }
+}
+
+fn one(name: &str, context: &mut Context) -> Result<Exit, Failure> {
+    let directory = Daemon::of(context)?.get(&format!("/v1/directories/{}", encoded(name)))?;
+    if context.output.is_json() {
+        context.output.json(&directory)?;
+        return Ok(Exit::Yes);
+    }
+    let mut facts = Facts::default();
+    facts.object("", &directory);
+    for (name, value) in facts.0 {
+        let name = context.output.paint(Paint::Strong, &format!("{name:<32}"));
+        context.output.line(&format!("{name} {value}"))?;
+    }
+    Ok(Exit::Yes)
+}
+
+/// What an answer says, as names and values; `null` and empty ones are left out.
+#[derive(Default)]
+struct Facts(Vec<(String, String)>);
+
+impl Facts {
+    fn object(&mut self, prefix: &str, object: &Value) {
+        for (key, value) in object.as_object().into_iter().flatten() {
+            let name = format!("{prefix}{}", key.replace('_', " "));
+            match value {
+                Value::Null => {}
+                Value::Object(_) => self.object(&format!("{name}: "), value),
+                Value::Array(items) => {
+                    self.0.extend(items.iter().map(|item| (name.clone(), plain(item))));
+                }
+                value => self.0.push((name, plain(value))),
+            }
+        }
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => printable(text).to_string(),
+        Value::Object(object) => {
+            let parts: Vec<String> = object
+                .iter()
+                .map(|(key, value)| format!("{} {}", key.replace('_', " "), plain(value)))
+                .collect();
+            parts.join(", ")
+        }
+        value => value.to_string(),
+    }
+}
+
+fn all(context: &mut Context) -> Result<Exit, Failure> {
     let answer = Daemon::of(context)?.get("/v1/directories")?;
     if context.output.is_json() {
         context.output.json(&answer)?;
@@ -30,7 +93,7 @@ pub(super) fn run(context: &mut Context) -> Result<Exit, Failure> {
             (text(directory, "name"), Paint::Strong),
             plain("provider"),
             (state, paint),
-            (age(directory, "age_seconds"), Paint::Plain),
+            (age(directory, "age_seconds"), freshness(directory)),
             plain("users"),
             plain("groups"),
             plain("memberships"),
@@ -61,6 +124,13 @@ fn remark(directory: &Value) -> Option<(String, String)> {
     let hold = directory.get("hold").filter(|hold| !hold.is_null())?;
     let (id, reason) = (text(hold, "id"), text(hold, "reason"));
     Some((name, format!("holds {id}: {reason}; see `rosterd hold`")))
+}
+
+fn freshness(directory: &Value) -> Paint {
+    match directory.get("fresh").and_then(Value::as_bool) {
+        Some(false) => Paint::Bad,
+        _ => Paint::Plain,
+    }
 }
 
 fn paint(state: &str) -> Paint {

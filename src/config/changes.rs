@@ -13,6 +13,7 @@ pub struct Changes {
     pub query: bool,
     pub log: bool,
     pub store: bool,
+    pub audit: bool,
     /// Keys that changed and take effect at the next start only.
     pub needs_restart: Vec<&'static str>,
 }
@@ -46,15 +47,23 @@ impl Changes {
             log: new.log != old.log,
             store: (new.store.journal_retention, new.store.history_retention)
                 != (old.store.journal_retention, old.store.history_retention),
+            audit: new.audit != old.audit,
             needs_restart,
         }
+    }
+
+    /// What changed and is not done by a reload.
+    pub fn at_next_start(&self) -> Vec<&'static str> {
+        let parts = [("query", self.query), ("store", self.store), ("audit", self.audit)];
+        let parts = parts.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name);
+        self.needs_restart.iter().copied().chain(parts).collect()
     }
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.directories.is_empty()
             && self.webhooks.is_empty()
-            && !(self.query || self.log || self.store)
+            && !(self.query || self.log || self.store || self.audit)
             && self.needs_restart.is_empty()
     }
 }

@@ -8,6 +8,7 @@ use super::{Fingerprint, Section, duration};
 use crate::provider::registry::Read;
 use crate::provider::{Patience, Settings};
 use crate::sync::guard::Limits;
+use crate::sync::poller::Checkpointing;
 
 /// The table of providers: how to read each kind of `provider.KIND` block.
 pub type Kinds<'a> = &'a [(&'a str, Read)];
@@ -21,6 +22,8 @@ pub struct DirectoryConfig {
     pub tenant: String,
     pub product: String,
     pub poll: PollConfig,
+    /// How old the directory may become before that is told.
+    pub freshness_objective: Option<Duration>,
     pub limits: Limits,
     pub provider: Arc<dyn Settings>,
     /// Of the whole block with the secrets and files that it names.
@@ -36,6 +39,7 @@ pub struct PollConfig {
     pub max_delay: Duration,
     /// A directory that is read incrementally is read in full this often.
     pub full_every: Duration,
+    pub checkpoints: Checkpointing,
     pub patience: Patience,
 }
 
@@ -45,6 +49,9 @@ impl DirectoryConfig {
         let tenant = read_word(section, "tenant");
         let product = read_word(section, "product");
         let poll = section.section_or_empty("poll").and_then(|mut s| PollConfig::read(&mut s));
+        let second = Duration::from_secs(1);
+        let freshness_objective =
+            section.duration_within("freshness_objective", second..=365 * DAY);
         let limits = section.section_or_empty("limits").map(|mut s| read_limits(&mut s));
         let provider = read_provider(section, kinds);
         let fingerprint = section.fingerprint();
@@ -53,6 +60,7 @@ impl DirectoryConfig {
             tenant: tenant?,
             product: product?,
             poll: poll?,
+            freshness_objective,
             limits: limits?,
             provider: provider?,
             fingerprint,
@@ -70,6 +78,13 @@ impl PollConfig {
         let request = section.duration_within("request_timeout", timeouts.clone());
         let stall = section.duration_within("stall_timeout", timeouts);
         let full_every = section.duration_within("full_every", Duration::from_secs(1)..=365 * DAY);
+        let every = section.duration_within("checkpoint_every", Duration::ZERO..=DAY);
+        let max_age =
+            section.duration_within("checkpoint_max_age", Duration::from_secs(1)..=365 * DAY);
+        let checkpoints = Checkpointing {
+            every: every.unwrap_or(defaults.checkpoints.every),
+            max_age: max_age.unwrap_or(defaults.checkpoints.max_age),
+        };
         let delays = Pair { low: "min_delay", high: "max_delay" }.order(
             section,
             (min_delay, max_delay),
@@ -83,7 +98,7 @@ impl PollConfig {
         let ((min_delay, max_delay), (request_timeout, stall_timeout)) = (delays?, timeouts?);
         let patience = Patience { request_timeout, stall_timeout };
         let full_every = full_every.unwrap_or(defaults.full_every);
-        Some(PollConfig { min_delay, max_delay, full_every, patience })
+        Some(PollConfig { min_delay, max_delay, full_every, checkpoints, patience })
     }
 }
 
@@ -93,6 +108,7 @@ impl Default for PollConfig {
             min_delay: Duration::from_mins(1),
             max_delay: Duration::from_mins(10),
             full_every: DAY,
+            checkpoints: Checkpointing { every: Duration::from_secs(10), max_age: DAY },
             patience: Patience {
                 request_timeout: Duration::from_secs(30),
                 stall_timeout: Duration::from_mins(2),

@@ -14,6 +14,12 @@ impl Fingerprint {
         Fingerprint(ring::digest::digest(&SHA256, bytes).as_ref().to_vec())
     }
 
+    pub(super) fn of_value(value: &DeValue<'_>) -> Fingerprint {
+        let mut context = Context::new(&SHA256);
+        feed_value(&mut context, value);
+        Fingerprint(context.finish().as_ref().to_vec())
+    }
+
     /// `contents` are the digests of what the table names, by key.
     pub(super) fn of_table<'a>(
         table: &DeTable<'_>,

@@ -4,6 +4,7 @@
 //! [`section`] is how a part reads its own settings; [`Config`] composes the
 //! parts; [`Changes`] says what a reload has to do.
 
+mod audit;
 mod changes;
 mod directory;
 pub mod duration;
@@ -11,15 +12,18 @@ mod fingerprint;
 mod log;
 mod mask;
 mod nearest;
+mod outline;
 mod report;
 pub mod section;
 mod source;
 mod store;
 
+pub use audit::AuditConfig;
 pub use changes::{Changes, NameChanges};
 pub use directory::{DirectoryConfig, Kinds, PollConfig};
 pub use fingerprint::Fingerprint;
 pub use log::{LogConfig, LogFormat};
+pub use outline::{Difference, Outline};
 pub use report::{Mistake, Place, Report};
 pub use section::Section;
 pub use source::{File, Surroundings, read_secret_file, variable};
@@ -45,11 +49,14 @@ pub struct Config {
     pub query: QueryConfig,
     pub log: LogConfig,
     pub store: StoreConfig,
+    pub audit: AuditConfig,
     /// By name; at least one.
     pub directories: BTreeMap<String, DirectoryConfig>,
     /// By name.
     pub webhooks: BTreeMap<String, WebhookConfig>,
     webhook_fingerprints: BTreeMap<String, Fingerprint>,
+    /// For telling what a reload changed.
+    pub outline: Outline,
 }
 
 impl Config {
@@ -68,6 +75,7 @@ impl Config {
         let query = root.section_or_empty("query").and_then(|mut s| QueryConfig::read(&mut s));
         let log = root.section_or_empty("log").map(|mut s| LogConfig::read(&mut s));
         let store = root.section_or_empty("store").and_then(|mut s| StoreConfig::read(&mut s));
+        let audit = root.section_or_empty("audit").map(|mut s| AuditConfig::read(&mut s));
         let directories = read_directories(root, kinds);
         let webhooks = read_webhooks(root, &directories.names);
         Some(Config {
@@ -75,9 +83,11 @@ impl Config {
             query: query?,
             log: log?,
             store: store?,
+            audit: audit?,
             directories: directories.whole?,
             webhooks: webhooks.configs,
             webhook_fingerprints: webhooks.fingerprints,
+            outline: root.outline(),
         })
     }
 }

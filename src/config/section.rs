@@ -39,6 +39,7 @@ use toml::de::{DeTable, DeValue};
 use super::fingerprint::Fingerprint;
 use super::mask;
 use super::nearest::nearest;
+use super::outline::Outline;
 use super::report::{Note, NoteKind, Report};
 use super::source::{self, Surroundings};
 
@@ -279,6 +280,13 @@ impl<'a> Section<'a> {
         let contents = self.reading.contents.borrow();
         let below = contents.iter().filter(|(key, _)| key.starts_with(&prefix));
         Fingerprint::of_table(self.table, below.map(|(key, content)| (key.as_str(), content)))
+    }
+
+    /// What it says, key by key. Take it when all keys were read.
+    pub(super) fn outline(&self) -> Outline {
+        let contents = self.reading.contents.borrow();
+        let contents = contents.iter().map(|(key, content)| (key.as_str(), content));
+        Outline::new(self.table, contents)
     }
 
     /// Notes the keys that nobody asked for. Dropping does the same.

@@ -88,7 +88,7 @@ cache = "64MiB"
 [directory.a]
 tenant = "t"
 product = "p"
-poll = { min_delay = "100ms", max_delay = "1s", request_timeout = "5s", stall_timeout = "6s", full_every = "1h" }
+poll = { min_delay = "100ms", max_delay = "1s", request_timeout = "5s", stall_timeout = "6s", full_every = "1h", checkpoint_every = "0s", checkpoint_max_age = "2h" }
 limits = { users_removed_percent_max = 1, groups_removed_percent_max = 2.5, members_removed_percent_max = 100 }
 keep_raw = true
 provider.fake = { host = "h", password = { env = "TOKEN" } }
@@ -105,6 +105,8 @@ provider.fake = { host = "h", password = { env = "TOKEN" } }
     let poll = config.directories["a"].poll;
     assert_eq!(poll.min_delay, Duration::from_millis(100));
     assert_eq!(poll.patience.stall_timeout, Duration::from_secs(6));
+    assert_eq!(poll.checkpoints.every, Duration::ZERO);
+    assert_eq!(poll.checkpoints.max_age, Duration::from_hours(2));
     assert_eq!(config.directories["a"].limits.groups_removed_percent_max, 2.5);
     assert_eq!(config.directories["a"].provider.origin(), "h raw");
 }
@@ -293,6 +295,52 @@ fn a_reload_knows_what_changed() {
     assert_eq!((changes.query, changes.log, changes.store), (true, true, false));
     assert_eq!(changes.needs_restart, ["state_dir"]);
     assert!(Changes::between(&old, &old).is_empty());
+}
+
+#[test]
+fn a_reload_is_told_by_keys_and_never_with_a_secret() {
+    let outline = |text: &str, password: &str| {
+        let variable = |_: &str| Some(password.into());
+        let surroundings = Surroundings::new("/base".into(), &variable);
+        let read = |root: &mut Section<'_>| Config::read(root, KINDS);
+        section::read("rosterd.toml", text, &surroundings, read).unwrap().outline
+    };
+    let host = |host: &str| {
+        format!("provider.fake = {{ host = \"{host}\", password = {{ env = \"P\" }} }}\n")
+    };
+    let old = format!(
+        "log.level = \"info\"\nlog.format = \"json\"\n[directory.a]\n{}\
+         poll = {{ max_delay = \"1h\" }}\nlimits = {{ users_removed_percent_max = 10 }}\n",
+        host("h.example.org/t0ken")
+    );
+    let new = format!(
+        "log.level = \"debug\"\n[directory.a]\n{}poll = {{ max_delay = \"2h\" }}\n\
+         limits = {{ users_removed_percent_max = 50.5 }}\n[directory.b]\n{}",
+        host("i.example.org/0ther"),
+        host("hunter")
+    );
+    let (old, new) = (outline(&old, "s3cret"), outline(&new, "an0ther"));
+    let difference = old.difference(&new);
+    assert_eq!(
+        difference.changed,
+        [
+            "directory.a.limits.users_removed_percent_max: 10 -> 50.5",
+            "directory.a.poll.max_delay: 1h -> 2h",
+            "directory.a.provider.fake.host",
+            "directory.a.provider.fake.password (content)",
+            "log.level: info -> debug",
+        ]
+    );
+    assert_eq!(difference.removed, ["log.format = json"]);
+    assert_eq!(
+        difference.added,
+        [
+            "directory.b.provider.fake.host = hunter",
+            "directory.b.provider.fake.password (content)",
+            "directory.b.provider.fake.password.env",
+        ]
+    );
+    assert_eq!(old.difference(&old), Difference::default());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use tracing::{error, info};
 
 use super::operator::Remotes;
 use crate::config::{Config, DirectoryConfig};
+use crate::model::Caller;
 use crate::sync::ledger::Ledger;
 use crate::sync::poller::{Poller, Terms};
 use crate::sync::schedule::{Delays, Schedule};
@@ -57,7 +58,7 @@ impl Fleet {
 
     /// Stops all.
     pub async fn stop_all(&mut self) {
-        let names: Vec<String> = self.running.keys().cloned().collect();
+        let names = self.names();
         self.stop(&names).await;
     }
 
@@ -69,27 +70,39 @@ impl Fleet {
         }
     }
 
-    /// Drops stored directories that are not configured (any more).
-    pub async fn drop_unknown(&self, config: &Config) {
+    /// The directories that are polled.
+    pub fn names(&self) -> Vec<String> {
+        self.running.keys().cloned().collect()
+    }
+
+    /// Drops stored directories that are not configured (any more); their names.
+    pub async fn drop_unknown(&self, config: &Config, by: &Caller) -> Vec<String> {
+        let mut dropped = Vec::new();
         let stored = self.ledger.names();
         for name in stored.into_iter().filter(|name| !config.directories.contains_key(name)) {
-            match self.ledger.remove(&name).await {
+            match self.ledger.remove(&name, by.clone()).await {
                 Ok(()) => info!(directory = name, "left the configuration, dropped"),
                 Err(error) => error!(directory = name, %error, "cannot drop the directory"),
             }
             self.statuses.remove(&name);
+            dropped.push(name);
         }
+        // Also those that never committed anything.
+        self.ledger.store().sweep_checkpoints(|name| config.directories.contains_key(name));
+        dropped
     }
 }
 
 fn terms(directory: &DirectoryConfig) -> Terms {
     Terms {
+        freshness_objective: directory.freshness_objective,
         name: directory.name.clone(),
         tenant: directory.tenant.clone(),
         product: directory.product.clone(),
         delays: Delays { min: directory.poll.min_delay, max: directory.poll.max_delay },
         patience: directory.poll.patience,
         full_every: directory.poll.full_every,
+        checkpoints: directory.poll.checkpoints,
         limits: directory.limits,
         settings: directory.provider.clone(),
     }

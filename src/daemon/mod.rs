@@ -8,6 +8,7 @@
 mod fleet;
 mod narrator;
 mod operator;
+mod records;
 mod signals;
 mod systemd;
 mod upkeep;
@@ -22,9 +23,11 @@ use self::fleet::Fleet;
 use self::operator::Remotes;
 use self::signals::{Request, Requests};
 use self::webhook_fleet::Webhooks;
+use crate::audit::Trail;
 use crate::clock::Duration;
 use crate::config::{Changes, Config};
 use crate::log;
+use crate::model::{Act, Caller};
 use crate::query;
 use crate::store::{Opening, Options, Store};
 use crate::sync::ledger::Ledger;
@@ -34,6 +37,9 @@ use crate::webhook;
 
 /// How long stopping may take. systemd would kill us later than that.
 const STOP_PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long the last entry of the audit trail may take.
+const STOP_RECORD_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why the daemon could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +77,7 @@ struct Daemon {
     log: log::Control,
     fleet: Fleet,
     webhooks: Webhooks,
+    trail: Trail,
     query: query::Running,
     trigger: Trigger,
     /// Narrator, upkeep, watchdog: stopped when dropped.
@@ -80,10 +87,12 @@ struct Daemon {
 impl Daemon {
     async fn start(path: PathBuf, config: Config, log: log::Control) -> Result<Daemon, Fatal> {
         info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "starting");
-        let ledger = open_ledger(&config).await?;
+        let (ledger, opening) = open_ledger(&config).await?;
+        let trail = ledger.trail().clone();
+        record_start(&trail, &path, &config, opening).await;
         let (trigger, shutdown) = task::shutdown();
         let statuses = Statuses::default();
-        let remotes = Remotes::new(statuses.clone());
+        let remotes = Remotes::new(statuses.clone(), trail.clone());
         let endpoints = Arc::new(webhook::Statuses::default());
         let listeners = query::Listeners::take(&config.query)
             .map_err(|error| fatal("cannot take the query socket", error))?;
@@ -93,14 +102,15 @@ impl Daemon {
             journal: Arc::new(ledger.store().clone()),
             operator: Arc::new(remotes.clone()),
             backlog: Arc::new(operator::Lag::new(Arc::clone(&endpoints), ledger.store().clone())),
+            trail: Arc::new(trail.clone()),
             shutdown: shutdown.clone(),
         };
         let mut helpers = vec![
             narrator::start(ledger.clone()),
-            upkeep::start(ledger.store().clone(), config.store.clone()),
+            upkeep::start(ledger.store().clone(), config.store.clone(), config.audit),
         ];
         let mut fleet = Fleet::new(ledger.clone(), statuses, remotes);
-        fleet.drop_unknown(&config).await;
+        fleet.drop_unknown(&config, &Caller::daemon()).await;
         fleet.start(&config, config.directories.keys().cloned().collect());
         let query = query::start(listeners, sources, config.query.limits(), shutdown)
             .map_err(|error| fatal("cannot start the query thread", error))?;
@@ -109,24 +119,25 @@ impl Daemon {
         helpers.extend(systemd::feed_watchdog(query.pulse()));
         info!(socket = %config.query.socket.display(), directories = config.directories.len(), "ready");
         systemd::ready(&summary(&config));
-        Ok(Daemon { path, config, log, fleet, webhooks, query, trigger, _helpers: helpers })
+        let _helpers = helpers;
+        Ok(Daemon { path, config, log, fleet, webhooks, trail, query, trigger, _helpers })
     }
 
     async fn obey(mut self, mut requests: Requests) -> Result<(), Fatal> {
-        loop {
+        let by = loop {
             tokio::select! {
-                request = requests.next() => match request {
-                    Request::Stop => break,
-                    Request::Reload => self.reload().await,
-                    Request::PollAll => self.fleet.poll_all(),
+                (request, sender) = requests.next() => match request {
+                    Request::Stop => break Some(sender.into()),
+                    Request::Reload => self.reload(sender.into()).await,
+                    Request::PollAll => self.poll_all(sender.into()).await,
                 },
                 () = self.query_ended() => {
                     error!("the query thread ended, stopping");
-                    break;
+                    break None;
                 }
             }
-        }
-        self.stop().await
+        };
+        self.stop(by).await
     }
 
     /// The query thread serves until shutdown; anything else is a fault.
@@ -136,30 +147,49 @@ impl Daemon {
         }
     }
 
+    async fn poll_all(&self, by: Caller) {
+        records::write(&self.trail, records::sync(&self.fleet.names(), by)).await;
+        self.fleet.poll_all();
+    }
+
     /// Reads the configuration again; a bad one changes nothing.
-    async fn reload(&mut self) {
+    async fn reload(&mut self, by: Caller) {
         systemd::reloading();
         let path = self.path.clone();
         match task::blocking("reload", move || Config::load(&path)).await {
-            Ok(Ok(config)) => self.adopt(config).await,
+            Ok(Ok(config)) => self.adopt(config, by).await,
             Ok(Err(report)) => {
                 error!(
                     config = %self.path.display(),
                     "the new configuration is refused, the old one stays\n{}",
                     report.render(false)
                 );
+                let act = records::reload_refused(&self.path, by, &report);
+                records::write(&self.trail, act).await;
             }
-            Err(end) => error!(error = %end, "cannot reload"),
+            Err(end) => {
+                error!(error = %end, "cannot reload");
+                let act = records::reload_failed(&self.path, by, &end.to_string());
+                records::write(&self.trail, act).await;
+            }
         }
         systemd::ready(&summary(&self.config));
     }
 
-    async fn adopt(&mut self, config: Config) {
+    async fn adopt(&mut self, config: Config, by: Caller) {
         let changes = Changes::between(&self.config, &config);
         report(&self.path, &changes);
+        let act = records::reload(&self.path, by.clone(), &self.config, &config, &changes);
+        records::write(&self.trail, act).await;
         self.fleet.stop(&changes.directories.removed).await;
         self.fleet.stop(&changes.directories.changed).await;
-        self.fleet.drop_unknown(&config).await;
+        let dropped = self.fleet.drop_unknown(&config, &by).await;
+        for name in changes.directories.removed.iter().filter(|name| !dropped.contains(name)) {
+            records::write(&self.trail, records::deleted(name, by.clone())).await;
+        }
+        for act in records::created(&changes.directories.added, &config, &by) {
+            records::write(&self.trail, act).await;
+        }
         let again = [changes.directories.added, changes.directories.changed].concat();
         self.fleet.start(&config, again);
         self.webhooks.stop(&changes.webhooks.removed, true).await;
@@ -174,17 +204,19 @@ impl Daemon {
 
     /// Drains: crawls are abandoned (they never happened), commits and
     /// answers under way end.
-    async fn stop(self) -> Result<(), Fatal> {
+    async fn stop(self, by: Option<Caller>) -> Result<(), Fatal> {
         info!("stopping");
         systemd::stopping();
         self.trigger.fire();
-        let Daemon { mut fleet, mut webhooks, query, .. } = self;
+        let Daemon { mut fleet, mut webhooks, trail, query, .. } = self;
         let drained = async {
             fleet.stop_all().await;
             webhooks.stop_all().await;
             task::blocking("query", move || query.join()).await
         };
-        match tokio::time::timeout(STOP_PATIENCE, drained).await {
+        let drained = tokio::time::timeout(STOP_PATIENCE, drained).await;
+        record_stop(&trail, by).await;
+        match drained {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => return Err(fatal("the query thread failed", error)),
             Ok(Err(end)) => return Err(fatal("stopping failed", end)),
@@ -197,25 +229,51 @@ impl Daemon {
 
 /// Opens the store and loads it into the view; what cannot be read is set
 /// aside and read from the providers again.
-async fn open_ledger(config: &Config) -> Result<Ledger, Fatal> {
+async fn open_ledger(config: &Config) -> Result<(Ledger, Opening), Fatal> {
     let folder = config.state_dir.clone();
     let options = Options { cache_bytes: config.store.cache_bytes };
     let opened = task::blocking("open the store", move || {
-        let (store, opening) =
+        let (store, mut opening) =
             Store::open(&folder, options).map_err(|error| fatal("cannot open the store", error))?;
         tell(&folder, &opening);
-        match Ledger::open(store.clone()) {
+        let ledger = match Ledger::open(store.clone()) {
             Err(error) if error.is_damage() => {
-                let opening = store
+                opening = store
                     .set_aside(&error.to_string())
                     .map_err(|error| fatal("cannot set the damaged store aside", error))?;
                 tell(&folder, &opening);
                 Ledger::open(store).map_err(|error| fatal("cannot load the store", error))
             }
             outcome => outcome.map_err(|error| fatal("cannot load the store", error)),
-        }
+        };
+        ledger.map(|ledger| (ledger, opening))
     });
     opened.await.map_err(|end| fatal("cannot open the store", end))?
+}
+
+/// The last act, of the run before, tells how that ended.
+async fn record_start(trail: &Trail, path: &Path, config: &Config, opening: Opening) {
+    let store = trail.store().clone();
+    let last = task::blocking("audit", move || last_act(&store)).await.ok().flatten();
+    if let Some(act) = records::reset(&opening) {
+        records::write(trail, act).await;
+    }
+    records::write(trail, records::start(path, config, &opening, last.as_ref())).await;
+}
+
+fn last_act(store: &Store) -> Option<Act> {
+    let none = store.audit(None, 0, &|_| true).ok()?;
+    let after = none.last.checked_sub(1)?.max(none.oldest.saturating_sub(1));
+    let page = store.audit(Some(after), 1, &|_| true).ok()?;
+    page.entries.into_iter().next().map(|entry| entry.act)
+}
+
+/// The last thing that is done; a disk that hangs must not keep us.
+async fn record_stop(trail: &Trail, by: Option<Caller>) {
+    let written = records::write(trail, records::stop(by));
+    if tokio::time::timeout(STOP_RECORD_PATIENCE, written).await.is_err() {
+        warn!("the audit trail could not be written in time");
+    }
 }
 
 fn tell(folder: &Path, opening: &Opening) {
@@ -243,9 +301,7 @@ fn report(path: &Path, changes: &Changes) {
         webhooks_changed = named(&webhooks.changed),
         "reloaded"
     );
-    let mut keys: Vec<&str> = changes.needs_restart.clone();
-    keys.extend(changes.query.then_some("query"));
-    keys.extend(changes.store.then_some("store"));
+    let keys = changes.at_next_start();
     if !keys.is_empty() {
         warn!(?keys, "these changes take effect at the next start");
     }

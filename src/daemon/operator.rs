@@ -5,6 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 
+use super::records;
+use crate::audit::Trail;
+use crate::model::{Act, Action, Caller};
 use crate::query::{Backlog, HeldChanges, Operator, OperatorError, Plan};
 use crate::store::Store;
 use crate::sync::poller::{HoldError, Remote};
@@ -16,11 +19,12 @@ use crate::webhook;
 pub struct Remotes {
     statuses: Statuses,
     remotes: Arc<RwLock<BTreeMap<String, Remote>>>,
+    trail: Trail,
 }
 
 impl Remotes {
-    pub fn new(statuses: Statuses) -> Remotes {
-        Remotes { statuses, remotes: Arc::default() }
+    pub fn new(statuses: Statuses, trail: Trail) -> Remotes {
+        Remotes { statuses, remotes: Arc::default(), trail }
     }
 
     /// Adds or replaces a poller.
@@ -34,6 +38,23 @@ impl Remotes {
         self.remotes.write().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
+    /// The poller of a hold, which records the decision; where there is none,
+    /// the refusal is recorded here.
+    async fn of_hold(
+        &self,
+        directory: &str,
+        id: &str,
+        action: Action,
+        by: &Caller,
+    ) -> Result<Remote, OperatorError> {
+        let found = self.get(directory);
+        if let Err(error) = &found {
+            let act = Act::of(action, by.clone()).on("directory", directory).on("hold", id);
+            records::write(&self.trail, act.refused(error)).await;
+        }
+        found
+    }
+
     fn get(&self, name: &str) -> Result<Remote, OperatorError> {
         let remotes = self.remotes.read().unwrap_or_else(PoisonError::into_inner);
         remotes.get(name).cloned().ok_or_else(|| OperatorError::UnknownDirectory(name.to_owned()))
@@ -42,8 +63,16 @@ impl Remotes {
 
 #[async_trait]
 impl Operator for Remotes {
-    async fn sync(&self, directory: &str) -> Result<(), OperatorError> {
-        self.get(directory)?.nudge();
+    async fn sync(&self, directory: &str, by: Caller) -> Result<(), OperatorError> {
+        let found = self.get(directory);
+        let act = Act::of(Action::DIRECTORY_SYNC, by).on("directory", directory);
+        let act = match &found {
+            Ok(_) => act.with("outcome", "requested"),
+            Err(error) => act.refused(error),
+        };
+        // A poll is worth more than its entry, which was logged in any case.
+        records::write(&self.trail, act).await;
+        found?.nudge();
         Ok(())
     }
 
@@ -60,12 +89,14 @@ impl Operator for Remotes {
         Ok(HeldChanges { summary, examples: preview.sentences })
     }
 
-    async fn approve(&self, directory: &str, id: &str) -> Result<(), OperatorError> {
-        self.get(directory)?.approve(id).await.map_err(|error| refused(directory, error))
+    async fn approve(&self, directory: &str, id: &str, by: Caller) -> Result<(), OperatorError> {
+        let remote = self.of_hold(directory, id, Action::HOLD_APPROVE, &by).await?;
+        remote.approve(id, by).await.map_err(|error| refused(directory, error))
     }
 
-    async fn reject(&self, directory: &str, id: &str) -> Result<(), OperatorError> {
-        self.get(directory)?.reject(id).await.map_err(|error| refused(directory, error))
+    async fn reject(&self, directory: &str, id: &str, by: Caller) -> Result<(), OperatorError> {
+        let remote = self.of_hold(directory, id, Action::HOLD_REJECT, &by).await?;
+        remote.reject(id, by).await.map_err(|error| refused(directory, error))
     }
 }
 

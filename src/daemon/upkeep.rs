@@ -6,8 +6,8 @@
 use tracing::{info, warn};
 
 use crate::clock::{self, Duration, Instant, Timestamp};
-use crate::config::StoreConfig;
-use crate::store::{Retention, Store};
+use crate::config::{AuditConfig, StoreConfig};
+use crate::store::{AuditRetention, Retention, Store};
 use crate::task::{self, Task};
 
 /// How often there is a look.
@@ -20,15 +20,16 @@ const AHEAD: Duration = Duration::from_mins(5);
 const DOUBT: Duration = Duration::from_hours(24);
 
 /// Starts looking after `store`.
-pub fn start(store: Store, config: StoreConfig) -> Task {
+pub fn start(store: Store, config: StoreConfig, audit: AuditConfig) -> Task {
     task::spawn("upkeep", async move {
         let retention =
             Retention { journal: config.journal_retention, history: config.history_retention };
+        let audit = AuditRetention { age: audit.retention, entries_max: audit.entries_max };
         let mut calendar = Calendar::new(last_event(&store).await);
         loop {
             tokio::time::sleep(EVERY).await;
             let (store, now) = (store.clone(), calendar.look(clock::now(), clock::instant()));
-            let work = move || tend(&store, &retention, now);
+            let work = move || tend(&store, &retention, &audit, now);
             if let Err(end) = task::blocking("upkeep", work).await {
                 warn!(error = %end, "looking after the store failed");
             }
@@ -89,7 +90,7 @@ impl Calendar {
     }
 }
 
-fn tend(store: &Store, retention: &Retention, now: Timestamp) {
+fn tend(store: &Store, retention: &Retention, audit: &AuditRetention, now: Timestamp) {
     loop {
         match store.prune(now, retention) {
             Ok(pruned) => {
@@ -105,6 +106,11 @@ fn tend(store: &Store, retention: &Retention, now: Timestamp) {
                 break;
             }
         }
+    }
+    match store.prune_audit(now, audit) {
+        Ok(0) => {}
+        Ok(entries) => info!(entries, "forgot what is past the retention of the audit trail"),
+        Err(error) => warn!(%error, "cannot forget old entries of the audit trail"),
     }
     match store.rewrite_if_grown() {
         Ok(None) => {}
@@ -188,9 +194,10 @@ mod tests {
         let start = clock::instant();
         let mut calendar = Calendar::new(Some(noon()));
         let jumped = noon().plus(DAY * 400);
-        tend(&store, &retention, calendar.look(jumped, start + HOUR));
+        let audit = AuditRetention { age: DAY, entries_max: 1_000 };
+        tend(&store, &retention, &audit, calendar.look(jumped, start + HOUR));
         assert_eq!(store.events(0, 9).unwrap().len(), 1);
-        tend(&store, &retention, calendar.look(jumped.plus(DAY), start + HOUR + DAY));
+        tend(&store, &retention, &audit, calendar.look(jumped.plus(DAY), start + HOUR + DAY));
         assert_eq!(store.oldest_seq(), 2);
     }
 }

@@ -20,3 +20,28 @@ impl From<&str> for Value {
         Value::Text(text.to_owned())
     }
 }
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value::Text(text)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Value {
+        Value::Bool(value)
+    }
+}
+
+/// Numbers beyond what a signed one holds become the greatest.
+impl From<u64> for Value {
+    fn from(number: u64) -> Value {
+        Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<Vec<String>> for Value {
+    fn from(texts: Vec<String>) -> Value {
+        Value::List(texts.into_iter().map(Value::Text).collect())
+    }
+}

@@ -142,6 +142,8 @@ pub struct Progress {
     pub full_at: Option<Timestamp>,
     /// `directory.failing` was told and not yet taken back.
     pub failing: bool,
+    /// That the freshness objective is missed was told and not yet taken back.
+    pub stale: bool,
     /// The id of the hold that was told and still stands.
     pub held: Option<String>,
 }

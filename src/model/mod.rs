@@ -4,10 +4,12 @@
 //! The words are those of RFC 7643 where it has one.
 
 mod attribute;
+mod audit;
 mod change;
 mod event;
 
 pub use attribute::{Attributes, Value};
+pub use audit::{Act, Action, Actor, AuditEntry, Caller, Target};
 pub use change::{Change, Commit, Layer, Progress, Put, Reference};
 pub use event::{Event, EventKind, MemberObject, Payload, Previous};
 

@@ -37,6 +37,13 @@ pub trait Directory: Send {
     /// error is ever seen by anyone.
     async fn crawl(&mut self, start: Start, sink: &mut dyn Sink) -> Result<Seal, PullError>;
 
+    /// Before the first [`Start::Full`]: what an earlier process sealed last.
+    /// A full crawl does not start there, and yet a provider may know from it
+    /// what was visible, so that a permission lost since is no removal.
+    fn recall(&mut self, cursor: &Cursor) {
+        let _ = cursor;
+    }
+
     /// Tries everything a crawl needs, one step at a time, for `rosterd doctor`.
     async fn examine(&mut self) -> Vec<Finding>;
 }
@@ -65,9 +72,17 @@ pub trait Sink: Send {
     /// so call it (if need be with nothing) after every answer of the provider.
     fn page(&mut self, items: Vec<Item>);
 
+    /// Like [`Sink::page`], for what an incremental crawl reads again only to see
+    /// whether the feed told everything: a difference is *drift*, and counted.
+    /// Comes after what the feed told.
+    fn verified(&mut self, items: Vec<Item>) {
+        self.page(items);
+    }
+
     /// Should the crawl fail from here on, it may go on with [`Start::Resume`]
     /// and this token. For providers whose paging outlives a connection; one
-    /// that never calls it is never asked to resume.
+    /// that never calls it is never asked to resume. The token may be used by
+    /// another process, which remembers nothing else.
     fn checkpoint(&mut self, token: Vec<u8>) {
         let _ = token;
     }
@@ -191,6 +206,12 @@ pub trait Settings: Send + Sync + std::fmt::Debug {
     /// A digest of everything that alters what can be seen (URL, base, filters,
     /// credential, …). A cursor made under another fingerprint is not used.
     fn fingerprint(&self) -> String;
+
+    /// Whether crawls use [`Sink::checkpoint`], so that what they hand over is
+    /// written down for a restart.
+    fn is_resumable(&self) -> bool {
+        false
+    }
 
     /// Makes the connection's state; connects when first asked to crawl.
     fn open(&self, patience: Patience) -> Box<dyn Directory>;

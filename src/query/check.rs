@@ -115,7 +115,7 @@ fn group_body<'a>(pair: &Pair<'a>) -> Result<GroupBody<'a>, Problem> {
 /// What `POST /v1/check` takes: a list of pairs, alone or with what goes for all.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Batch<'a> {
+pub(super) struct Batch<'a> {
     #[serde(borrow)]
     checks: Vec<Question<'a>>,
     max_age: Option<String>,
@@ -214,7 +214,7 @@ fn one_of_many<'v>(
     })
 }
 
-fn read_batch(body: &[u8]) -> Result<Batch<'_>, Problem> {
+pub(super) fn read_batch(body: &[u8]) -> Result<Batch<'_>, Problem> {
     let is_list = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     let batch = if is_list {
         serde_json::from_slice(body).map(|checks| Batch { checks, max_age: None, at: None })

@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::sources::{HeldChanges, OperatorError, Plan, Sources};
 use crate::clock::{self, Timestamp};
 use crate::index::View;
+use crate::model::Caller;
 use crate::sync::status::{Counts, CrawlSummary, DirectoryStatus, HoldSummary};
 
 /// One directory, as operators see it.
@@ -27,6 +28,10 @@ struct Body<'a> {
     state: &'static str,
     #[serde(flatten)]
     freshness: Freshness,
+    /// How old it may become before that is told; `null` without an objective.
+    freshness_objective_seconds: Option<u64>,
+    /// Whether the objective is met.
+    fresh: Option<bool>,
     users: usize,
     groups: usize,
     memberships: usize,
@@ -43,6 +48,8 @@ struct Body<'a> {
     last_error: Option<&'a str>,
     crawls_sealed: u64,
     crawls_failed: u64,
+    /// Differences that only reading again found, since the daemon started.
+    drift: u64,
     last_crawl: Option<CrawlBody<'a>>,
     hold: Option<HoldBody<'a>>,
 }
@@ -57,6 +64,7 @@ struct CrawlBody<'a> {
     requests: &'a std::collections::BTreeMap<String, u64>,
     proof: &'a str,
     malformed: u64,
+    drift: u64,
 }
 
 #[derive(Serialize)]
@@ -102,8 +110,8 @@ pub fn one(sources: &Sources, name: &str, query: Option<&str>) -> Result<Respons
 ///
 /// # Errors
 /// When there is no such directory.
-pub async fn sync(sources: &Sources, name: &str) -> Result<Response, Problem> {
-    sources.operator.sync(name).await?;
+pub async fn sync(sources: &Sources, name: &str, by: Caller) -> Result<Response, Problem> {
+    sources.operator.sync(name, by).await?;
     let seq = sources.view.load().seq;
     json_response(
         StatusCode::ACCEPTED,
@@ -154,12 +162,13 @@ pub async fn decide(
     name: &str,
     id: &str,
     approve: bool,
+    by: Caller,
 ) -> Result<Response, Problem> {
     let decision = if approve {
-        sources.operator.approve(name, id).await?;
+        sources.operator.approve(name, id, by).await?;
         "approved"
     } else {
-        sources.operator.reject(name, id).await?;
+        sources.operator.reject(name, id, by).await?;
         "rejected"
     };
     let seq = sources.view.load().seq;
@@ -198,6 +207,8 @@ fn body<'a>(view: &View, status: &'a DirectoryStatus, now: Timestamp) -> Body<'a
         origin: &status.origin,
         state: state(status),
         freshness: Freshness::at(status, now),
+        freshness_objective_seconds: status.freshness_objective.map(|age| age.as_secs()),
+        fresh: status.is_fresh(now),
         users: directory.map_or(0, |directory| directory.user_count()),
         groups: directory.map_or(0, |directory| directory.group_count()),
         memberships: directory.map_or(0, |directory| directory.membership_count()),
@@ -210,6 +221,7 @@ fn body<'a>(view: &View, status: &'a DirectoryStatus, now: Timestamp) -> Body<'a
         last_error: status.last_error.as_deref(),
         crawls_sealed: status.crawls_sealed,
         crawls_failed: status.crawls_failed,
+        drift: status.drift,
         last_crawl: status.last_crawl.as_ref().map(crawl_body),
         hold: status.hold.as_ref().map(hold_body),
     }
@@ -233,6 +245,7 @@ fn crawl_body(crawl: &CrawlSummary) -> CrawlBody<'_> {
         requests: &crawl.requests,
         proof: &crawl.proof,
         malformed: crawl.malformed,
+        drift: crawl.drift,
     }
 }
 

@@ -25,7 +25,7 @@ use crate::model::Event;
 use crate::task;
 use crate::wire::EventBody;
 
-const WAIT_MAX: Duration = Duration::from_secs(60);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
 const DEFAULT_LIMIT: usize = 100;
 /// Events in one chunk of a stream: what a slow reader costs at most.
 const CHUNK_EVENTS: usize = 32;
@@ -69,6 +69,11 @@ fn asked_after(headers: &HeaderMap, parameters: &Parameters<'_>) -> Result<Optio
         let wrong = || Problem::bad_request("`Last-Event-ID` is not a seq");
         return seq.map(Some).ok_or_else(wrong);
     }
+    position(parameters)
+}
+
+/// The position in a list of numbered entries.
+pub(super) fn position(parameters: &Parameters<'_>) -> Result<Option<u64>, Problem> {
     match (parameters.number("after")?, parameters.number("cursor")?) {
         (Some(_), Some(_)) => {
             Err(Problem::bad_request("`after` and `cursor` say the same: give one"))

@@ -135,6 +135,36 @@ impl Collector for Readings {
         )?;
         self.gauges(
             &mut encoder,
+            "directory_freshness_objective_seconds",
+            "How old the directory may become before that is told",
+            |status| status.freshness_objective.map(|age| number(age.as_secs())),
+        )?;
+        self.gauges(
+            &mut encoder,
+            "directory_fresh",
+            "Whether the freshness objective is met",
+            |status| status.is_fresh(now).map(i64::from),
+        )?;
+        self.gauges(
+            &mut encoder,
+            "directory_last_success_timestamp_seconds",
+            "End of the last crawl that was read whole",
+            |status| status.last_success.map(|at| number(at.0 / 1000)),
+        )?;
+        self.gauges(
+            &mut encoder,
+            "directory_next_poll_timestamp_seconds",
+            "When the next poll starts",
+            |status| status.next_poll_at.map(|at| number(at.0 / 1000)),
+        )?;
+        self.gauges(
+            &mut encoder,
+            "directory_drift",
+            "Differences that only reading again found, since the start",
+            |status| Some(number(status.drift)),
+        )?;
+        self.gauges(
+            &mut encoder,
             "directory_failures_in_a_row",
             "Polls that failed since the last success",
             |status| Some(i64::from(status.consecutive_failures)),

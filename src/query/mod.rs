@@ -10,17 +10,22 @@
 //! | `listener` | taking the socket, and only the socket |
 //! | `server`, `connections`, `watched` | accepting, limits of patience, draining |
 //! | `service` | one request: the short way for checks, the router for the rest |
+//! | `denials` | who was refused, for the audit trail |
 //! | `router` | which request goes where |
-//! | `check`, `objects`, `events`, `snapshot`, `directories`, `metrics` | the answers |
+//! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `metrics` | the answers |
 //! | `parameters`, `resolve`, `page`, `past`, `freshness`, `listing`, `problem` | what answers are made of |
 //! | `sources`, `journal`, `stored` | what they are made from |
 
+mod audit;
 mod check;
 mod config;
 mod connections;
+mod denials;
 mod directories;
 mod events;
 mod freshness;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod journal;
 mod listener;
 mod listing;
@@ -41,8 +46,9 @@ mod stored;
 mod tests;
 mod watched;
 
+pub use audit::Wanted;
 pub use config::{DEFAULT_SOCKET, Listen, QueryConfig};
 pub use journal::{Journal, JournalError};
 pub use listener::{ListenError, Listeners};
 pub use server::{Limits, Running, run, start};
-pub use sources::{Backlog, HeldChanges, Operator, OperatorError, Plan, Sources};
+pub use sources::{AuditTrail, Backlog, HeldChanges, Operator, OperatorError, Plan, Sources};

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{MatchedPath, Path, RawQuery, Request, State};
+use axum::extract::{Extension, MatchedPath, Path, RawQuery, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -18,8 +18,9 @@ use super::problem::Problem;
 use super::resolve::Kind;
 use super::snapshot::Snapshots;
 use super::sources::Sources;
-use super::{check, directories, events, freshness, objects};
+use super::{audit, check, directories, events, freshness, objects};
 use crate::clock::{self, Duration};
+use crate::model::Caller;
 use crate::task;
 
 /// What a request may carry at most.
@@ -50,6 +51,7 @@ pub fn router(sources: Sources, metrics: Metrics) -> Router {
         .route("/v1/groups/{ref}", get(get_group))
         .route("/v1/groups/{ref}/members", get(get_group_members))
         .route("/v1/events", get(get_events))
+        .route("/v1/audit", get(get_audit))
         .route("/v1/snapshot", get(get_snapshot))
         .route("/v1/directories", get(get_directories))
         .route("/v1/directories/{name}", get(get_directory))
@@ -129,6 +131,10 @@ async fn get_events(
     events::answer(&desk.sources, &headers, query.as_deref()).await
 }
 
+async fn get_audit(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Answer {
+    audit::answer(&desk.sources, query.as_deref()).await
+}
+
 async fn get_snapshot(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Answer {
     desk.snapshots.answer(&desk.sources, query.as_deref())
 }
@@ -141,9 +147,14 @@ async fn get_directory(State(desk): State<Desk>, name: Ref, RawQuery(query): Raw
     directories::one(&desk.sources, &reference(name)?, query.as_deref())
 }
 
-async fn post_sync(State(desk): State<Desk>, name: Ref, RawQuery(query): RawQuery) -> Answer {
+async fn post_sync(
+    State(desk): State<Desk>,
+    Extension(by): Extension<Caller>,
+    name: Ref,
+    RawQuery(query): RawQuery,
+) -> Answer {
     Parameters::parse(query.as_deref(), &[])?;
-    directories::sync(&desk.sources, &reference(name)?).await
+    directories::sync(&desk.sources, &reference(name)?, by).await
 }
 
 async fn post_plan(State(desk): State<Desk>, name: Ref, RawQuery(query): RawQuery) -> Answer {
@@ -158,18 +169,20 @@ async fn get_hold(State(desk): State<Desk>, name: Ref, RawQuery(query): RawQuery
 
 async fn post_approve(
     State(desk): State<Desk>,
+    Extension(by): Extension<Caller>,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Answer {
     let Path((name, id)) = path.map_err(bad_path)?;
-    directories::decide(&desk.sources, &name, &id, true).await
+    directories::decide(&desk.sources, &name, &id, true, by).await
 }
 
 async fn post_reject(
     State(desk): State<Desk>,
+    Extension(by): Extension<Caller>,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Answer {
     let Path((name, id)) = path.map_err(bad_path)?;
-    directories::decide(&desk.sources, &name, &id, false).await
+    directories::decide(&desk.sources, &name, &id, false, by).await
 }
 
 async fn get_metrics(State(desk): State<Desk>) -> Answer {

@@ -4,6 +4,7 @@
 //! (1 MiB) and one chunk of an answer; a client that keeps us waiting is closed.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +18,11 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use super::config::CONNECTIONS_MAX;
 use super::connections::Connections;
 use super::listener::Listeners;
-use super::service::{Desk, Guard, Service};
+use super::service::{Desk, Guard, Peer, Service};
 use super::sources::Sources;
 use super::watched::{Activity, Ticks, Watched};
 use crate::clock::{self, Instant};
-use crate::task::{self, Shutdown, panic_message};
+use crate::task::{self, Shutdown, Task, panic_message};
 
 /// What a request's head may take: the buffer of a connection.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -130,26 +131,39 @@ pub async fn run(
     let guard = token.map(|token| Arc::new(Guard { token }));
     let desk = Arc::new(Desk::new(sources));
     let connections = Connections::new(limits, desk.metrics.clone(), ticks);
-    let server = Server { desk, connections: connections.clone(), shutdown: shutdown.clone() };
+    let server = Server {
+        desk: Arc::clone(&desk),
+        connections: connections.clone(),
+        shutdown: shutdown.clone(),
+    };
     tokio::select! {
         () = server.accept(&unix, tcp.as_ref(), guard) => {}
-        () = watch_over(&connections, limits.tick) => {}
+        () = watch_over(&connections, &desk, limits.tick) => {}
         () = shutdown.requested() => {}
     }
     drop((unix, tcp));
     if tokio::time::timeout(limits.drain, connections.all_ended()).await.is_err() {
         connections.close_all();
     }
+    desk.record(desk.denials.take()).await;
     drop(listeners);
     Ok(())
 }
 
-async fn watch_over(connections: &Connections, tick: Duration) {
+async fn watch_over(connections: &Connections, desk: &Arc<Desk>, tick: Duration) {
     let mut ticks = tokio::time::interval(tick);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut recording: Option<Task> = None;
     loop {
         ticks.tick().await;
         connections.tick();
+        // Patience with clients must not depend on the disk.
+        let free = recording.as_ref().is_none_or(Task::is_finished);
+        let denied = if free { desk.denials.tick() } else { Vec::new() };
+        if !denied.is_empty() {
+            let desk = Arc::clone(desk);
+            recording = Some(task::spawn("denials", async move { desk.record(denied).await }));
+        }
     }
 }
 
@@ -159,9 +173,9 @@ struct Server {
     shutdown: Shutdown,
 }
 
-enum Peer {
+enum Client {
     Unix(UnixStream),
-    Tcp(TcpStream),
+    Tcp(TcpStream, SocketAddr),
 }
 
 impl Server {
@@ -175,15 +189,20 @@ impl Server {
         let mut complaint = Complaint::default();
         loop {
             match next(unix, tcp).await {
-                Ok(Peer::Unix(stream)) => {
+                Ok(Client::Unix(stream)) => {
                     backoff = Duration::ZERO;
-                    self.serve(stream, None);
+                    match peer_of(&stream) {
+                        Ok(peer) => self.serve(stream, peer, None),
+                        Err(error) => tracing::warn!(
+                            "a connection is refused, the kernel does not say whose it is: {error}"
+                        ),
+                    }
                 }
-                Ok(Peer::Tcp(stream)) => {
+                Ok(Client::Tcp(stream, address)) => {
                     backoff = Duration::ZERO;
                     // An answer is one write: waiting for more to send only delays it.
                     let _ = stream.set_nodelay(true);
-                    self.serve(stream, guard.clone());
+                    self.serve(stream, Peer::Tcp(address), guard.clone());
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -197,13 +216,13 @@ impl Server {
         }
     }
 
-    fn serve<S>(&self, stream: S, guard: Option<Arc<Guard>>)
+    fn serve<S>(&self, stream: S, peer: Peer, guard: Option<Arc<Guard>>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Arc::new(Activity::new(Arc::clone(&self.connections.ticks)));
         let service =
-            Service { desk: Arc::clone(&self.desk), guard, activity: Arc::clone(&activity) };
+            Service { desk: Arc::clone(&self.desk), guard, peer, activity: Arc::clone(&activity) };
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
         let (connections, shutdown) = (self.connections.clone(), self.shutdown.clone());
         self.connections.add(activity, |number| {
@@ -241,14 +260,20 @@ impl Complaint {
 }
 
 /// The next client. Dropping it loses none.
-async fn next(unix: &UnixListener, tcp: Option<&TcpListener>) -> io::Result<Peer> {
+async fn next(unix: &UnixListener, tcp: Option<&TcpListener>) -> io::Result<Client> {
     let Some(tcp) = tcp else {
-        return unix.accept().await.map(|(stream, _)| Peer::Unix(stream));
+        return unix.accept().await.map(|(stream, _)| Client::Unix(stream));
     };
     tokio::select! {
-        unix = unix.accept() => unix.map(|(stream, _)| Peer::Unix(stream)),
-        tcp = tcp.accept() => tcp.map(|(stream, _)| Peer::Tcp(stream)),
+        unix = unix.accept() => unix.map(|(stream, _)| Client::Unix(stream)),
+        tcp = tcp.accept() => tcp.map(|(stream, address)| Client::Tcp(stream, address)),
     }
+}
+
+fn peer_of(stream: &UnixStream) -> io::Result<Peer> {
+    let peer = stream.peer_cred()?;
+    let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+    Ok(Peer::Unix { uid: peer.uid(), gid: peer.gid(), pid })
 }
 
 /// Serves one connection; at shutdown only what is under way.

@@ -1,6 +1,7 @@
 //! One request: checks the short way, everything else through the router.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,11 +18,13 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use tower::ServiceExt;
 
 use super::check;
+use super::denials::Denials;
 use super::metrics::Metrics;
 use super::problem::Problem;
 use super::router::router;
 use super::sources::Sources;
 use super::watched::{Activity, Phase};
+use crate::model::{Act, Caller};
 use crate::secret::Secret;
 use crate::task::panic_message;
 
@@ -29,6 +32,7 @@ use crate::task::panic_message;
 pub struct Desk {
     sources: Sources,
     pub metrics: Metrics,
+    pub denials: Denials,
     router: Router,
 }
 
@@ -37,10 +41,21 @@ pub struct Guard {
     pub token: Secret,
 }
 
+/// The other end of a connection, as the kernel knows it.
+#[derive(Clone, Copy, Debug)]
+pub enum Peer {
+    Unix { uid: u32, gid: u32, pid: Option<u32> },
+    Tcp(SocketAddr),
+}
+
+/// The name of the one token there is, as the configuration calls it.
+const TOKEN: &str = "query.token";
+
 /// What hyper drives for one connection.
 pub struct Service {
     pub desk: Arc<Desk>,
     pub guard: Option<Arc<Guard>>,
+    pub peer: Peer,
     pub activity: Arc<Activity>,
 }
 
@@ -49,7 +64,14 @@ impl Desk {
     pub fn new(sources: Sources) -> Desk {
         let metrics = Metrics::new(&sources);
         let router = router(sources.clone(), metrics.clone());
-        Desk { sources, metrics, router }
+        Desk { sources, metrics, denials: Denials::default(), router }
+    }
+
+    /// Writes refusals into the audit trail.
+    pub async fn record(&self, acts: Vec<Act>) {
+        for act in acts {
+            self.sources.trail.record(act).await;
+        }
     }
 
     /// The answer to a current-state check; `None` when it needs another way.
@@ -101,6 +123,15 @@ impl Guard {
     }
 }
 
+impl Peer {
+    fn caller(self) -> Caller {
+        match self {
+            Peer::Unix { uid, gid, pid } => Caller::peer(uid, gid, pid),
+            Peer::Tcp(address) => Caller::token(TOKEN, address),
+        }
+    }
+}
+
 fn is_loopback(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -118,10 +149,13 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Error = Infallible;
     type Future = Either<Ready<Answered>, Pin<Box<dyn Future<Output = Answered> + Send>>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.activity.enter(Phase::Answer);
         if let Some(Err(problem)) = self.guard.as_ref().map(|guard| guard.admit(&request)) {
             self.desk.metrics.answered("refused", problem.status().as_u16());
+            if let Peer::Tcp(address) = self.peer {
+                self.desk.denials.note(address.ip(), problem.status());
+            }
             return Either::Left(ready(Ok(self.problem(problem))));
         }
         match self.desk.check(&request) {
@@ -134,6 +168,10 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 Either::Left(ready(Ok(self.problem(problem))))
             }
             None => {
+                // Only what operators ask for needs to know who asks.
+                if request.uri().path().starts_with("/v1/directories/") {
+                    request.extensions_mut().insert(self.peer.caller());
+                }
                 let (desk, activity) = (Arc::clone(&self.desk), Arc::clone(&self.activity));
                 Either::Right(Box::pin(async move {
                     let response = desk.route(request.map(Body::new)).await;

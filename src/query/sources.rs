@@ -4,8 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::journal::Journal;
+use tokio::sync::watch;
+
+use super::audit::Wanted;
+use super::journal::{Journal, JournalError};
 use crate::index::SharedView;
+use crate::model::{Act, Caller};
+use crate::store::AuditPage;
 use crate::sync::status::{Counts, HoldSummary, Statuses};
 use crate::task::Shutdown;
 
@@ -17,6 +22,7 @@ pub struct Sources {
     pub journal: Arc<dyn Journal>,
     pub operator: Arc<dyn Operator>,
     pub backlog: Arc<dyn Backlog>,
+    pub trail: Arc<dyn AuditTrail>,
     /// Ends streams and waits when the daemon stops.
     pub shutdown: Shutdown,
 }
@@ -28,7 +34,7 @@ pub trait Operator: Send + Sync {
     ///
     /// # Errors
     /// When there is no such directory.
-    async fn sync(&self, directory: &str) -> Result<(), OperatorError>;
+    async fn sync(&self, directory: &str, by: Caller) -> Result<(), OperatorError>;
 
     /// What a poll would change; changes nothing. Takes as long as a crawl.
     ///
@@ -46,13 +52,29 @@ pub trait Operator: Send + Sync {
     ///
     /// # Errors
     /// When that set is not held (any more).
-    async fn approve(&self, directory: &str, id: &str) -> Result<(), OperatorError>;
+    async fn approve(&self, directory: &str, id: &str, by: Caller) -> Result<(), OperatorError>;
 
     /// Keeps the set held without asking again.
     ///
     /// # Errors
     /// When that set is not held (any more).
-    async fn reject(&self, directory: &str, id: &str) -> Result<(), OperatorError>;
+    async fn reject(&self, directory: &str, id: &str, by: Caller) -> Result<(), OperatorError>;
+}
+
+/// The audit trail: the store's in the daemon, a list in tests.
+#[async_trait]
+pub trait AuditTrail: Send + Sync {
+    /// A part of it. Blocks.
+    ///
+    /// # Errors
+    /// When what follows the position is no longer kept, or cannot be read.
+    fn read(&self, wanted: &Wanted) -> Result<AuditPage, JournalError>;
+
+    /// Moves whenever it grows.
+    fn moved(&self) -> watch::Receiver<u64>;
+
+    /// Writes an act down. What cannot be written is logged.
+    async fn record(&self, act: Act);
 }
 
 /// What a poll would do.

@@ -1,9 +1,32 @@
 //! The store as the journal that the socket asks.
 
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::audit::Wanted;
 use super::journal::{Journal, JournalError};
+use super::sources::AuditTrail;
+use crate::audit::Trail;
 use crate::clock::Timestamp;
-use crate::model::{Event, Group, User};
-use crate::store::{EventsError, Store, StoreError};
+use crate::model::{Act, Event, Group, User};
+use crate::store::{AuditPage, EventsError, Store, StoreError};
+
+#[async_trait]
+impl AuditTrail for Trail {
+    fn read(&self, wanted: &Wanted) -> Result<AuditPage, JournalError> {
+        let accepts = |entry: &_| wanted.accepts(entry);
+        self.store().audit(wanted.after, wanted.limit, &accepts).map_err(unreadable)
+    }
+
+    fn moved(&self) -> watch::Receiver<u64> {
+        self.subscribe()
+    }
+
+    async fn record(&self, act: Act) {
+        // An error was logged, with the act: nobody here can do more.
+        let _ = Trail::record(self, act).await;
+    }
+}
 
 impl Journal for Store {
     fn oldest_seq(&self) -> u64 {
@@ -11,10 +34,7 @@ impl Journal for Store {
     }
 
     fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, JournalError> {
-        Store::events(self, after, limit).map_err(|error| match error {
-            EventsError::Gone { oldest } => JournalError::Gone { oldest },
-            EventsError::Store(error) => failed(error),
-        })
+        Store::events(self, after, limit).map_err(unreadable)
     }
 
     fn history_start(&self, directory: &str) -> Result<Option<u64>, JournalError> {
@@ -71,6 +91,13 @@ impl Journal for Store {
     ) -> Result<Option<Group>, JournalError> {
         let item = Store::group_at(self, directory, group, seq).map_err(failed)?;
         Ok(item.map(|item| item.group))
+    }
+}
+
+fn unreadable(error: EventsError) -> JournalError {
+    match error {
+        EventsError::Gone { oldest } => JournalError::Gone { oldest },
+        EventsError::Store(error) => failed(error),
     }
 }
 

@@ -6,6 +6,7 @@
 //! current      `db-7`: the folder in use; replaced by rename
 //! high-water   the last seq that may have been told, in two alternating slots
 //! directories  the directories that were ever committed: what a rebuild is silent about
+//! checkpoints/ crawls that have not ended; see [`super::checkpoint`]
 //! db-7/        sled's
 //! db-6.damaged-1/   set aside
 //! ```
@@ -14,7 +15,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,8 @@ const SLOT_BYTES: usize = 64;
 pub(super) struct Home {
     dir: PathBuf,
     high_water: File,
-    writes: AtomicU64,
+    /// What was written last.
+    mark: Mutex<HighWater>,
     _lock: File,
 }
 
@@ -44,6 +46,16 @@ pub(super) struct HighWater {
     /// The last commit known to be durable; a database that does not have it
     /// has lost data.
     pub commit: u64,
+    /// The last act of the audit trail.
+    pub audit: u64,
+}
+
+/// A mark of a version that kept no audit trail.
+#[derive(Deserialize)]
+struct OldHighWater {
+    writes: u64,
+    seq: u64,
+    commit: u64,
 }
 
 /// A directory that has been committed at least once.
@@ -77,12 +89,12 @@ impl Home {
             write_durably(dir, "format", format_text(FORMAT).as_bytes()).map_err(unavailable)?;
         }
         let high_water = private().open(dir.join("high-water")).map_err(unavailable)?;
-        let home = Home { dir: dir.to_owned(), high_water, writes: AtomicU64::new(0), _lock: lock };
+        let home = Home { dir: dir.to_owned(), high_water, mark: Mutex::default(), _lock: lock };
         let mark = home.high_water().map_err(|trouble| OpenError::Unavailable {
             dir: dir.to_owned(),
             reason: trouble.text().to_owned(),
         })?;
-        home.writes.store(mark.map_or(0, |mark| mark.writes), Ordering::Relaxed);
+        *home.mark() = mark.unwrap_or_default();
         Ok(home)
     }
 
@@ -176,19 +188,38 @@ impl Home {
         Ok(newest)
     }
 
-    /// Writes the mark where it does not overwrite the last one.
+    /// Notes the last seq and the last commit.
     pub(super) fn raise(&self, seq: u64, commit: u64, durably: bool) -> Result<(), Trouble> {
-        let writes = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
-        let sealed =
-            row::seal(b"high-water", row::WHOLE, &row::encode(&HighWater { writes, seq, commit })?);
+        self.change_mark(durably, |mark| (mark.seq, mark.commit) = (seq, commit))
+    }
+
+    /// Notes the last act of the audit trail.
+    pub(super) fn raise_audit(&self, seq: u64) -> Result<(), Trouble> {
+        self.change_mark(false, |mark| mark.audit = seq)
+    }
+
+    /// Writes the mark where it does not overwrite the last one.
+    fn change_mark(
+        &self,
+        durably: bool,
+        change: impl FnOnce(&mut HighWater),
+    ) -> Result<(), Trouble> {
+        let mut mark = self.mark();
+        change(&mut mark);
+        mark.writes += 1;
+        let sealed = row::seal(b"high-water", row::WHOLE, &row::encode(&*mark)?);
         let mut slot = [0; SLOT_BYTES];
         slot[0] = sealed.len() as u8;
         slot.iter_mut().skip(1).zip(&sealed).for_each(|(to, from)| *to = *from);
         let written = self
             .high_water
-            .write_all_at(&slot, (writes % 2) * SLOT_BYTES as u64)
+            .write_all_at(&slot, (mark.writes % 2) * SLOT_BYTES as u64)
             .and_then(|()| if durably { self.high_water.sync_data() } else { Ok(()) });
         written.map_err(|e| self.failed(&e))
+    }
+
+    fn mark(&self) -> MutexGuard<'_, HighWater> {
+        self.mark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The directories that a rebuild has to be silent about; `None` when
@@ -272,7 +303,7 @@ fn format_in(bytes: &[u8]) -> Option<u32> {
 /// What one slot of the mark holds.
 fn mark_in(slot: &[u8; SLOT_BYTES]) -> Option<HighWater> {
     let (kind, payload) = row::unseal(b"high-water", slot.get(1..sealed_len(slot)?)?).ok()?;
-    if kind == row::WHOLE { row::decode(b"high-water", payload).ok() } else { None }
+    if kind == row::WHOLE { read_mark(payload) } else { None }
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
@@ -314,6 +345,14 @@ fn private() -> OpenOptions {
 
 fn unavailable(dir: &Path, error: &io::Error) -> OpenError {
     OpenError::Unavailable { dir: dir.to_owned(), reason: error.to_string() }
+}
+
+fn read_mark(payload: &[u8]) -> Option<HighWater> {
+    let old = || {
+        let OldHighWater { writes, seq, commit } = row::decode(b"high-water", payload).ok()?;
+        Some(HighWater { writes, seq, commit, audit: 0 })
+    };
+    row::decode(b"high-water", payload).ok().or_else(old)
 }
 
 fn sealed_len(slot: &[u8; SLOT_BYTES]) -> Option<usize> {

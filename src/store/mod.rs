@@ -49,18 +49,23 @@
 //! | run | directory, side, first seq, first slot | membership changes by object, for the past |
 //! | directory | number | names, progress, counts, next slots |
 //! | delivery | endpoint | how far a webhook is |
+//! | act | number | one entry of the audit trail |
 //!
 //! An event shows each object by its newest version at that seq, so it reads the
 //! same for ever: versions go only with the last block that needs them.
 
 mod apply;
+mod audit;
 mod block;
+mod checkpoint;
 mod commit;
 mod engine;
 mod error;
 mod events;
 #[cfg(test)]
 mod faults;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod history;
 mod home;
 mod load;
@@ -80,12 +85,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::model::{Commit, Event, Progress};
+use crate::model::{Act, Commit, Event, Progress};
+use audit::Ends;
 use engine::{Batch, Engine};
 use error::Trouble;
 use home::Home;
 use state::{DirState, Head};
 
+pub use audit::{AuditPage, AuditRetention};
+pub use checkpoint::{Checkpoints, Log, Origin, Saved, Useless, Wanted};
 pub use error::{EventsError, OpenError, StoreError};
 pub use history::MembersAt;
 pub use load::Rows;
@@ -157,6 +165,9 @@ struct Inner {
     /// What readers know: all of it is durable.
     published: RwLock<Arc<Head>>,
     doubt: Mutex<Doubt>,
+    /// The numbers of the audit trail; its lock puts acts in order. `None` when
+    /// they have to be read again.
+    trail: Mutex<Option<Ends>>,
 }
 
 /// A call met damage. It may have been a bad moment of the disk, so the files
@@ -167,6 +178,8 @@ struct Doubt {
     /// The files were opened again for an earlier doubt.
     reopened: bool,
 }
+
+type EndsGuard<'a> = MutexGuard<'a, Option<Ends>>;
 
 #[derive(Debug)]
 struct Writer {
@@ -207,6 +220,7 @@ impl Store {
             writer: Mutex::new(writer),
             engine: RwLock::new(Some(engine)),
             doubt: Mutex::default(),
+            trail: Mutex::default(),
         };
         Ok((Store { inner: Arc::new(inner) }, opening))
     }
@@ -283,11 +297,31 @@ impl Store {
     /// After [`StoreError::Uncertain`] load the directory again; after any other
     /// error nothing was changed.
     pub fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
+        self.commit_recorded(commit, None).map(|(committed, _)| committed)
+    }
+
+    /// The same, with the act that led to it: either both stand, or none. Also
+    /// the number of the act.
+    ///
+    /// # Errors
+    /// As for [`Store::commit`].
+    pub fn commit_recorded(
+        &self,
+        commit: &Commit,
+        act: Option<&Act>,
+    ) -> Result<(Committed, Option<u64>), StoreError> {
         let mut writer = self.writer();
         self.mend_writer(&mut writer)?;
+        // Other acts wait: this one is the last until the commit is made.
+        let mut trail = act.map(|_| self.trail());
+        let before = trail.as_mut().map(|trail| self.ends(trail)).transpose()?;
+        if let Some(trail) = &mut trail {
+            **trail = None;
+        }
+        let recorded = act.zip(before.map(|ends| ends.last + 1));
         let slot = self.slot();
         let engine = self.healthy(slot.as_ref())?;
-        let marker = self.prepare(engine, &writer.head, commit)?;
+        let marker = self.prepare(engine, &writer.head, commit, recorded)?;
         let done = commit::set_marker(engine, &marker).and_then(|()| {
             self.inner.home.raise(marker.last_seq, marker.commit, false)?;
             apply::apply(engine, &marker)
@@ -300,7 +334,12 @@ impl Store {
         let committed = Committed { first_seq: marker.first_seq, last_seq: marker.last_seq };
         writer.head.take(marker, &commit.directory);
         self.publish(&writer.head);
-        Ok(committed)
+        let seq = recorded.map(|(_, seq)| seq);
+        if let (Some(trail), Some(before), Some(last)) = (&mut trail, before, seq) {
+            **trail = Some(Ends { last, ..before });
+            self.note_last_act(last);
+        }
+        Ok((committed, seq))
     }
 
     /// The seq of the last committed event; 0 before the first.
@@ -380,6 +419,16 @@ impl Store {
         })
     }
 
+    /// Where crawls of a directory write down how far they are.
+    pub fn checkpoints(&self, directory: &str) -> Checkpoints {
+        Checkpoints::new(self.inner.home.dir(), directory)
+    }
+
+    /// Removes what crawls of directories wrote down that nobody knows any more.
+    pub fn sweep_checkpoints(&self, is_known: impl Fn(&str) -> bool) {
+        checkpoint::sweep(self.inner.home.dir(), is_known);
+    }
+
     /// Bytes that the database's files take.
     pub fn size_on_disk(&self) -> u64 {
         self.slot().as_ref().map_or(0, Engine::size_on_disk)
@@ -399,6 +448,7 @@ impl Store {
         *slot = Some(engine);
         drop(slot);
         *self.doubt() = Doubt::default();
+        *self.trail() = None;
         self.publish(&writer.head);
         Ok(opening)
     }
@@ -409,9 +459,16 @@ impl Store {
         engine: &Engine,
         head: &Head,
         commit: &Commit,
+        recorded: Option<(&Act, u64)>,
     ) -> Result<state::Marker, StoreError> {
         let mut marker = commit::plan(engine, head, commit).map_err(|trouble| self.met(trouble))?;
         commit::write_journal(engine, head, commit, &mut marker)
+            .and_then(|()| match recorded {
+                Some((act, seq)) => {
+                    audit::write(engine, seq, commit.occurred_at, act, Some(marker.commit))
+                }
+                None => Ok(()),
+            })
             .and_then(|()| commit::prepare_rebuild(&self.inner.home, head, &marker))
             .map_err(|trouble| {
                 // Opening again drops what was written.
@@ -467,6 +524,10 @@ impl Store {
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
         self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trail(&self) -> EndsGuard<'_> {
+        self.inner.trail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn published(&self) -> Arc<Head> {

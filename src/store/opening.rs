@@ -1,8 +1,9 @@
 //! Opening a store: finishing what a crash left, or setting damage aside.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::apply;
+use super::audit;
 use super::engine::{self, Batch, Engine};
 use super::error::{OpenError, Trouble};
 use super::home::{Current, Home};
@@ -151,6 +152,7 @@ pub(super) fn rebuild(
     let aside = home.set_aside(number)?;
     home.point_at(number)?;
     home.raise(seq, 0, true)?;
+    save_trail(&aside, &engine, cache_bytes);
     Ok((Opened { engine, head, number }, Opening::Rebuilt { aside, reason }))
 }
 
@@ -169,6 +171,20 @@ fn make(
         Ok((engine, head))
     });
     made.inspect_err(|_| drop(std::fs::remove_dir_all(&folder)))
+}
+
+/// The directories can be read again; what people decided cannot.
+fn save_trail(aside: &Path, fresh: &Engine, cache_bytes: u64) {
+    if !aside.join("db").exists() {
+        return;
+    }
+    let saved = Engine::open(aside, cache_bytes)
+        .and_then(|damaged| audit::copy(&damaged, fresh))
+        .and_then(|()| fresh.sync());
+    if let Err(trouble) = saved {
+        let reason = trouble.text();
+        tracing::error!(aside = %aside.display(), reason, "the audit trail is lost, or a part of it");
+    }
 }
 
 fn create(
@@ -204,6 +220,7 @@ fn recover(engine: &Engine, marker: Marker) -> Result<Head, Trouble> {
         .ok_or_else(|| row::damaged(row::APPLIED, "it is missing"))?
         .decode()?;
     apply::drop_beyond(engine, &marker)?;
+    audit::drop_beyond(engine, marker.commit)?;
     if applied + 1 == marker.commit {
         apply::apply(engine, &marker)?;
     } else if applied != marker.commit {

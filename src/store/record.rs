@@ -4,7 +4,8 @@
 //! The fields that look-ups need come first, so [`UserKeys`] and [`GroupKeys`]
 //! read them without decoding the rest. Decoding borrows from the bytes.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeSeed, EnumAccess, SeqAccess, VariantAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::{Attributes, Group, Reference, User, Value};
 use crate::provider::{GroupItem, UserItem};
@@ -253,19 +254,19 @@ struct UserSummaryRow<'a> {
 struct Passed<T>(std::marker::PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Passed<T> {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Passed<T>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Passed<T>, D::Error> {
         from.deserialize_seq(Passed(std::marker::PhantomData))
     }
 }
 
-impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Passed<T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Passed<T> {
     type Value = Passed<T>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a list")
     }
 
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Passed<T>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Passed<T>, A::Error> {
         while list.next_element::<T>()?.is_some() {}
         Ok(self)
     }
@@ -303,12 +304,24 @@ struct GroupRow<'a> {
     raw: Option<&'a str>,
 }
 
+/// A [`Reference`] as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-enum ReferenceRow<'a> {
+pub enum ReferenceRow<'a> {
     User(&'a str),
     Group(&'a str),
     Id(&'a str),
     Alias(&'a str),
+}
+
+impl<'a> From<&'a Reference> for ReferenceRow<'a> {
+    fn from(reference: &'a Reference) -> ReferenceRow<'a> {
+        match reference {
+            Reference::User(id) => ReferenceRow::User(id),
+            Reference::Group(id) => ReferenceRow::Group(id),
+            Reference::Id(id) => ReferenceRow::Id(id),
+            Reference::Alias(alias) => ReferenceRow::Alias(alias),
+        }
+    }
 }
 
 impl From<ReferenceRow<'_>> for Reference {
@@ -322,13 +335,83 @@ impl From<ReferenceRow<'_>> for Reference {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 enum ValueRow<'a> {
     Bool(bool),
     Integer(i64),
     Text(&'a str),
-    #[serde(borrow)]
     List(Vec<ValueRow<'a>>),
+}
+
+/// Lists in lists are read up to here, so that no bytes exhaust the stack; what
+/// JSON readers accept is nested less deeply.
+const NESTING_MAX: usize = 256;
+
+impl<'de: 'a, 'a> Deserialize<'de> for ValueRow<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<ValueRow<'a>, D::Error> {
+        Nested(NESTING_MAX).deserialize(from)
+    }
+}
+
+/// Reads a value in which lists may be nested so deep.
+#[derive(Clone, Copy)]
+struct Nested(usize);
+
+impl<'de> DeserializeSeed<'de> for Nested {
+    type Value = ValueRow<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<ValueRow<'de>, D::Error> {
+        from.deserialize_enum("ValueRow", &["Bool", "Integer", "Text", "List"], self)
+    }
+}
+
+impl<'de> Visitor<'de> for Nested {
+    type Value = ValueRow<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, from: A) -> Result<ValueRow<'de>, A::Error> {
+        let (number, value) = from.variant::<u32>()?;
+        match number {
+            0 => value.newtype_variant().map(ValueRow::Bool),
+            1 => value.newtype_variant().map(ValueRow::Integer),
+            2 => value.newtype_variant().map(ValueRow::Text),
+            3 => match self.0.checked_sub(1) {
+                Some(left) => value.newtype_variant_seed(NestedList(left)).map(ValueRow::List),
+                None => Err(serde::de::Error::custom("too many lists in lists")),
+            },
+            _ => Err(serde::de::Error::custom("no kind of value")),
+        }
+    }
+}
+
+/// Reads a list of [`Nested`].
+struct NestedList(usize);
+
+impl<'de> DeserializeSeed<'de> for NestedList {
+    type Value = Vec<ValueRow<'de>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for NestedList {
+    type Value = Vec<ValueRow<'de>>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(value) = from.next_element_seed(Nested(self.0))? {
+            list.push(value);
+        }
+        Ok(list)
+    }
 }
 
 impl<'a> From<&'a Value> for ValueRow<'a> {
@@ -394,15 +477,7 @@ fn sorted(texts: &[String]) -> Vec<&str> {
 }
 
 fn sorted_references(references: &[Reference]) -> Vec<ReferenceRow<'_>> {
-    let mut rows: Vec<_> = references
-        .iter()
-        .map(|reference| match reference {
-            Reference::User(id) => ReferenceRow::User(id),
-            Reference::Group(id) => ReferenceRow::Group(id),
-            Reference::Id(id) => ReferenceRow::Id(id),
-            Reference::Alias(alias) => ReferenceRow::Alias(alias),
-        })
-        .collect();
+    let mut rows: Vec<_> = references.iter().map(ReferenceRow::from).collect();
     rows.sort_unstable();
     rows.dedup();
     rows
@@ -478,6 +553,19 @@ mod tests {
             aliases: vec!["cn=ops".into()],
         };
         assert_eq!(decode_group(&encode_group(&item)).unwrap(), item);
+    }
+
+    #[test]
+    fn lists_in_lists_are_read_up_to_a_depth() {
+        let nested = |depth| {
+            let value = (0..depth).fold(Value::Bool(true), |value, _| Value::List(vec![value]));
+            let mut item = user();
+            item.user.attributes = [("deep".to_owned(), value)].into();
+            (encode_user(&item), item.user)
+        };
+        let (bytes, user) = nested(NESTING_MAX);
+        assert_eq!(decode_user(&bytes).unwrap().user, user);
+        assert!(decode_user(&nested(NESTING_MAX + 1).0).is_err());
     }
 
     #[test]

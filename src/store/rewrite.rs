@@ -7,6 +7,7 @@
 
 use std::sync::PoisonError;
 
+use super::audit;
 use super::engine::{Batch, Engine};
 use super::error::{StoreError, Trouble};
 use super::home::Current;
@@ -72,7 +73,9 @@ impl Store {
     fn switch_to(&self, fresh: Engine, number: u64) -> Result<(), StoreError> {
         let mut slot = self.inner.engine.write().unwrap_or_else(PoisonError::into_inner);
         let old = self.healthy(slot.as_ref())?;
-        let ready = copy_rows(old, &fresh, row::DELIVERIES).and_then(|()| fresh.sync());
+        let ready = copy_rows(old, &fresh, row::DELIVERIES)
+            .and_then(|()| audit::copy(old, &fresh))
+            .and_then(|()| fresh.sync());
         ready.map_err(|trouble| self.error(trouble))?;
         if let Err(trouble) = self.inner.home.point_at(number)
             && self.inner.home.current() != Ok(Current::Folder(number))
@@ -86,12 +89,14 @@ impl Store {
     }
 }
 
-/// Everything but deliveries, which go on changing.
+/// Everything but deliveries, which go on changing; acts recorded meanwhile are
+/// still to come.
 fn copy(engine: &Engine, folder: &std::path::Path, cache: u64) -> Result<Engine, Trouble> {
     let fresh = engine.open_beside(folder, cache)?;
     for prefix in row::COPIED {
         copy_rows(engine, &fresh, prefix)?;
     }
+    audit::copy(engine, &fresh)?;
     fresh.sync()?;
     Ok(fresh)
 }
@@ -107,7 +112,7 @@ fn copy_rows(from: &Engine, to: &Engine, prefix: &[u8]) -> Result<(), Trouble> {
 }
 
 fn live_bytes(engine: &Engine) -> Result<u64, Trouble> {
-    let mut bytes = 0;
+    let mut bytes = audit::bytes(engine)?;
     for prefix in row::COPIED {
         for found in engine.rows(prefix)? {
             let row = found?;

@@ -59,10 +59,12 @@ pub(super) const BLOCKS: &[u8] = b"j";
 pub(super) const DIRECTORIES: &[u8] = b"d";
 pub(super) const DELIVERIES: &[u8] = b"w";
 pub(super) const DEAD: &[u8] = b"x";
+pub(super) const AUDIT: &[u8] = b"t";
+pub(super) const AUDIT_OLDEST: &[u8] = b"T";
 
-/// The kinds of rows that a rewrite copies while deliveries go on.
-pub(super) const COPIED: [&[u8]; 10] =
-    [MARKER, APPLIED, RETAINED, BLOCKS, DIRECTORIES, DEAD, b"v", b"e", b"u", b"h"];
+/// The kinds of rows that a rewrite copies while deliveries and acts go on.
+pub(super) const COPIED: [&[u8]; 11] =
+    [MARKER, APPLIED, RETAINED, BLOCKS, DIRECTORIES, DEAD, AUDIT_OLDEST, b"v", b"e", b"u", b"h"];
 
 pub(super) fn block(first_seq: u64, number: u64) -> Vec<u8> {
     [BLOCKS, &first_seq.to_be_bytes(), &number.to_be_bytes()].concat()
@@ -78,6 +80,16 @@ pub(super) fn dead(dir: u32) -> Vec<u8> {
 
 pub(super) fn delivery(endpoint: &str) -> Vec<u8> {
     [DELIVERIES, endpoint.as_bytes()].concat()
+}
+
+/// One act of the audit trail.
+pub(super) fn audit(seq: u64) -> Vec<u8> {
+    [AUDIT, &seq.to_be_bytes()].concat()
+}
+
+/// The number of a key that [`audit`] made.
+pub(super) fn read_audit(key: &[u8]) -> Result<u64, Trouble> {
+    number::<8>(key, 1)
 }
 
 /// The directory of a key that [`dead`] made.
@@ -234,6 +246,7 @@ pub(super) fn damaged(key: &[u8], why: &str) -> Trouble {
         Some(b'j') => "journal",
         Some(b'd' | b'x') => "directory",
         Some(b'w') => "delivery",
+        Some(b't' | b'T') => "audit",
         Some(b'v') => "record",
         Some(b'e') => "membership",
         Some(b'u') => "unresolved-reference",

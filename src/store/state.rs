@@ -74,6 +74,7 @@ pub(super) struct StoredProgress {
     pub as_of: Option<u64>,
     full_at: Option<u64>,
     failing: bool,
+    stale: bool,
     held: Option<String>,
 }
 
@@ -178,6 +179,7 @@ impl From<&Progress> for StoredProgress {
             as_of: progress.as_of.map(|moment| moment.0),
             full_at: progress.full_at.map(|moment| moment.0),
             failing: progress.failing,
+            stale: progress.stale,
             held: progress.held.clone(),
         }
     }
@@ -191,6 +193,7 @@ impl From<&StoredProgress> for Progress {
             as_of: stored.as_of.map(Timestamp),
             full_at: stored.full_at.map(Timestamp),
             failing: stored.failing,
+            stale: stored.stale,
             held: stored.held.clone(),
         }
     }

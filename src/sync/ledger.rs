@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing::{error, info};
 
 use super::notice;
+use crate::audit::Trail;
 use crate::clock;
 use crate::index::{Builder, DirectoryView, SharedView, View};
-use crate::model::{Change, Commit, Progress};
+use crate::model::{Act, Action, Caller, Change, Commit, Progress};
 use crate::store::{Committed, Store, StoreError};
 use crate::task::{self, TaskEnd};
 
@@ -18,6 +19,7 @@ use crate::task::{self, TaskEnd};
 #[derive(Clone)]
 pub struct Ledger {
     store: Store,
+    trail: Trail,
     view: Arc<SharedView>,
     /// Directories whose view lags behind the store after an error.
     unwell: Arc<Mutex<BTreeSet<String>>>,
@@ -56,12 +58,18 @@ impl Ledger {
         let directories: Result<Vec<DirectoryView>, LedgerError> =
             rows.iter().map(|row| load(&store, &row.name, &row.tenant, &row.product)).collect();
         let view = Arc::new(SharedView::new(View::new(directories?, store.last_seq())));
-        Ok(Ledger { store, view, unwell: Arc::default(), generation: Arc::default() })
+        let trail = Trail::new(store.clone());
+        Ok(Ledger { store, trail, view, unwell: Arc::default(), generation: Arc::default() })
     }
 
     /// The store, for readers of the journal.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The audit trail of the store.
+    pub fn trail(&self) -> &Trail {
+        &self.trail
     }
 
     /// The view, for readers.
@@ -106,8 +114,22 @@ impl Ledger {
     /// # Errors
     /// When it is not done, or not surely: then [`Ledger::heal`] finds out.
     pub async fn commit(&self, commit: Commit, generation: u64) -> Result<(), LedgerError> {
+        self.commit_recorded(commit, generation, None).await
+    }
+
+    /// The same, recorded in the audit trail if and only if it is done.
+    ///
+    /// # Errors
+    /// As for [`Ledger::commit`].
+    pub async fn commit_recorded(
+        &self,
+        commit: Commit,
+        generation: u64,
+        act: Option<Act>,
+    ) -> Result<(), LedgerError> {
         let ledger = self.clone();
-        task::blocking("commit", move || ledger.commit_blocking(&commit, generation)).await?
+        let work = move || ledger.commit_blocking(&commit, generation, act.as_ref());
+        task::blocking("commit", work).await?
     }
 
     /// Loads the directory from the store again, if an error left it unsure.
@@ -126,11 +148,12 @@ impl Ledger {
         task::blocking("reload", move || ledger.reload(&name)).await?
     }
 
-    /// Drops a directory that left the configuration, and tells of it.
+    /// Drops a directory that left the configuration, and tells of it; the audit
+    /// trail says for whom.
     ///
     /// # Errors
     /// As for [`Ledger::commit`].
-    pub async fn remove(&self, name: &str) -> Result<(), LedgerError> {
+    pub async fn remove(&self, name: &str, by: Caller) -> Result<(), LedgerError> {
         let base = self.directory(name);
         let commit = Commit {
             directory: name.to_owned(),
@@ -140,10 +163,20 @@ impl Ledger {
             changes: notice::removed(&base),
             progress: Progress::default(),
         };
-        self.commit(commit, self.generation()).await
+        let act = Act::of(Action::DIRECTORY_DELETE, by).on("directory", name);
+        let act = act
+            .with("users", base.user_count() as u64)
+            .with("groups", base.group_count() as u64)
+            .with("memberships", base.membership_count() as u64);
+        self.commit_recorded(commit, self.generation(), Some(act)).await
     }
 
-    fn commit_blocking(&self, commit: &Commit, generation: u64) -> Result<(), LedgerError> {
+    fn commit_blocking(
+        &self,
+        commit: &Commit,
+        generation: u64,
+        act: Option<&Act>,
+    ) -> Result<(), LedgerError> {
         self.view.change(|view| {
             if generation != self.generation() {
                 return Err(LedgerError::Superseded { directory: commit.directory.clone() });
@@ -151,11 +184,15 @@ impl Ledger {
             let unwell = || {
                 self.unwell().insert(commit.directory.clone());
             };
-            let committed = self.store.commit(commit).inspect_err(|error| {
+            let committed = self.store.commit_recorded(commit, act).inspect_err(|error| {
                 if matches!(error, StoreError::Uncertain { .. } | StoreError::Corrupt { .. }) {
                     unwell();
                 }
-            })?;
+            });
+            let (committed, recorded) = committed?;
+            if let Some((seq, act)) = recorded.zip(act) {
+                self.trail.tell(seq, act);
+            }
             // The commit stands; a view that cannot follow has to be loaded again.
             self.next_view(view, commit, &committed).inspect_err(|_| unwell())
         })
@@ -209,6 +246,9 @@ impl Ledger {
     /// have nothing to build on, so every directory is read again.
     fn set_aside(&self, error: &LedgerError) -> Result<View, LedgerError> {
         self.store.set_aside(&error.to_string())?;
+        let act = Act::of_daemon(Action::STORE_RESET).with("reason", error.to_string());
+        // What cannot be recorded is logged; the new store is needed all the same.
+        let _ = self.trail.record_blocking(&act);
         self.generation.fetch_add(1, Ordering::SeqCst);
         error!(%error, "the store is damaged and set aside; reading all directories again");
         Ok(View::new([], self.store.last_seq()))

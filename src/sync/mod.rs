@@ -13,6 +13,7 @@ mod identity;
 pub mod ledger;
 mod names;
 pub mod notice;
+pub mod pages;
 pub mod plan;
 pub mod poller;
 pub mod reconcile;

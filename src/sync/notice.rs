@@ -31,9 +31,13 @@ pub fn synced(reason: &str, base: &DirectoryView, counts: &Counts) -> Change {
     Change::Notice { kind: EventKind::DirectorySynced, details: details.into() }
 }
 
-/// `directory.failing`: what went wrong, and since when nothing was confirmed.
-pub fn failing(error: &str, as_of: Option<Timestamp>) -> Change {
-    let mut details = Attributes::from([("error".to_owned(), Value::from(error))]);
+/// `directory.failing`: which condition (`poll` or `freshness_objective`), what
+/// went wrong, and since when nothing was confirmed.
+pub fn failing(reason: &str, error: &str, as_of: Option<Timestamp>) -> Change {
+    let mut details = Attributes::from([
+        ("reason".to_owned(), Value::from(reason)),
+        ("error".to_owned(), Value::from(error)),
+    ]);
     if let Some(as_of) = as_of {
         details.insert("as_of".to_owned(), Value::Text(as_of.to_string()));
     }

@@ -22,6 +22,9 @@ pub struct Plan {
     pub counts: Counts,
     /// Memberships removed between users and groups that both live on.
     pub members_removed_alone: u64,
+    /// Differences that only reading again found, though the provider's feed
+    /// should have named them.
+    pub drift: u64,
 }
 
 /// Plans the changes of a crawl that covered `extent`.
@@ -455,7 +458,7 @@ impl Sealed {
         changes.extend(layers.added_silently);
         changes.extend(unresolved);
         let counts = count(&changes);
-        Plan { changes, counts, members_removed_alone: layers.removed_alone }
+        Plan { changes, counts, members_removed_alone: layers.removed_alone, drift: 0 }
     }
 }
 

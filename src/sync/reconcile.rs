@@ -39,6 +39,8 @@ pub struct Reconciler {
     hasher: foldhash::fast::RandomState,
     aliases_used: bool,
     pages: u64,
+    /// Differences that only reading again found.
+    drift: u64,
     trouble: Option<PullError>,
 }
 
@@ -108,6 +110,7 @@ impl Reconciler {
             hasher: foldhash::fast::RandomState::default(),
             aliases_used: false,
             pages: 0,
+            drift: 0,
             trouble: None,
         }
     }
@@ -120,6 +123,19 @@ impl Reconciler {
                 self.trouble.get_or_insert(trouble);
             }
         }
+    }
+
+    /// Compares one page that was read again although no feed named it.
+    pub fn verified(&mut self, items: Vec<Item>) {
+        let before = self.differences();
+        self.page(items);
+        self.drift += self.differences().saturating_sub(before);
+    }
+
+    fn differences(&self) -> u64 {
+        let objects = [&self.users, &self.groups];
+        let objects = objects.map(|of| of.changed.len() + of.deleted.len());
+        (objects.iter().sum::<usize>() + self.edits.len()) as u64
     }
 
     /// How many pages came.
@@ -136,7 +152,8 @@ impl Reconciler {
         if let Some(trouble) = self.trouble.take() {
             return Err(trouble);
         }
-        plan::plan(self, extent)
+        let drift = self.drift;
+        Ok(Plan { drift, ..plan::plan(self, extent)? })
     }
 
     fn item(&mut self, item: Item) -> Result<(), PullError> {

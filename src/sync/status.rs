@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::clock::{Duration, Instant, Timestamp};
+use crate::clock::{self, Duration, Instant, Timestamp};
 use crate::provider::Extent;
 
 /// A clock that is being corrected may be behind by this much.
@@ -25,6 +25,8 @@ pub struct DirectoryStatus {
     pub as_of: Option<Timestamp>,
     /// The same moment on the monotonic clock, when it lies in this process.
     pub confirmed: Option<Instant>,
+    /// How old the picture may become before that is told.
+    pub freshness_objective: Option<Duration>,
     pub last_attempt: Option<Timestamp>,
     /// End of the last sealed crawl of this process, held or not.
     pub last_success: Option<Timestamp>,
@@ -45,6 +47,9 @@ pub struct DirectoryStatus {
     /// Requests to the provider that the sealed crawls of this process report,
     /// by name.
     pub requests: BTreeMap<String, u64>,
+    /// Differences of this process that only reading again found, though the
+    /// provider's feed should have named them.
+    pub drift: u64,
 }
 
 /// What the last sealed crawl did.
@@ -60,6 +65,8 @@ pub struct CrawlSummary {
     pub proof: String,
     /// Objects that could not be decoded; their last good records stand.
     pub malformed: u64,
+    /// Differences that only reading again found.
+    pub drift: u64,
 }
 
 /// How much a set of changes does, by kind.
@@ -76,6 +83,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// All of them together.
+    pub fn total(&self) -> u64 {
+        self.named().iter().map(|(_, count)| count).sum()
+    }
+
     /// Each count with its name, in a stable order.
     pub fn named(&self) -> [(&'static str, u64); 8] {
         [
@@ -167,6 +179,14 @@ impl DirectoryStatus {
         passed.max(told)
     }
 
+    /// Whether the picture is as young as it was promised to be; `None` without
+    /// a promise. One whose age nobody knows is not.
+    pub fn is_fresh(&self, now: Timestamp) -> Option<bool> {
+        let objective = self.freshness_objective?.as_secs();
+        let age = self.age_seconds(now, clock::instant());
+        Some(age.is_some_and(|age| age <= objective))
+    }
+
     /// A directory that has not been polled yet.
     pub fn new(name: &str, tenant: &str, product: &str) -> DirectoryStatus {
         DirectoryStatus {
@@ -177,6 +197,7 @@ impl DirectoryStatus {
             origin: String::new(),
             as_of: None,
             confirmed: None,
+            freshness_objective: None,
             last_attempt: None,
             last_success: None,
             consecutive_failures: 0,
@@ -189,6 +210,7 @@ impl DirectoryStatus {
             crawls_sealed: 0,
             crawls_failed: 0,
             requests: BTreeMap::new(),
+            drift: 0,
         }
     }
 }
@@ -196,7 +218,6 @@ impl DirectoryStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
 
     #[test]
     fn the_age_follows_the_clock_that_says_more() {

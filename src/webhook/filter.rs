@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::Section;
+use crate::glob;
 use crate::model::EventKind;
 
 /// Kinds of events, and directories. `None` lets all directories through.
@@ -53,20 +54,7 @@ impl Filter {
 }
 
 fn matching(glob: &str) -> impl Iterator<Item = EventKind> {
-    EventKind::ALL.into_iter().filter(move |kind| matches(glob, kind.as_str()))
-}
-
-/// `*` stands for any text, also none.
-fn matches(glob: &str, text: &str) -> bool {
-    match glob.split_once('*') {
-        None => glob == text,
-        Some((head, tail)) => text.strip_prefix(head).is_some_and(|rest| {
-            rest.char_indices()
-                .map(|(at, _)| at)
-                .chain([rest.len()])
-                .any(|at| rest.get(at..).is_some_and(|rest| matches(tail, rest)))
-        }),
-    }
+    EventKind::ALL.into_iter().filter(move |kind| glob::matches(glob, kind.as_str()))
 }
 
 #[cfg(test)]

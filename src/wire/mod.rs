@@ -5,9 +5,11 @@
 //! contract. What is absent or empty is left out; `id`, `username`, `name` and
 //! `active` are always there.
 
+mod audit;
 mod event;
 mod object;
 pub mod words;
 
+pub use audit::AuditBody;
 pub use event::{DataBody, EventBody, PreviousBody};
 pub use object::{AttributesBody, GroupBody, MemberBody, UserBody, ValueBody};

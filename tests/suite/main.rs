@@ -6,6 +6,7 @@ mod check;
 mod cloud;
 mod end_to_end;
 mod faults;
+mod fingerprint;
 mod harness;
 mod ldap;
 mod ldap_odd;

@@ -6,18 +6,21 @@
 //! (poller, reconciler, guard, ledger, store, view) follow it and are thrown
 //! away and reopened in between.
 
+mod restarts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use proptest::prelude::*;
-use rosterd::model::{Group, Reference, User};
+use rosterd::model::{Caller, Event, EventKind, Group, Payload, Reference, User, Value};
 use rosterd::provider::{
     Cursor, Directory, Extent, Finding, GroupItem, Item, Patience, PullError, Seal, Settings, Sink,
     Start, UserItem,
 };
 use rosterd::sync::guard::Limits;
+use tokio::sync::Notify;
 
 use crate::harness::parts::{Manner, Parts, Receiver};
 use crate::harness::roster::{Lens, Roster};
@@ -63,6 +66,8 @@ enum Mode {
     /// Forgets the members of one group, and seals all the same.
     Forgets,
     Panics(u8),
+    /// Gives no sign of life any more after so many items.
+    Hangs(u8),
     CursorExpires,
 }
 
@@ -70,6 +75,10 @@ enum Mode {
 enum Step {
     Change(Vec<Op>),
     Crawl(Mode),
+    /// Fails like that, and goes on in another process.
+    Abandon(Mode),
+    /// The process ends in the middle of a crawl, after so many items.
+    CutShort(u8),
     Restart,
     /// Approves what is held, if anything is.
     Approve,
@@ -109,6 +118,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => prop::collection::vec(op(), 1..6).prop_map(Step::Change),
         6 => mode().prop_map(Step::Crawl),
+        1 => mode().prop_map(Step::Abandon),
+        2 => (0..12u8).prop_map(Step::CutShort),
         1 => Just(Step::Restart),
         1 => Just(Step::Approve),
     ]
@@ -126,6 +137,11 @@ struct World {
     /// How often an id was created: a re-created account has another id.
     incarnations: BTreeMap<String, u64>,
     mode: Option<Mode>,
+    /// Where crawls started, in order.
+    starts: Vec<Start>,
+    /// Rung by a crawl that hangs.
+    hangs: Arc<Notify>,
+    fingerprint: String,
     /// Names that a list carried while nobody had them.
     dangled: BTreeSet<String>,
 }
@@ -376,7 +392,11 @@ impl Settings for Scripted {
     }
 
     fn fingerprint(&self) -> String {
-        "scripted".to_owned()
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).fingerprint.clone()
+    }
+
+    fn is_resumable(&self) -> bool {
+        true
     }
 
     fn open(&self, _: Patience) -> Box<dyn Directory> {
@@ -387,8 +407,24 @@ impl Settings for Scripted {
 #[async_trait]
 impl Directory for Scripted {
     async fn crawl(&mut self, start: Start, sink: &mut dyn Sink) -> Result<Seal, PullError> {
+        match self.read(start, sink)? {
+            Some(seal) => Ok(seal),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn examine(&mut self) -> Vec<Finding> {
+        Vec::new()
+    }
+}
+
+impl Scripted {
+    /// `None`: it hangs.
+    fn read(&self, start: Start, sink: &mut dyn Sink) -> Result<Option<Seal>, PullError> {
         let mut world = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mode = world.mode.take().unwrap_or(Mode::Well);
+        world.starts.push(start.clone());
+        let hangs = world.hangs.clone();
         let cursor = Cursor(world.version.to_be_bytes().to_vec());
         let version = world.version;
         let resumed = match &start {
@@ -401,7 +437,10 @@ impl Directory for Scripted {
         // The token counts items of the list that it was made for.
         let mode = match (&resumed, mode) {
             (None, mode)
-            | (Some(_), mode @ (Mode::Breaks(_) | Mode::Throttled(_) | Mode::Panics(_))) => mode,
+            | (
+                Some(_),
+                mode @ (Mode::Breaks(_) | Mode::Throttled(_) | Mode::Panics(_) | Mode::Hangs(_)),
+            ) => mode,
             (Some(_), _) => Mode::Well,
         };
         let start = match &resumed {
@@ -454,9 +493,10 @@ impl Directory for Scripted {
                     for item in items {
                         sink.page(vec![item]);
                     }
-                    return Ok(seal(extent, cursor));
+                    return Ok(Some(seal(extent, cursor)));
                 }
             }
+            Mode::Hangs(after) => items.truncate(usize::from(after)),
             Mode::Well | Mode::Whole | Mode::CursorExpires => {}
         }
         let since = since.filter(|_| extent == Extent::Changes);
@@ -466,14 +506,14 @@ impl Directory for Scripted {
             sink.page(vec![item]);
             sink.checkpoint(Token { version, since, done: at + 1 }.write());
         }
+        if matches!(mode, Mode::Hangs(_)) {
+            hangs.notify_one();
+            return Ok(None);
+        }
         if let Some(error) = failure {
             return Err(error);
         }
-        Ok(seal(extent, cursor))
-    }
-
-    async fn examine(&mut self) -> Vec<Finding> {
-        Vec::new()
+        Ok(Some(seal(extent, cursor)))
     }
 }
 
@@ -543,6 +583,20 @@ async fn run(steps: Vec<Step>, manner: Manner) {
                 parts.sync().await.unwrap();
                 assert_eq!(parts.ledger.store().last_seq(), quiet, "an idle poll told something");
             }
+            Step::Abandon(mode) => {
+                world.lock().unwrap().mode = Some(mode);
+                let _well_or_badly = parts.sync().await;
+                parts.close().await;
+                parts = open(folder.path(), &world, manner);
+                recover(&parts, &world).await;
+            }
+            Step::CutShort(after) => {
+                let before = parts.roster();
+                cut_short(parts, &world, after).await;
+                parts = open(folder.path(), &world, manner);
+                assert_eq!(parts.roster(), before, "unsealed, and yet visible");
+                recover(&parts, &world).await;
+            }
             Step::Restart => {
                 parts.close().await;
                 parts = open(folder.path(), &world, manner);
@@ -550,12 +604,32 @@ async fn run(steps: Vec<Step>, manner: Manner) {
             Step::Approve => {
                 let hold = parts.statuses.get("corp").unwrap().hold.clone();
                 if let Some(hold) = hold {
-                    parts.poller.remote().approve("hold_0").await.unwrap_err();
-                    parts.poller.remote().approve(&hold.id).await.unwrap();
+                    parts.poller.remote().approve("hold_0", Caller::daemon()).await.unwrap_err();
+                    parts.poller.remote().approve(&hold.id, Caller::daemon()).await.unwrap();
                 }
             }
         }
         receiver.follow(&parts);
+    }
+}
+
+/// The process ends while a crawl that has read so many items waits for more.
+async fn cut_short(parts: Parts, world: &Arc<Mutex<World>>, after: u8) {
+    let hangs = {
+        let mut world = world.lock().unwrap();
+        world.mode = Some(Mode::Hangs(after));
+        world.hangs.clone()
+    };
+    parts.poller.remote().nudge();
+    hangs.notified().await;
+    parts.close().await;
+}
+
+/// The next poll goes well, whatever there was before.
+async fn recover(parts: &Parts, world: &Arc<Mutex<World>>) {
+    parts.sync().await.unwrap();
+    if !parts.is_held() {
+        assert_eq!(parts.roster(), world.lock().unwrap().roster(), "after a restart");
     }
 }
 
@@ -631,6 +705,84 @@ fn r16_a_crawl_that_rests_for_its_quota_is_no_failure() {
     });
 }
 
+/// The kinds of all events so far, with the reason of those that have one.
+fn told(parts: &Parts) -> Vec<(EventKind, Option<Value>)> {
+    let events = parts.ledger.store().events(0, 1000).unwrap();
+    let reason = |event: &Event| match &event.payload {
+        Payload::Directory { details } => details.get("reason").cloned(),
+        _ => None,
+    };
+    events.iter().map(|event| (event.kind, reason(event))).collect()
+}
+
+#[test]
+fn a_missed_freshness_objective_is_told_once_and_taken_back() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let world = Arc::new(Mutex::new(World::default()));
+        let objective = Some(rosterd::clock::Duration::from_millis(10));
+        let manner =
+            Manner { freshness_objective: objective, ..Manner::new(LENS, Limits::default()) };
+        let parts = open(folder.path(), &world, manner);
+        while told(&parts).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        world.lock().unwrap().mode = Some(Mode::Breaks(0));
+        parts.sync().await.unwrap_err();
+        parts.sync().await.unwrap();
+        let failing = |reason| (EventKind::DirectoryFailing, Some(Value::from(reason)));
+        let expected = [
+            failing("freshness_objective"),
+            failing("poll"),
+            (EventKind::DirectoryRecovered, None),
+            (EventKind::DirectorySynced, Some(Value::from("first"))),
+        ];
+        assert_eq!(told(&parts)[..4], expected);
+    });
+}
+
+#[test]
+fn the_third_incomplete_crawl_in_a_row_is_told_with_what_differs() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let world = Arc::new(Mutex::new(World::default()));
+        let parts = open(folder.path(), &world, Manner::new(LENS, Limits::default()));
+        world.lock().unwrap().apply(&Op::PutGroup(1, 0));
+        for failures in 1..=3 {
+            assert_eq!(told(&parts), [], "before failure {failures}");
+            world.lock().unwrap().mode = Some(Mode::Forgets);
+            parts.sync().await.unwrap_err();
+        }
+        let event = parts.ledger.store().events(0, 10).unwrap().remove(0);
+        assert_eq!(event.kind, EventKind::DirectoryFailing);
+        let Payload::Directory { details } = event.payload else { panic!("{:?}", event.kind) };
+        let Value::Text(error) = &details["error"] else { panic!("{details:?}") };
+        assert!(error.contains("the group g1#1") && error.contains("were not read"), "{error}");
+    });
+}
+
+#[test]
+fn what_the_feed_forgot_is_found_by_reading_again_and_counted() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let world = Arc::new(Mutex::new(World::default()));
+        let full_every = rosterd::clock::Duration::ZERO;
+        let manner = Manner { full_every, ..Manner::new(LENS, Limits::default()) };
+        let parts = open(folder.path(), &world, manner);
+        world.lock().unwrap().apply(&Op::PutUser(1, 0));
+        parts.sync().await.unwrap();
+        let drift = || parts.statuses.get("corp").unwrap().drift;
+        world.lock().unwrap().apply(&Op::PutUser(2, 0));
+        parts.sync().await.unwrap();
+        assert_eq!(drift(), 0, "the feed told of it");
+        world.lock().unwrap().apply(&Op::PutUser(1, 7));
+        world.lock().unwrap().touched.clear();
+        parts.sync().await.unwrap();
+        assert_eq!(drift(), 1);
+        assert_eq!(parts.roster(), world.lock().unwrap().roster());
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -641,6 +793,8 @@ proptest! {
 
     #[test]
     fn the_same_holds_when_the_guard_holds(steps in prop::collection::vec(step(), 1..30)) {
-        block_on(run(steps, Manner::new(LENS, Limits::default())));
+        // Nothing is written before the process is asked to end.
+        let checkpoint_every = std::time::Duration::from_secs(3600);
+        block_on(run(steps, Manner { checkpoint_every, ..Manner::new(LENS, Limits::default()) }));
     }
 }

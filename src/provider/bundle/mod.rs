@@ -31,6 +31,8 @@
 
 mod archive;
 mod csv;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod json;
 mod list;
 mod object;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::batch::{PARTS_MAX, Part};
-use super::changes::{Touch, Touched, TouchedGroups};
+use super::changes::{Touch, Touched, TouchedGroups, Window};
 use super::config::Wanted;
 use super::crawl::{Reading, sees_hidden};
 use super::graph::{End, Graph, incomplete, page_of};
@@ -13,6 +13,7 @@ use super::map::{self, Mapped};
 use super::members::{Members, Wish};
 use super::objects::{Kind, group_select};
 use super::place::Pending;
+use super::rounds::Drained;
 use crate::model::Reference;
 use crate::provider::http::{Call, Cursors, in_parallel};
 use crate::provider::{Item, PullError};
@@ -27,8 +28,8 @@ const MEMBER_OF: &str = "GET /users/{id}/memberOf";
 pub(super) struct Findings {
     pub users: usize,
     pub groups: usize,
-    /// Who was told of, by id: not to be read again in the same crawl.
-    pub told: BTreeSet<String>,
+    /// Who was pending, by id: not to be read again in the same crawl.
+    pub retried: BTreeSet<String>,
 }
 
 impl fmt::Display for Findings {
@@ -38,29 +39,39 @@ impl fmt::Display for Findings {
 }
 
 /// Hands over what was touched, and what is pending. Afterwards `pending` is
-/// what is to be tried again.
+/// what is to be tried again. What `window` tells counts more than lists.
 ///
 /// # Errors
 /// When something cannot be read.
 pub(super) async fn apply(
     reading: &mut Reading<'_>,
-    touched: Vec<(Kind, Touched)>,
-    groups: TouchedGroups,
+    drained: Drained,
+    window: &Window,
     pending: &mut Pending,
 ) -> Result<Findings, PullError> {
     let mut findings = Findings::default();
-    for (kind, touched) in touched {
+    let mut listed: BTreeSet<String> = drained.groups.0.keys().cloned().collect();
+    for (kind, touched) in drained.touched {
         findings.users += touched.0.len();
-        findings.told.extend(touched.0.keys().cloned());
         let waiting = pending.objects.entry(kind.path().to_owned()).or_default();
-        findings.told.extend(waiting.keys().cloned());
-        users(reading, kind, touched, waiting).await?;
+        findings.retried.extend(waiting.keys().cloned());
+        users(reading, kind, touched, waiting, &mut listed).await?;
     }
-    findings.groups = groups.0.len();
-    findings.told.extend(groups.0.keys().cloned());
-    findings.told.extend(pending.groups.keys().cloned());
-    self::groups(reading, groups, &mut pending.groups).await?;
+    findings.groups = drained.groups.0.len();
+    findings.retried.extend(pending.groups.keys().cloned());
+    listed.extend(pending.groups.keys().cloned());
+    let left_out = groups(reading, drained.groups, &mut pending.groups).await?;
+    newer(reading, listed.difference(&left_out), window);
     Ok(findings)
+}
+
+/// Hands over who joined and left `groups`, after their lists.
+pub(super) fn newer<'i>(
+    reading: &mut Reading<'_>,
+    groups: impl Iterator<Item = &'i String>,
+    window: &Window,
+) {
+    reading.sink.page(groups.flat_map(|id| window.members(id)).collect());
 }
 
 async fn users(
@@ -68,6 +79,7 @@ async fn users(
     kind: Kind,
     touched: Touched,
     pending: &mut BTreeMap<String, u32>,
+    listed: &mut BTreeSet<String>,
 ) -> Result<(), PullError> {
     let mut wanted: BTreeMap<String, bool> = pending.keys().map(|id| (id.clone(), true)).collect();
     let mut gone = Vec::new();
@@ -98,7 +110,7 @@ async fn users(
     }
     let new = wanted.into_iter().filter(|(id, may_be_new)| *may_be_new && !absent.contains(id));
     let new = new.map(|(id, _)| id).collect();
-    for id in memberships(reading, kind, new).await? {
+    for id in memberships(reading, kind, new, listed).await? {
         if !pending.contains_key(&id) {
             pending.extend(before.get(&id).map(|attempts| (id.clone(), *attempts)));
             again(pending, &id);
@@ -151,11 +163,12 @@ fn again(pending: &mut BTreeMap<String, u32>, id: &str) -> bool {
 
 /// The groups of users who may have been restored: soft-deleted users keep
 /// their memberships, and no round tells of them when they come back.
-/// Hands back whose groups could not be read.
+/// Notes these groups, and hands back whose groups could not be read.
 async fn memberships(
     reading: &mut Reading<'_>,
     kind: Kind,
     ids: Vec<String>,
+    listed: &mut BTreeSet<String>,
 ) -> Result<Vec<String>, PullError> {
     let mut unread = Vec::new();
     let path = |id: &String| format!("{}/{id}/memberOf?$top=999&$select=id", kind.path());
@@ -169,6 +182,7 @@ async fn memberships(
             _ => return Err(part.unexpected("the groups of a user")),
         };
         let member = Reference::User(id);
+        listed.extend(groups.iter().cloned());
         let added = groups.into_iter().map(|group| Item::MembersAdded {
             group: Reference::Group(group),
             members: vec![member.clone()],
@@ -200,44 +214,32 @@ async fn groups_of(graph: &Graph, wanted: &Wanted, part: Part) -> Result<Vec<Str
     }
 }
 
+/// Hands over groups; hands back those that the settings leave out.
 async fn groups(
     reading: &mut Reading<'_>,
     touched: TouchedGroups,
     pending: &mut BTreeMap<String, u32>,
-) -> Result<(), PullError> {
+) -> Result<BTreeSet<String>, PullError> {
     let mut wanted: BTreeSet<String> = pending.keys().cloned().collect();
     let mut gone = Vec::new();
-    for (id, touch) in &touched.0 {
+    for (id, touch) in touched.0 {
         if touch.is_removed {
-            pending.remove(id);
-            wanted.remove(id);
-            gone.push(Item::GroupDeleted(Reference::Group(id.clone())));
+            pending.remove(&id);
+            wanted.remove(&id);
+            gone.push(Item::GroupDeleted(Reference::Group(id)));
         } else if touch.is_changed {
-            wanted.insert(id.clone());
+            wanted.insert(id);
         }
     }
     reading.sink.page(gone);
-    let left_out = changed_groups(reading, wanted.into_iter().collect(), pending).await?;
-    // After the lists: these are newer than a replica that lags.
-    let mut items = Vec::new();
-    let others =
-        touched.0.iter().filter(|(id, touch)| !touch.is_removed && !left_out.contains(*id));
-    for (id, touch) in others {
-        let group = Reference::Group(id.clone());
-        let (joined, left) = (touch.who(true), touch.who(false));
-        if !joined.is_empty() {
-            items.push(Item::MembersAdded { group: group.clone(), members: joined });
-        }
-        if !left.is_empty() {
-            items.push(Item::MembersRemoved { group, members: left });
-        }
-    }
-    reading.sink.page(items);
-    Ok(())
+    groups_anew(reading, wanted.into_iter().collect(), pending).await
 }
 
 /// Reads groups and their members; hands back those that the settings leave out.
-async fn changed_groups(
+///
+/// # Errors
+/// When something cannot be read.
+pub(super) async fn groups_anew(
     reading: &mut Reading<'_>,
     ids: Vec<String>,
     pending: &mut BTreeMap<String, u32>,
@@ -291,10 +293,7 @@ async fn changed_groups(
 }
 
 /// The members of any number of groups.
-///
-/// # Errors
-/// When some list is not whole.
-pub(super) async fn lists(
+async fn lists(
     reading: &mut Reading<'_>,
     wishes: Vec<Wish>,
 ) -> Result<Vec<(String, Members)>, PullError> {

@@ -212,7 +212,7 @@ fn assertion(
         "aud": token_url.as_str(),
         "iss": client_id,
         "sub": client_id,
-        "jti": jwt::token_id(),
+        "jti": jwt::token_id()?,
         "nbf": now,
         "iat": now,
         "exp": now + ASSERTION_LIFE.as_secs(),

@@ -1,7 +1,7 @@
 //! Rounds of changes (delta queries), merged: one entry for each object,
 //! whatever number of pages told of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
@@ -9,7 +9,7 @@ use super::config::Wanted;
 use super::graph::incomplete;
 use super::map;
 use crate::model::Reference;
-use crate::provider::PullError;
+use crate::provider::{Item, PullError};
 
 /// What a round says of users, or of what is read like them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,45 @@ pub(super) struct GroupTouch {
     pub members: BTreeMap<String, (Reference, bool)>,
 }
 
+/// What is newer than any list that is read meanwhile: replicas lag.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Window {
+    users: BTreeSet<String>,
+    groups: TouchedGroups,
+}
+
+impl Window {
+    pub(super) fn new<'a>(
+        users: impl Iterator<Item = &'a Touched>,
+        groups: &TouchedGroups,
+    ) -> Window {
+        let users = users.flat_map(|touched| touched.0.keys().cloned()).collect();
+        Window { users, groups: groups.clone() }
+    }
+
+    /// Whether it told of this user: what a list says of it may be older.
+    pub(super) fn tells_of_user(&self, id: &str) -> bool {
+        self.users.contains(id)
+    }
+
+    /// Whether it told that this group changed itself, or is gone: that was
+    /// reason enough to read it.
+    pub(super) fn tells_of_group(&self, id: &str) -> bool {
+        self.groups.0.get(id).is_some_and(|touch| touch.is_removed || touch.is_changed)
+    }
+
+    /// Who joined and left the group, to be handed over after its list.
+    pub(super) fn members(&self, id: &str) -> Vec<Item> {
+        self.groups.0.get(id).map(|touch| touch.items(id)).unwrap_or_default()
+    }
+}
+
 impl Touched {
+    /// Whether it tells of somebody whose memberships it does not tell.
+    pub(super) fn has_new(&self) -> bool {
+        self.0.values().any(|touch| *touch == Touch::Changed { may_be_new: true })
+    }
+
     /// Takes one page in.
     ///
     /// # Errors
@@ -67,6 +105,11 @@ impl Touched {
 }
 
 impl TouchedGroups {
+    /// Whether it tells of more than members.
+    pub(super) fn has_changed(&self) -> bool {
+        self.0.values().any(|touch| touch.is_changed)
+    }
+
     /// Takes one page in. A group may come on any number of pages; its entries
     /// are applied in their order.
     ///
@@ -104,6 +147,23 @@ impl GroupTouch {
             self.members.insert(id(entry)?.to_owned(), (reference, joined));
         }
         Ok(())
+    }
+
+    /// Who joined and who left, as what to hand over.
+    fn items(&self, id: &str) -> Vec<Item> {
+        if self.is_removed {
+            return Vec::new();
+        }
+        let group = Reference::Group(id.to_owned());
+        let (joined, left) = (self.who(true), self.who(false));
+        let mut items = Vec::new();
+        if !joined.is_empty() {
+            items.push(Item::MembersAdded { group: group.clone(), members: joined });
+        }
+        if !left.is_empty() {
+            items.push(Item::MembersRemoved { group, members: left });
+        }
+        items
     }
 
     /// Who joined, or who left.

@@ -4,25 +4,24 @@
 //! Taking the tokens of the rounds first means that nothing that happens
 //! during the crawl is lost, and that lists may be read in parallel.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 
 use serde_json::Value as Json;
 use url::Url;
 
-use super::apply::{Findings, apply};
+use super::apply::apply;
 use super::batch::PARTS_MAX;
-use super::changes::{Touched, TouchedGroups};
 use super::config::{EntraConfig, Wanted};
-use super::graph::{End, Graph, NAME, incomplete, page_of};
+use super::graph::{End, Graph, NAME, Page, incomplete};
 use super::map::{self, Mapped, Mapper};
 use super::members::{Members, Wish};
 use super::objects::{Kind, group_select};
-use super::place::{Patrol, Place, Progress};
-use super::rounds::{self, GROUPS};
+use super::place::{Earlier, Patrol, Place, Progress};
+use super::rounds::{self, Drained, GROUPS};
 use crate::clock;
 use crate::model::Reference;
-use crate::provider::http::{Call, Cursors, in_parallel};
+use crate::provider::http::{Cursors, in_parallel};
 use crate::provider::{Extent, Item, PullError, Seal, Sink};
 
 /// Groups between checkpoints while members are read.
@@ -35,6 +34,8 @@ pub(super) struct Reading<'a> {
     pub config: &'a EntraConfig,
     pub mapper: Mapper<'a>,
     pub sink: &'a mut dyn Sink,
+    /// Where rounds started a while ago, as far as this process knows.
+    pub earlier: Earlier,
 }
 
 impl<'a> Reading<'a> {
@@ -74,6 +75,9 @@ async fn begin(reading: &mut Reading<'_>) -> Result<Progress, PullError> {
     let mut progress = Progress::new(kinds.iter().map(|kind| kind.path().to_owned()).collect());
     if reading.config.incremental {
         progress.rounds = rounds::latest(reading.graph, reading.config).await?.unwrap_or_default();
+    }
+    if !progress.rounds.is_empty() {
+        progress.earlier = reading.earlier.clone();
     }
     reading.sink.page(Vec::new());
     for kind in kinds {
@@ -219,16 +223,18 @@ impl List {
     async fn next(
         &mut self,
         graph: &Graph,
-        progress: &Progress,
+        progress: &mut Progress,
     ) -> Result<Option<Vec<Json>>, PullError> {
         if progress.list_is_over {
             return Ok(None);
         }
-        let url = match &progress.next {
-            Some(next) => parse(next)?,
-            None => graph.url(&self.first)?,
+        let page = match &progress.next {
+            Some(next) if self.seen.is_empty() => {
+                self.resumed(graph, parse(next)?, progress).await?
+            }
+            Some(next) => graph.page(self.endpoint, parse(next)?, 1.0).await?,
+            None => graph.page(self.endpoint, graph.url(&self.first)?, 1.0).await?,
         };
-        let page = graph.page(self.endpoint, url, 1.0).await?;
         self.after = match page.end {
             End::Last => None,
             End::Delta(_) => return Err(incomplete(format!("{} end like changes", self.path))),
@@ -240,6 +246,23 @@ impl List {
         let ids = page.value.iter().filter_map(map::id_of);
         self.fresh = ids.filter(|id| self.seen.insert(self.hasher.hash_one(*id))).count() as u64;
         Ok(Some(page.value))
+    }
+
+    /// The page at a token of an earlier attempt; the first one when that has
+    /// expired meanwhile.
+    async fn resumed(
+        &mut self,
+        graph: &Graph,
+        next: Url,
+        progress: &mut Progress,
+    ) -> Result<Page, PullError> {
+        if let Some(page) = graph.remembered(self.endpoint, next).await? {
+            return Ok(page);
+        }
+        tracing::info!(list = self.path, "the page token has expired; the list starts over");
+        progress.listed.remove(self.path);
+        progress.stripped = 0;
+        graph.page(self.endpoint, graph.url(&self.first)?, 1.0).await
     }
 
     /// Moves `progress` behind the newest page, which was handed over.
@@ -330,23 +353,30 @@ async fn read_members(reading: &mut Reading<'_>, progress: &mut Progress) -> Res
     Ok(())
 }
 
-/// Takes in what changed while the lists were read, and seals.
+/// Takes in what changed while the lists were read, and seals. Where rounds
+/// were followed before, what they told lately comes again: the lists may be
+/// those of a replica that lags.
 async fn finish(reading: &mut Reading<'_>, progress: &mut Progress) -> Result<Seal, PullError> {
     let counts = |name: &str| progress.listed.get(name).copied().unwrap_or(0);
     let (users, groups) = (counts(Kind::Users.path()), counts(GROUPS));
-    let mut place = Place::new(BTreeMap::new());
-    place.pending = progress.pending.clone();
-    let mut findings = Findings::default();
+    let now = clock::now();
+    let mut earlier = std::mem::take(&mut progress.earlier);
+    let drained = match rounds::drain_earlier(reading, &earlier.links).await? {
+        Some(drained) => drained,
+        None if progress.rounds.is_empty() => Drained::default(),
+        None => {
+            earlier = Earlier::default();
+            rounds::drain(reading, &progress.rounds).await?
+        }
+    };
     if !progress.rounds.is_empty() {
-        let drained = rounds::drain(reading, &progress.rounds).await?;
-        place.rounds = drained.next;
-        findings = apply(reading, drained.touched, drained.groups, &mut place.pending).await?;
-    } else {
-        apply(reading, Vec::<(Kind, Touched)>::new(), TouchedGroups::default(), &mut place.pending)
-            .await?;
+        earlier.pass(&progress.rounds, now);
     }
-    let now = clock::now().0;
-    place.patrol = Patrol { users_at: now, groups_at: now, users, groups, ..Patrol::default() };
+    let mut place = Place::new(drained.next.clone(), earlier);
+    place.pending = progress.pending.clone();
+    let window = drained.window();
+    let findings = apply(reading, drained, &window, &mut place.pending).await?;
+    place.patrol = Patrol::new(users, groups, now);
     let is_counted = progress.counted.contains_key(Kind::Users.path());
     let proof = format!(
         "{users} users and {groups} groups listed to the end{}; {findings}{}",
@@ -356,6 +386,7 @@ async fn finish(reading: &mut Reading<'_>, progress: &mut Progress) -> Result<Se
             n => format!("; the members of {n} groups could not be seen"),
         }
     );
+    reading.earlier = place.earlier.clone();
     Ok(Seal {
         extent: Extent::Whole,
         cursor: (!place.rounds.is_empty()).then(|| place.cursor()),
@@ -363,19 +394,6 @@ async fn finish(reading: &mut Reading<'_>, progress: &mut Progress) -> Result<Se
         requests: reading.graph.take_audit(),
         malformed: progress.malformed.max(reading.mapper.bad()),
     })
-}
-
-/// A page of a list that may have forgotten its place: `None` then.
-pub(super) async fn resumable_page(
-    graph: &Graph,
-    endpoint: &'static str,
-    url: Url,
-) -> Result<Option<super::graph::Page>, PullError> {
-    let answer = graph.send(Call::get(endpoint, url).accept(&[400, 404, 410])).await?;
-    if !answer.status.is_success() {
-        return Ok(None);
-    }
-    page_of(answer.json()?).map(Some)
 }
 
 pub(super) fn parse(text: &str) -> Result<Url, PullError> {

@@ -107,6 +107,23 @@ impl Graph {
         page_of(answer.json()?)
     }
 
+    /// Reads the page at an address of an earlier poll, which may be of no use
+    /// any more: `None` then.
+    ///
+    /// # Errors
+    /// What the answer means otherwise, when it is not a whole page.
+    pub(super) async fn remembered(
+        &self,
+        endpoint: &'static str,
+        url: Url,
+    ) -> Result<Option<Page>, PullError> {
+        let answer = self.send(Call::get(endpoint, url).accept(&[400, 404, 410])).await?;
+        if !answer.status.is_success() {
+            return Ok(None);
+        }
+        page_of(answer.json()?).map(Some)
+    }
+
     /// How many objects `path` has; `None` where counting is not offered.
     ///
     /// # Errors

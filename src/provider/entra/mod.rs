@@ -8,6 +8,7 @@
 //! | `map` | from Graph's objects to users, groups and members |
 //! | `crawl`, `members` | a full crawl: token of changes, lists, members, changes since |
 //! | `rounds`, `changes`, `apply` | rounds of changes (delta queries): asked for, merged, read anew |
+//! | `incremental` | what changed since the cursor, and the slice that is due |
 //! | `patrol` | a slice of everything, read again at each poll |
 //! | `place` | the cursor, and the token to go on with a crawl |
 //! | `doctor` | what `rosterd doctor` says |
@@ -22,6 +23,8 @@
 //! - Soft-deleted users are gone. They keep their memberships at Graph, and no
 //!   round of changes tells of those again when they are restored, so the
 //!   groups of every new or restored user are read.
+//! - Replicas lag: a list may show who was removed a while ago. What rounds of
+//!   changes told lately counts more than any list.
 //!
 //! Service principals and devices, when asked for, are users with an attribute
 //! `objectType`. Managers are not read: Graph does not follow their changes.
@@ -34,7 +37,10 @@ mod changes;
 mod config;
 mod crawl;
 mod doctor;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod graph;
+mod incremental;
 mod map;
 mod members;
 mod objects;
@@ -49,9 +55,8 @@ pub use config::EntraConfig;
 use self::crawl::Reading;
 use self::graph::Graph;
 use self::map::Mapper;
-use self::place::Place;
-use super::{Cursor, Directory, Extent, Finding, Patience, PullError, Seal, Settings, Sink, Start};
-use crate::clock;
+use self::place::Earlier;
+use super::{Directory, Finding, Patience, PullError, Seal, Settings, Sink, Start};
 use crate::digest::sha256_hex;
 
 impl Settings for EntraConfig {
@@ -77,8 +82,13 @@ impl Settings for EntraConfig {
         sha256_hex(seen.as_bytes())
     }
 
+    fn is_resumable(&self) -> bool {
+        true
+    }
+
     fn open(&self, patience: Patience) -> Box<dyn Directory> {
-        Box::new(Entra { graph: Graph::new(self, patience), config: self.clone() })
+        let graph = Graph::new(self, patience);
+        Box::new(Entra { graph, config: self.clone(), earlier: Earlier::default() })
     }
 }
 
@@ -86,42 +96,27 @@ impl Settings for EntraConfig {
 struct Entra {
     config: EntraConfig,
     graph: Graph,
+    /// Where rounds started a while ago: what a full crawl is not told.
+    earlier: Earlier,
 }
 
 #[async_trait]
 impl Directory for Entra {
     async fn crawl(&mut self, start: Start, sink: &mut dyn Sink) -> Result<Seal, PullError> {
         let mapper = Mapper::new(&self.config.wanted);
-        let mut reading = Reading { graph: &self.graph, config: &self.config, mapper, sink };
-        match start {
+        let earlier = self.earlier.clone();
+        let (graph, config) = (&self.graph, &self.config);
+        let mut reading = Reading { graph, config, mapper, sink, earlier };
+        let outcome = match start {
             Start::Full => crawl::full(&mut reading, None).await,
             Start::Resume(token) => crawl::full(&mut reading, Some(token)).await,
-            Start::Incremental(cursor) => incremental(&mut reading, &cursor).await,
-        }
+            Start::Incremental(cursor) => incremental::run(&mut reading, &cursor).await,
+        };
+        self.earlier = reading.earlier;
+        outcome
     }
 
     async fn examine(&mut self) -> Vec<Finding> {
         doctor::examine(&self.config, &self.graph).await
     }
-}
-
-/// Reads what changed since `cursor`, and the slice that is due.
-async fn incremental(reading: &mut Reading<'_>, cursor: &Cursor) -> Result<Seal, PullError> {
-    let mut place = Place::read(cursor)?;
-    let drained = rounds::drain(reading, &place.rounds).await?;
-    place.rounds = drained.next;
-    let findings =
-        apply::apply(reading, drained.touched, drained.groups, &mut place.pending).await?;
-    let walked = patrol::walk(reading, &mut place.patrol, &findings, clock::now()).await?;
-    let proof = format!(
-        "{findings}, read to their ends; {} users and {} groups read again",
-        walked.users, walked.groups
-    );
-    Ok(Seal {
-        extent: Extent::Changes,
-        cursor: Some(place.cursor()),
-        proof,
-        requests: reading.graph.take_audit(),
-        malformed: reading.mapper.bad(),
-    })
 }

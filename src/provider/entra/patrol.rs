@@ -1,20 +1,30 @@
 //! Reads a slice of everything again at each poll, so that each user and each
 //! group with its members is seen anew within `verify_within`, whatever the
 //! rounds of changes say.
+//!
+//! A list is read over hours, and Graph says nothing of how long its page
+//! tokens live. When one is of no use any more, the list is walked again from
+//! its beginning up to the page that is next.
 
-use super::apply::{Findings, lists};
-use super::crawl::{Reading, parse, resumable_page, sees_hidden};
-use super::graph::{End, Graph, Page};
-use super::map::Mapped;
-use super::members::{Members, Wish};
-use super::objects::{Kind, group_select};
-use super::place::Patrol;
+use serde_json::Value as Json;
+
+use super::apply::{Findings, groups_anew, newer};
+use super::changes::Window;
+use super::crawl::{Reading, parse};
+use super::graph::{End, Graph, incomplete};
+use super::map::{self, Mapped};
+use super::objects::Kind;
+use super::place::{Patrol, Place, Walk};
+use super::rounds::GROUPS;
 use crate::clock::{Duration, Timestamp};
 use crate::model::Reference;
+use crate::provider::http::Cursors;
 use crate::provider::{Item, PullError};
 
 const USERS_PER_STEP: u64 = 999;
 const GROUPS_PER_STEP: u64 = 20;
+/// Few enough that their ids fit into the cursor.
+const GROUPS_PER_PAGE: u64 = 200;
 
 /// How much was read again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,153 +33,185 @@ pub(super) struct Walked {
     pub groups: usize,
 }
 
+/// How many steps are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    users: u64,
+    groups: u64,
+}
+
+impl Due {
+    pub(super) fn is_any(self) -> bool {
+        self.users > 0 || self.groups > 0
+    }
+}
+
+/// What is due at `now`; it counts as done from here on.
+pub(super) fn due(patrol: &mut Patrol, within: Duration, now: Timestamp) -> Due {
+    Due {
+        users: steps(&mut patrol.users, USERS_PER_STEP, within, now),
+        groups: steps(&mut patrol.groups, GROUPS_PER_STEP, within, now),
+    }
+}
+
 /// Takes the steps that are due.
 ///
 /// # Errors
 /// When something cannot be read.
 pub(super) async fn walk(
     reading: &mut Reading<'_>,
-    patrol: &mut Patrol,
+    place: &mut Place,
+    due: Due,
     findings: &Findings,
-    now: Timestamp,
+    window: &Window,
 ) -> Result<Walked, PullError> {
-    let within = reading.config.http.verify_within;
     let mut walked = Walked::default();
-    let due = steps(patrol.users, USERS_PER_STEP, &mut patrol.users_at, within, now);
-    for _ in 0..due {
-        let (count, is_end) = users(reading, patrol, findings).await?;
-        walked.users += count;
-        if is_end {
+    for _ in 0..due.users {
+        walked.users += users(reading, &mut place.patrol.users, findings, window).await?;
+        if place.patrol.users.next.is_none() {
             break;
         }
     }
-    let due = steps(patrol.groups, GROUPS_PER_STEP, &mut patrol.groups_at, within, now);
-    for _ in 0..due {
-        let (count, is_end) = groups(reading, patrol, findings).await?;
-        walked.groups += count;
-        if is_end {
+    for _ in 0..due.groups {
+        walked.groups += groups(reading, place, findings, window).await?;
+        if place.patrol.groups.next.is_none() && place.patrol.waiting.is_empty() {
             break;
         }
     }
     Ok(walked)
 }
 
-/// How many steps are due, and `at` moved on by them.
-fn steps(total: u64, per_step: u64, at: &mut u64, within: Duration, now: Timestamp) -> u64 {
-    let all = total.div_ceil(per_step).max(1);
+/// How many steps are due, and `walk.at` moved on by them.
+fn steps(walk: &mut Walk, per_step: u64, within: Duration, now: Timestamp) -> u64 {
+    let all = walk.total.div_ceil(per_step).max(1);
     let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX).max(1);
     let one = (within / all).max(1);
-    let elapsed = now.0.saturating_sub(*at);
+    let elapsed = now.0.saturating_sub(walk.at);
     if elapsed >= within {
-        *at = now.0;
+        walk.at = now.0;
         // Objects came since they were counted: until the list ends.
         return all.saturating_mul(2);
     }
     let due = elapsed / one;
-    *at += due * one;
+    walk.at += due * one;
     due
 }
 
 async fn users(
     reading: &mut Reading<'_>,
-    patrol: &mut Patrol,
+    walk: &mut Walk,
     findings: &Findings,
-) -> Result<(usize, bool), PullError> {
+    window: &Window,
+) -> Result<usize, PullError> {
     let kind = Kind::Users;
     let first = format!("users?$top={USERS_PER_STEP}&$select={}", kind.select(reading.wanted()));
-    let Some(page) =
-        page(reading.graph, kind.list_endpoint(), &mut patrol.users_next, &first).await?
-    else {
-        return Ok((0, true));
-    };
-    let mut items = Vec::new();
-    for value in page.value {
-        match reading.mapper.user(kind, value)? {
-            Mapped::Is(user) if !findings.told.contains(&user.user.id) => {
-                items.push(Item::User(user));
+    let mut pages = Pages::new(kind.list_endpoint(), first);
+    let mut count = 0;
+    // Pages on the way to the next one are as good as that.
+    while let Some(page) = pages.next(reading.graph, walk).await? {
+        let mut items = Vec::new();
+        for value in page {
+            let (id, item) = match reading.mapper.user(kind, value)? {
+                Mapped::Is(user) => (user.user.id.clone(), Item::User(user)),
+                Mapped::LeftOut(id) => (id.clone(), Item::UserDeleted(Reference::User(id))),
+                Mapped::Kept(Reference::User(id)) => (id.clone(), Item::Kept(Reference::User(id))),
+                Mapped::Kept(_) => continue,
+            };
+            // The list may be older than what was told, or than what was read.
+            if !window.tells_of_user(&id) && !findings.retried.contains(&id) {
+                items.push(item);
             }
-            Mapped::LeftOut(id) if !findings.told.contains(&id) => {
-                items.push(Item::UserDeleted(Reference::User(id)));
-            }
-            Mapped::Kept(reference) if !is_told(findings, &reference) => {
-                items.push(Item::Kept(reference));
-            }
-            // The list may be older than what the rounds told.
-            Mapped::Is(_) | Mapped::LeftOut(_) | Mapped::Kept(_) => {}
         }
-    }
-    reading.mapper.take_kept();
-    let count = items.len();
-    reading.sink.page(items);
-    Ok((count, patrol.users_next.is_none()))
-}
-
-async fn groups(
-    reading: &mut Reading<'_>,
-    patrol: &mut Patrol,
-    findings: &Findings,
-) -> Result<(usize, bool), PullError> {
-    let first = format!("groups?$top={GROUPS_PER_STEP}&$select={}", group_select(reading.wanted()));
-    let Some(page) = page(reading.graph, "GET /groups", &mut patrol.groups_next, &first).await?
-    else {
-        return Ok((0, true));
-    };
-    let sees_hidden = sees_hidden(reading.graph).await?;
-    let (mut heads, mut wishes) = (Vec::new(), Vec::new());
-    for value in page.value {
-        match reading.mapper.group(value)? {
-            Mapped::Is(group) if !findings.told.contains(&group.item.group.id) => {
-                let is_hidden = group.is_hidden && !sees_hidden;
-                wishes.push(Wish { id: group.item.group.id.clone(), is_hidden });
-                heads.push(Item::Group(group.item));
-            }
-            Mapped::LeftOut(id) if !findings.told.contains(&id) => {
-                heads.push(Item::GroupDeleted(Reference::Group(id)));
-            }
-            Mapped::Kept(reference) if !is_told(findings, &reference) => {
-                heads.push(Item::Kept(reference));
-            }
-            Mapped::Is(_) | Mapped::LeftOut(_) | Mapped::Kept(_) => {}
-        }
-    }
-    reading.mapper.take_kept();
-    let count = wishes.len();
-    reading.sink.page(heads);
-    for (id, members) in lists(reading, wishes).await? {
-        // Not there any more: a round of changes will say so.
-        let items = match members {
-            Members::Absent => Members::Refused.items(id),
-            members => members.items(id),
-        };
+        reading.mapper.take_kept();
+        count += items.len();
         reading.sink.page(items);
     }
-    Ok((count, patrol.groups_next.is_none()))
+    Ok(count)
 }
 
-/// Whether the rounds of this crawl told of it.
-fn is_told(findings: &Findings, reference: &Reference) -> bool {
-    match reference {
-        Reference::User(id) | Reference::Group(id) => findings.told.contains(id),
-        _ => false,
+/// Reads the groups whose turn it is, each on its own: when they were listed
+/// may have been hours ago.
+async fn groups(
+    reading: &mut Reading<'_>,
+    place: &mut Place,
+    findings: &Findings,
+    window: &Window,
+) -> Result<usize, PullError> {
+    let patrol = &mut place.patrol;
+    if patrol.waiting.is_empty() {
+        let mut pages =
+            Pages::new("GET /groups", format!("{GROUPS}?$top={GROUPS_PER_PAGE}&$select=id"));
+        while let Some(page) = pages.next(reading.graph, &mut patrol.groups).await? {
+            patrol.waiting = page.iter().filter_map(map::id_of).map(str::to_owned).collect();
+            reading.sink.page(Vec::new());
+        }
     }
+    let amount = patrol.waiting.len().min(usize::try_from(GROUPS_PER_STEP).unwrap_or(usize::MAX));
+    let turn = patrol.waiting.drain(..amount);
+    let ids: Vec<String> =
+        turn.filter(|id| !window.tells_of_group(id) && !findings.retried.contains(id)).collect();
+    let left_out = groups_anew(reading, ids.clone(), &mut place.pending.groups).await?;
+    newer(reading, ids.iter().filter(|id| !left_out.contains(*id)), window);
+    Ok(ids.len())
 }
 
-/// The next page; a list that has forgotten its place starts anew next time.
-async fn page(
-    graph: &Graph,
+/// The pages of one step: the next one, behind those that lead to it.
+struct Pages {
     endpoint: &'static str,
-    next: &mut Option<String>,
-    first: &str,
-) -> Result<Option<Page>, PullError> {
-    let url = match next.take() {
-        Some(next) => parse(&next)?,
-        None => graph.url(first)?,
-    };
-    let page = resumable_page(graph, endpoint, url).await?;
-    if let Some(Page { end: End::Next(url), .. }) = &page {
-        *next = Some(url.to_string());
+    first: String,
+    cursors: Cursors,
+    /// Pages to walk over.
+    ahead: u64,
+    is_over: bool,
+}
+
+impl Pages {
+    fn new(endpoint: &'static str, first: String) -> Pages {
+        let cursors = Cursors::new("a list that is read again");
+        Pages { endpoint, first, cursors, ahead: 0, is_over: false }
     }
-    Ok(page)
+
+    async fn next(
+        &mut self,
+        graph: &Graph,
+        walk: &mut Walk,
+    ) -> Result<Option<Vec<Json>>, PullError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let page = match walk.next.take() {
+            Some(next) => graph.remembered(self.endpoint, parse(&next)?).await?,
+            None => None,
+        };
+        let page = match page {
+            Some(page) => page,
+            None => {
+                self.ahead = walk.pages;
+                if self.ahead > 0 {
+                    let (endpoint, pages) = (self.endpoint, self.ahead);
+                    tracing::info!(
+                        endpoint,
+                        pages,
+                        "a page token has expired; walking there again"
+                    );
+                }
+                walk.pages = 0;
+                graph.page(self.endpoint, graph.url(&self.first)?, 1.0).await?
+            }
+        };
+        walk.pages += 1;
+        match page.end {
+            End::Next(url) => {
+                self.cursors.pass(url.as_str())?;
+                walk.next = Some(url.to_string());
+                self.is_over = self.ahead == 0;
+                self.ahead = self.ahead.saturating_sub(1);
+            }
+            End::Last => (walk.pages, self.is_over) = (0, true),
+            End::Delta(_) => return Err(incomplete("a list ends like changes".to_owned())),
+        }
+        Ok(Some(page.value))
+    }
 }
 
 #[cfg(test)]
@@ -178,12 +220,13 @@ mod tests {
 
     #[test]
     fn steps_are_due_in_proportion_to_the_time() {
-        let (within, mut at) = (Duration::from_secs(1000), 0);
-        assert_eq!(steps(200, 20, &mut at, within, Timestamp(99_999)), 0);
-        assert_eq!(steps(200, 20, &mut at, within, Timestamp(250_000)), 2);
-        assert_eq!(at, 200_000);
-        assert_eq!(steps(200, 20, &mut at, within, Timestamp(300_000)), 1);
-        assert!(steps(200, 20, &mut at, within, Timestamp(2_000_000)) >= 10);
-        assert_eq!(at, 2_000_000);
+        let within = Duration::from_secs(1000);
+        let mut walk = Walk { total: 200, ..Walk::default() };
+        let mut steps = |at| steps(&mut walk, 20, within, Timestamp(at));
+        assert_eq!(steps(99_999), 0);
+        assert_eq!(steps(250_000), 2);
+        assert_eq!(steps(300_000), 1, "the two took 200 seconds of these");
+        assert!(steps(2_000_000) >= 10);
+        assert_eq!(steps(2_099_999), 0);
     }
 }

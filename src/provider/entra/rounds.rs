@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
-use super::changes::{Touched, TouchedGroups};
+use super::changes::{Touched, TouchedGroups, Window};
 use super::config::EntraConfig;
 use super::crawl::{Reading, parse};
 use super::graph::{End, Graph, incomplete, page_of};
 use super::objects::{Kind, group_select};
+use super::place::Links;
 use crate::provider::PullError;
 use crate::provider::http::{Call, Cursors};
 
@@ -17,11 +18,19 @@ pub(super) const GROUPS: &str = "groups";
 const GROUPS_DELTA: &str = "GET /groups/delta";
 
 /// All rounds, read to their ends.
+#[derive(Default)]
 pub(super) struct Drained {
     pub touched: Vec<(Kind, Touched)>,
     pub groups: TouchedGroups,
     /// Where the next ones start.
-    pub next: BTreeMap<String, String>,
+    pub next: Links,
+}
+
+impl Drained {
+    /// All that they told, as what is newer than lists.
+    pub(super) fn window(&self) -> Window {
+        Window::new(self.touched.iter().map(|(_, touched)| touched), &self.groups)
+    }
 }
 
 /// Tokens for "from now on", by collection; `None` where Graph offers no
@@ -32,7 +41,7 @@ pub(super) struct Drained {
 pub(super) async fn latest(
     graph: &Graph,
     config: &EntraConfig,
-) -> Result<Option<BTreeMap<String, String>>, PullError> {
+) -> Result<Option<Links>, PullError> {
     let mut tokens = BTreeMap::new();
     for kind in config.kinds() {
         let query = format!(
@@ -82,12 +91,8 @@ async fn begin(
 ///
 /// # Errors
 /// [`PullError::CursorExpired`] when one of them is too old.
-pub(super) async fn drain(
-    reading: &mut Reading<'_>,
-    rounds: &BTreeMap<String, String>,
-) -> Result<Drained, PullError> {
-    let mut drained =
-        Drained { touched: Vec::new(), groups: TouchedGroups::default(), next: BTreeMap::new() };
+pub(super) async fn drain(reading: &mut Reading<'_>, rounds: &Links) -> Result<Drained, PullError> {
+    let mut drained = Drained::default();
     for kind in reading.config.kinds() {
         let mut touched = Touched::default();
         let start = start(rounds, kind.path())?;
@@ -103,7 +108,28 @@ pub(super) async fn drain(
     Ok(drained)
 }
 
-fn start(rounds: &BTreeMap<String, String>, name: &str) -> Result<Url, PullError> {
+/// As [`drain`], from links that may be too old or not there at all: `None` then.
+///
+/// # Errors
+/// When a round cannot be read.
+pub(super) async fn drain_earlier(
+    reading: &mut Reading<'_>,
+    links: &Links,
+) -> Result<Option<Drained>, PullError> {
+    if links.is_empty() {
+        return Ok(None);
+    }
+    match drain(reading, links).await {
+        Ok(drained) => Ok(Some(drained)),
+        Err(PullError::CursorExpired { reason }) => {
+            tracing::info!(reason, "changes can no longer be read from an earlier round on");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn start(rounds: &Links, name: &str) -> Result<Url, PullError> {
     match rounds.get(name) {
         Some(url) => parse(url),
         None => {

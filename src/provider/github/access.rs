@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::app::{App, InstallationGrant};
+use super::conditional::Memory;
 use super::config::{Account, GithubConfig};
 use super::vendor::{GRAPHQL, Github, REST};
 use crate::clock::Duration;
@@ -36,6 +37,8 @@ pub struct Access {
 pub struct Connection {
     pub config: Arc<GithubConfig>,
     pub organization: String,
+    /// Answers to this credential, as far as they are worth remembering.
+    pub(super) memory: Memory,
     client: Client,
     app: Option<App>,
 }
@@ -87,9 +90,15 @@ impl Access {
         self.transport.take_audit()
     }
 
+    /// A full crawl begins.
+    pub fn turn(&self) {
+        self.kept.values().for_each(|known| known.memory.turn());
+    }
+
     fn connection(&self, organization: &str, client: Client, app: Option<App>) -> Connection {
         let config = Arc::clone(&self.config);
-        Connection { config, organization: organization.to_owned(), client, app }
+        let memory = Memory::default();
+        Connection { config, organization: organization.to_owned(), memory, client, app }
     }
 
     fn client(&self, credential: Arc<dyn Credential>, key: &[u8]) -> Client {

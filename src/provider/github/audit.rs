@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use super::access::Connection;
 use super::config::{Extra, Incremental};
-use super::crawl::{Ready, ready};
 use super::graphql::Trouble;
 use super::map::{Standing, team};
 use super::members;
 use super::proof::{Interface, Seen};
+use super::ready::{Ready, ready};
 use super::teams::{self, Batch};
 use super::vendor::{is_forbidden, message_of};
 use super::{Github, NAME};
@@ -33,7 +33,7 @@ const PAGES_MAX: u64 = 10;
 const PEOPLE_MAX: usize = 20;
 const TEAMS_MAX: usize = 500;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// How GitHub says that there is no log, or not for this credential.
 const HIDDEN: &[u16] = &[400, 404, 422];
 const ENDPOINT: &str = "GET /orgs/{org}/audit-log";
@@ -46,8 +46,10 @@ struct Bookmark {
     /// When everything was read last; 0 where the log is not visible, so that
     /// every poll reads everything.
     whole_at: u64,
-    /// What was visible: the only thing that is remembered over a restart.
+    /// What was visible: this is how it is remembered over a restart.
     seen: Seen,
+    /// Entries of the log that were acted upon, as far as it is looked at again.
+    handled: BTreeSet<String>,
 }
 
 impl Bookmark {
@@ -59,13 +61,20 @@ impl Bookmark {
     }
 }
 
+/// What was visible when this cursor was made, if it is one of ours.
+pub fn seen(cursor: &Cursor) -> Option<Seen> {
+    Bookmark::of(cursor).ok().map(|bookmark| bookmark.seen)
+}
+
 /// The cursor after a full crawl that began at `started`.
 ///
 /// # Errors
 /// When the settings ask for the log, and it is not visible.
 pub async fn begin(github: &mut Github, started: Timestamp) -> Result<Cursor, PullError> {
     let whole_at = if has_log(github).await? { started } else { Timestamp(0) };
-    Ok(cursor(started, whole_at, &github.seen))
+    // What the log named before this crawl began was read since.
+    let handled = std::mem::take(&mut github.handled);
+    Ok(cursor(started, whole_at, &github.seen, handled))
 }
 
 async fn has_log(github: &mut Github) -> Result<bool, PullError> {
@@ -127,11 +136,12 @@ pub async fn changes(
         return Ok(None);
     }
     let mut all: Vec<(String, Hints)> = Vec::new();
+    github.handled.clear();
     for name in github.access.config.organizations.clone() {
         let connection = github.access.to(&name)?;
-        let Some(hints) = read_log(&connection, since.minus(OVERLAP)).await? else {
-            return Ok(None);
-        };
+        let from = since.minus(OVERLAP);
+        let read = read_log(&connection, from, &bookmark.handled, &mut github.handled).await?;
+        let Some(hints) = read else { return Ok(None) };
         sink.page(Vec::new());
         all.push((name, hints));
     }
@@ -140,9 +150,10 @@ pub async fn changes(
         let Some(read) = apply(github, &all, sink).await? else { return Ok(None) };
         (people, teams, malformed) = read;
     }
+    let handled = std::mem::take(&mut github.handled);
     Ok(Some(Seal {
         extent: Extent::Changes,
-        cursor: Some(self::cursor(now, whole_at, &github.seen)),
+        cursor: Some(self::cursor(now, whole_at, &github.seen, handled)),
         proof: format!(
             "the audit log was read to its end; it names {people} people and {teams} teams, which \
              were read anew"
@@ -152,9 +163,9 @@ pub async fn changes(
     }))
 }
 
-fn cursor(since: Timestamp, whole_at: Timestamp, seen: &Seen) -> Cursor {
-    let seen = seen.clone();
-    let bookmark = Bookmark { version: VERSION, since: since.0, whole_at: whole_at.0, seen };
+fn cursor(since: Timestamp, whole_at: Timestamp, seen: &Seen, handled: BTreeSet<String>) -> Cursor {
+    let (seen, since, whole_at) = (seen.clone(), since.0, whole_at.0);
+    let bookmark = Bookmark { version: VERSION, since, whole_at, seen, handled };
     Cursor(serde_json::to_vec(&bookmark).unwrap_or_default())
 }
 
@@ -228,7 +239,14 @@ const HARMLESS: &[&str] = &[
 ];
 
 /// `None`: read everything.
-async fn read_log(connection: &Connection, from: Timestamp) -> Result<Option<Hints>, PullError> {
+///
+/// Entries in `handled` were acted upon; `met` are all that are there.
+async fn read_log(
+    connection: &Connection,
+    from: Timestamp,
+    handled: &BTreeSet<String>,
+    met: &mut BTreeSet<String>,
+) -> Result<Option<Hints>, PullError> {
     let extras = connection.config.outside_collaborators != Extra::Off
         || connection.config.pending_invitations != Extra::Off;
     let phrase = format!("created:>={from}");
@@ -238,6 +256,7 @@ async fn read_log(connection: &Connection, from: Timestamp) -> Result<Option<Hin
     let mut call = connection.get(ENDPOINT, &path, &query);
     let mut cursors = Cursors::new("GitHub audit log");
     let mut hints = Hints::default();
+    let mut is_explained = true;
     for _ in 0..PAGES_MAX {
         let answer = match connection.send(call.accept(HIDDEN)).await {
             // It was visible once; a full crawl finds out what is now.
@@ -248,9 +267,11 @@ async fn read_log(connection: &Connection, from: Timestamp) -> Result<Option<Hin
             return Ok(None);
         }
         for entry in answer.json::<Vec<Value>>()? {
-            if !hints.take(&entry, extras) {
-                return Ok(None);
-            }
+            let id = entry["_document_id"].as_str().map(str::to_owned);
+            let is_known = id.as_ref().is_some_and(|id| handled.contains(id));
+            met.extend(id);
+            // To the end all the same: the full crawl acts upon all of it.
+            is_explained &= is_known || hints.take(&entry, extras);
         }
         match answer.next_link()? {
             Some(next) => {
@@ -259,7 +280,7 @@ async fn read_log(connection: &Connection, from: Timestamp) -> Result<Option<Hin
             }
             None => {
                 let is_much = hints.people.len() > PEOPLE_MAX || hints.teams.len() > TEAMS_MAX;
-                return Ok((!is_much).then_some(hints));
+                return Ok((is_explained && !is_much).then_some(hints));
             }
         }
     }
@@ -340,7 +361,7 @@ async fn standing(connection: &Connection, login: &str) -> Result<Option<Standin
     }
     let path = format!("/orgs/{}/memberships/{login}", connection.organization);
     let call = connection.get("GET /orgs/{org}/memberships/{username}", &path, &[]).accept(&[404]);
-    let answer = connection.send(call).await?;
+    let answer = connection.object_again(call).await?;
     if answer.status.as_u16() == 404 {
         return Ok(None);
     }

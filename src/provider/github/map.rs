@@ -10,15 +10,13 @@
 //! | outside collaborator | user with the attribute `outside_collaborator_of`, in no group |
 //! | pending invitation | user `invitation-ID` that is not active, with status `invited`, in no group |
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::proof::Facts;
 use super::teams::Team;
 use crate::model::{Attributes, Group, Reference, User, Value};
-use crate::provider::{GroupItem, Item, Sink, UserItem};
+use crate::provider::{GroupItem, Item, UserItem};
 
 /// An account, as either interface shows it.
 #[derive(Clone, Debug, Deserialize)]
@@ -199,50 +197,9 @@ pub fn team(team: &Team, facts: &Facts) -> [Item; 2] {
     [Item::Group(item), Item::Members { group: Reference::Group(id), members }]
 }
 
-/// Hands accounts over. Of several organizations it makes one record of those
-/// that are in more than one, so it hands them over only when all are read.
-pub struct People {
-    merged: Option<BTreeMap<String, UserItem>>,
-    /// Who was malformed in one organization: what another shows of them is
-    /// only a part, so their last good records stand.
-    kept: BTreeSet<String>,
-}
-
-impl People {
-    pub fn of(organizations: usize) -> People {
-        People { merged: (organizations > 1).then(BTreeMap::new), kept: BTreeSet::new() }
-    }
-
-    pub fn take(&mut self, items: Vec<UserItem>, kept: Vec<Item>, sink: &mut dyn Sink) {
-        let Some(merged) = &mut self.merged else {
-            sink.page(items.into_iter().map(Item::User).chain(kept).collect());
-            return;
-        };
-        for item in items {
-            match merged.get_mut(&item.user.id) {
-                Some(known) => merge(known, item),
-                None => drop(merged.insert(item.user.id.clone(), item)),
-            }
-        }
-        self.kept.extend(kept.iter().filter_map(|item| match item {
-            Item::Kept(Reference::User(id)) => Some(id.clone()),
-            _ => None,
-        }));
-        sink.page(kept);
-    }
-
-    pub fn flush(&mut self, sink: &mut dyn Sink) {
-        if let Some(merged) = &mut self.merged {
-            merged.retain(|id, _| !self.kept.contains(id));
-            sink.page(std::mem::take(merged).into_values().map(Item::User).collect());
-        }
-    }
-}
-
-fn merge(known: &mut UserItem, other: UserItem) {
-    let mut emails = std::mem::take(&mut known.user.emails);
-    add_emails(&mut emails, other.user.emails);
-    known.user.emails = emails;
+/// One record of what two organizations show of an account.
+pub fn merge(mut known: UserItem, other: UserItem) -> UserItem {
+    add_emails(&mut known.user.emails, other.user.emails);
     known.groups.extend(other.groups);
     for (name, value) in other.user.attributes {
         match (known.user.attributes.get_mut(&name), value) {
@@ -251,6 +208,7 @@ fn merge(known: &mut UserItem, other: UserItem) {
             (None, value) => drop(known.user.attributes.insert(name, value)),
         }
     }
+    known
 }
 
 fn add_emails(all: &mut Vec<String>, more: impl IntoIterator<Item = String>) {

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::access::Connection;
-use super::crawl::Ready;
 use super::graphql::{Page, Question, TOO_SLOW, Trouble, ask};
 use super::map::{Person, Standing, person, person_reference};
 use super::proof::Facts;
+use super::ready::Ready;
+use super::riders::{Ride, Riders};
 use crate::provider::http::Quarantine;
 use crate::provider::{PullError, UserItem};
 
@@ -21,26 +22,48 @@ pub struct People {
     pub page: Page,
 }
 
-/// One page of members.
+/// Asks for one page of members, and for what `riders` want to know.
 ///
 /// # Errors
 /// [`Trouble::Heavy`] when fewer than `first` should be asked for.
-pub async fn page(
-    connection: &Connection,
-    facts: &Facts,
+pub async fn ask_page(
+    ready: &Ready,
     first: u32,
     after: Option<&str>,
-    saml: bool,
-    quarantine: &mut Quarantine,
-) -> Result<People, Trouble> {
+    riders: Option<&mut Riders>,
+) -> Result<Value, Trouble> {
+    let Ready { connection, facts, .. } = ready;
+    let ride = riders.as_ref().map(|riders| riders.ride(connection));
+    let mut variables = json!({ "login": connection.organization, "first": first, "after": after });
+    let lists = ride.as_ref().map_or(0, |ride| ride.lists);
+    let document = document(facts, ride.as_ref());
+    if let (Some(ride), Value::Object(all)) = (ride, &mut variables) {
+        all.extend(ride.variables);
+    }
     let question = Question {
         endpoint: "GraphQL members",
-        document: &document(facts),
-        variables: json!({ "login": connection.organization, "first": first, "after": after }),
-        points: 1.0,
+        document: &document,
+        variables,
+        points: f64::max(1.0, (1 + lists) as f64 / 100.0),
         accepts: if first > 1 { TOO_SLOW } else { &[] },
     };
     let mut data = ask(connection, question).await?;
+    if let Some(riders) = riders {
+        riders.take(&mut data, &connection.organization)?;
+    }
+    Ok(data)
+}
+
+/// The members on a page.
+///
+/// # Errors
+/// When it is not whole.
+pub async fn read_page(
+    ready: &Ready,
+    mut data: Value,
+    quarantine: &mut Quarantine,
+) -> Result<People, Trouble> {
+    let Ready { connection, facts, saml } = ready;
     let what = format!("GitHub, members of {}", connection.organization);
     let list = data["organization"]["membersWithRole"].take();
     let mut page = Page::read(&what, list, "edges")?;
@@ -55,7 +78,7 @@ pub async fn page(
         found.extend(decoded.map(|person| (person, standing, raw)));
     }
     let logins: Vec<&str> = found.iter().map(|(person, ..)| person.login.as_str()).collect();
-    let mut emails = match saml {
+    let mut emails = match *saml {
         true => saml_emails(connection, &logins).await?,
         false => BTreeMap::new(),
     };
@@ -143,12 +166,17 @@ fn fields(facts: &Facts) -> String {
     format!("databaseId login name {email} {suspended}")
 }
 
-fn document(facts: &Facts) -> String {
+fn document(facts: &Facts, ride: Option<&Ride>) -> String {
     let fields = fields(facts);
+    let (head, inside, beside, fragments) = match ride {
+        Some(ride) => (&*ride.head, ride.inside, &*ride.beside, ride.fragments),
+        None => Default::default(),
+    };
     format!(
-        "query($login: String!, $first: Int!, $after: String) {{ rateLimit {{ cost }} \
+        "query($login: String!, $first: Int!, $after: String, {head}) {{ rateLimit {{ cost }} \
          organization(login: $login) {{ membersWithRole(first: $first, after: $after) {{ totalCount \
-         pageInfo {{ hasNextPage endCursor }} edges {{ role node {{ {fields} }} }} }} }} }}"
+         pageInfo {{ hasNextPage endCursor }} edges {{ role node {{ {fields} }} }} }} {inside} }} \
+         {beside} }} {fragments}"
     )
 }
 

@@ -7,9 +7,9 @@
 //! | `access`, `app` | the credential: one token, or one of an App for each organization |
 //! | `vendor` | what answers mean: throttles, refusals, quota |
 //! | `proof` | what the credential sees, before anything is believed |
-//! | `crawl` | one full crawl, and where it goes on |
-//! | `graphql`, `members`, `teams` | reading by GraphQL |
-//! | `rest`, `pages` | reading by REST |
+//! | `ready`, `place`, `crawl` | one full crawl, and where it goes on |
+//! | `graphql`, `members`, `teams`, `riders`, `pause` | reading by GraphQL |
+//! | `rest`, `pages`, `conditional` | reading by REST |
 //! | `tally` | what was read against what GitHub counts |
 //! | `audit` | what changed, by the audit log |
 //! | `map` | from GitHub's objects to users and groups, with the table of that |
@@ -25,18 +25,27 @@
 mod access;
 mod app;
 mod audit;
+mod conditional;
 pub mod config;
 mod crawl;
 mod doctor;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod graphql;
 mod map;
 mod members;
 mod pages;
+mod pause;
+mod place;
 mod proof;
+mod ready;
 mod rest;
+mod riders;
 mod tally;
 mod teams;
 mod vendor;
+
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 
@@ -44,9 +53,10 @@ pub use config::GithubConfig;
 
 use self::access::Access;
 use self::config::Account;
-use self::crawl::{Counts, Place};
+use self::crawl::People;
+use self::place::{Counts, Place};
 use self::proof::Seen;
-use super::{Directory, Extent, Finding, Patience, PullError, Seal, Settings, Sink, Start};
+use super::{Cursor, Directory, Extent, Finding, Patience, PullError, Seal, Settings, Sink, Start};
 use crate::clock;
 use crate::digest::sha256_hex;
 
@@ -63,11 +73,11 @@ impl Settings for GithubConfig {
     }
 
     fn fingerprint(&self) -> String {
-        // The secrets are left out: a new one shows the same organizations,
-        // and a digest of it would be stored.
+        // A token sees what its owner sees, and only the token says who that
+        // is; an App keeps its rights when its key is replaced.
         let account = match &self.account {
-            Account::Token(_) => "token",
-            Account::App { id, .. } => id,
+            Account::Token(token) => sha256_hex(token.expose().as_bytes()),
+            Account::App { id, .. } => id.clone(),
         };
         let seen = format!(
             "{} {:?} {account:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
@@ -84,10 +94,16 @@ impl Settings for GithubConfig {
         sha256_hex(seen.as_bytes())
     }
 
+    fn is_resumable(&self) -> bool {
+        true
+    }
+
     fn open(&self, patience: Patience) -> Box<dyn Directory> {
         Box::new(Github {
             access: Access::new(self.clone(), patience),
             seen: Seen::default(),
+            handled: BTreeSet::new(),
+            people: None,
             size: teams::PAGE_MAX,
         })
     }
@@ -97,6 +113,10 @@ impl Settings for GithubConfig {
 struct Github {
     access: Access,
     seen: Seen,
+    /// Entries of the audit log that the crawl under way acts upon.
+    handled: BTreeSet<String>,
+    /// Of a crawl that failed and may go on.
+    people: Option<People>,
     /// Teams a page: as many as GitHub managed within its ten seconds.
     size: u32,
 }
@@ -124,6 +144,12 @@ impl Directory for Github {
             requests: self.access.take_audit(),
             malformed: counts.malformed + counts.refused,
         })
+    }
+
+    fn recall(&mut self, cursor: &Cursor) {
+        if let Some(seen) = audit::seen(cursor) {
+            self.seen.recall(&seen);
+        }
     }
 
     async fn examine(&mut self) -> Vec<Finding> {

@@ -2,7 +2,8 @@
 //!
 //! Whoever leaves while a list is read moves all behind it up by one: the first
 //! of the next page is then on none of them. So a list of several pages is
-//! believed only when it is as long as GitHub counts before and behind it.
+//! believed only when it is as long as GitHub counts before and behind it, or
+//! when all of its pages are those of the time when it was.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +11,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::access::Connection;
+use super::conditional::{self, Asked, Page};
 use super::graphql::{Trouble, incomplete};
 use super::vendor::{is_forbidden, message_of};
 use crate::provider::PullError;
@@ -39,8 +41,11 @@ impl List<'_> {
     /// [`Trouble::Gone`] when it is not there, [`Trouble::Hidden`] when it may
     /// not be read.
     pub async fn whole(&self, progress: Progress<'_>) -> Result<Vec<Value>, Trouble> {
+        if let Some(all) = self.unchanged(progress).await? {
+            return Ok(all.into_values().collect());
+        }
         if !self.is_counted {
-            let answer = self.ask(self.url(PAGE)).await?;
+            let Asked { answer, .. } = self.ask(self.url(PAGE)).await?;
             progress();
             let mut all = BTreeMap::new();
             let length = self.take(&answer, &mut all)?;
@@ -52,14 +57,16 @@ impl List<'_> {
         let mut before = self.count().await?;
         let mut known: Option<BTreeSet<u64>> = None;
         for _ in 0..ATTEMPTS {
-            let all = self.read(progress).await?;
+            let (all, pages) = self.read(progress).await?;
             let after = self.count().await?;
             progress();
-            if before == after && after == Some(all.len() as u64) {
-                return Ok(all.into_values().collect());
-            }
             let ids: BTreeSet<u64> = all.keys().copied().collect();
-            if before.is_none() && after.is_none() && known.as_ref() == Some(&ids) {
+            let is_counted = before == after && after == Some(all.len() as u64);
+            let is_uncounted = before.is_none() && after.is_none();
+            if is_counted || (is_uncounted && known.as_ref() == Some(&ids)) {
+                if let Some(pages) = pages {
+                    self.connection.memory.note_list(self.url(PAGE).as_str(), pages);
+                }
                 return Ok(all.into_values().collect());
             }
             (before, known) = (after, Some(ids));
@@ -70,20 +77,52 @@ impl List<'_> {
         Err(incomplete(&self.what(), reason).into())
     }
 
-    async fn read(&self, progress: Progress<'_>) -> Result<BTreeMap<u64, Value>, Trouble> {
+    /// The list, when all pages are those that were believed last time.
+    async fn unchanged(
+        &self,
+        progress: Progress<'_>,
+    ) -> Result<Option<BTreeMap<u64, Value>>, Trouble> {
+        let pages = self.connection.memory.list(self.url(PAGE).as_str());
+        let Some(pages) = pages else { return Ok(None) };
+        let mut all = BTreeMap::new();
+        let mut next = Some(self.url(PAGE));
+        for (address, tag) in pages {
+            let Some(url) = next.filter(|url| url.as_str() == address) else { return Ok(None) };
+            let asked = self.ask(url).await?;
+            progress();
+            if !asked.is_unchanged || asked.tag != Some(tag) {
+                return Ok(None);
+            }
+            self.take(&asked.answer, &mut all)?;
+            next = asked.answer.next_link()?;
+        }
+        Ok(next.is_none().then_some(all))
+    }
+
+    /// All entries, and the addresses and tags of all pages if they have tags.
+    async fn read(
+        &self,
+        progress: Progress<'_>,
+    ) -> Result<(BTreeMap<u64, Value>, Option<Vec<Page>>), Trouble> {
         let mut cursors = Cursors::new("GitHub");
         let mut all = BTreeMap::new();
+        let mut pages = Some(Vec::new());
         let mut url = self.url(PAGE);
         loop {
-            let answer = self.ask(url).await?;
+            let address = url.to_string();
+            let Asked { answer, tag, .. } = self.ask(url).await?;
             progress();
+            pages = pages.zip(tag).map(|(mut pages, tag)| {
+                pages.push((address, tag));
+                pages
+            });
             self.take(&answer, &mut all)?;
             match answer.next_link()? {
                 Some(next) => {
                     cursors.pass(next.as_str())?;
                     url = next;
                 }
-                None => return Ok(all),
+                None => return Ok((all, pages)),
             }
         }
     }
@@ -91,7 +130,10 @@ impl List<'_> {
     /// How many there are: with one a page, the number of the last page. `None`
     /// where no last page is named.
     async fn count(&self) -> Result<Option<u64>, Trouble> {
-        let answer = self.ask(self.url(1)).await?;
+        let call = self.connection.follow(self.endpoint, self.url(1));
+        // Never by a tag: that of one entry says nothing of how many follow.
+        let answer = self.connection.send(call.accept(&[404])).await;
+        let answer = self.there(answer)?;
         let lines = answer.headers.get_all(http::header::LINK).iter();
         let last = links::target(lines.filter_map(|line| line.to_str().ok()), "last");
         let last = last.and_then(|last| answer.url.join(&last).ok());
@@ -113,18 +155,37 @@ impl List<'_> {
         for mut entry in entries {
             let id = entry["id"].as_u64();
             let id = id.ok_or_else(|| incomplete(&self.what(), "an entry has no id".to_owned()))?;
-            if let (Value::Object(fields), false) = (&mut entry, self.connection.config.keep_raw) {
-                // Most of it, and of no use.
-                fields.retain(|name, _| !name.ends_with("url"));
+            if !self.connection.config.keep_raw {
+                conditional::strip(&mut entry);
             }
             all.insert(id, entry);
         }
         Ok(length)
     }
 
-    async fn ask(&self, url: Url) -> Result<Answer, Trouble> {
+    async fn ask(&self, url: Url) -> Result<Asked, Trouble> {
         let call = self.connection.follow(self.endpoint, url).accept(&[404]);
-        let answer = match self.connection.send(call).await {
+        let mut asked = self.connection.page_again(call.clone()).await;
+        if let Ok(Asked { answer, is_unchanged, .. }) = &mut asked
+            && *is_unchanged
+            && answer.next_link()?.is_none()
+            && answer.json::<Vec<Value>>()?.len() >= PAGE
+        {
+            // It may be full and have a next page now; tags are of bodies, and
+            // where the next page is stands in a header.
+            *answer = self.connection.send(call).await?;
+        }
+        let (is_unchanged, tag) = match &asked {
+            Ok(asked) => (asked.is_unchanged, asked.tag.clone()),
+            Err(_) => (false, None),
+        };
+        let answer = self.there(asked.map(|asked| asked.answer))?;
+        Ok(Asked { answer, is_unchanged, tag })
+    }
+
+    /// The answer, unless the list is not there or may not be read.
+    fn there(&self, outcome: Result<Answer, PullError>) -> Result<Answer, Trouble> {
+        let answer = match outcome {
             Err(error) if is_forbidden(&error) => {
                 let message = error.to_string();
                 return Err(Trouble::Hidden(error, message));

@@ -177,7 +177,7 @@ async fn by_rest(connection: &Connection) -> Result<Facts, PullError> {
     }
     let name = &connection.organization;
     let call = connection.get("GET /orgs/{org}", &format!("/orgs/{name}"), &[]).accept(&[404]);
-    let answer = connection.send(call).await?;
+    let answer = connection.object_again(call).await?;
     if answer.status.as_u16() == 404 {
         return Err(PullError::Misconfigured {
             what: format!("the organization {name}"),
@@ -212,7 +212,7 @@ async fn membership(connection: &Connection) -> Result<bool, PullError> {
     }
     let path = format!("/user/memberships/orgs/{}", connection.organization);
     let call = connection.get("GET /user/memberships/orgs/{org}", &path, &[]).accept(&[403, 404]);
-    let mut answer = connection.send(call).await?;
+    let mut answer = connection.object_again(call).await?;
     if answer.status.as_u16() == 404 {
         answer = membership_by_name(connection).await?;
     }
@@ -240,10 +240,10 @@ async fn membership_by_name(connection: &Connection) -> Result<Answer, PullError
         login: String,
     }
     let caller: Caller =
-        connection.send(connection.get("GET /user", "/user", &[])).await?.json()?;
+        connection.object_again(connection.get("GET /user", "/user", &[])).await?.json()?;
     let path = format!("/orgs/{}/memberships/{}", connection.organization, caller.login);
     let endpoint = "GET /orgs/{org}/memberships/{username}";
-    connection.send(connection.get(endpoint, &path, &[]).accept(&[403, 404])).await
+    connection.object_again(connection.get(endpoint, &path, &[]).accept(&[403, 404])).await
 }
 
 fn not_a_member(connection: &Connection) -> PullError {

@@ -9,13 +9,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::access::Connection;
-use super::crawl::Ready;
 use super::graphql::{Trouble, incomplete};
 use super::map::{
     Invitation, Person, Standing, invitation, invitation_reference, person, person_reference,
     team_reference,
 };
 use super::pages::{List, Progress};
+use super::ready::Ready;
 use super::teams::{Batch, Team};
 use crate::model::Reference;
 use crate::provider::http::{Quarantine, in_parallel};

@@ -1,8 +1,9 @@
 //! Reads teams by GraphQL: a hundred a page with the first of their members,
 //! then what is left of the larger ones, many at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::access::Connection;
@@ -19,7 +20,7 @@ pub const PAGE_MAX: u32 = 100;
 pub const AT_ONCE: usize = 50;
 
 /// A team, and how far its lists are read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Team {
     pub id: u64,
     pub node_id: String,
@@ -37,7 +38,7 @@ pub struct Team {
 }
 
 /// What is left of a list.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Rest {
     next: Option<String>,
     tally: Tally,
@@ -58,7 +59,11 @@ impl Team {
         self.rest_of_children.tally.check(&what("child teams"))
     }
 
-    fn take(&mut self, value: &mut Value, organization: &str) -> Result<(), PullError> {
+    /// Takes in the next page of each list that came.
+    ///
+    /// # Errors
+    /// [`PullError::Incomplete`] when one is not whole.
+    pub(super) fn take(&mut self, value: &mut Value, organization: &str) -> Result<(), PullError> {
         let what = format!("GitHub, team {organization}/{}", self.slug);
         if let Some(list) = value.get_mut("members") {
             let page = Page::read(&what, list.take(), "edges")?;
@@ -106,15 +111,20 @@ impl Rest {
     }
 }
 
-const MEMBERS: &str = "fragment M on TeamMemberConnection { totalCount pageInfo { hasNextPage endCursor } \
+pub(super) const MEMBERS: &str = "fragment M on TeamMemberConnection { totalCount pageInfo { hasNextPage endCursor } \
      edges { role node { databaseId } } }";
 const CHILDREN: &str = "fragment C on TeamConnection { totalCount pageInfo { hasNextPage endCursor } \
      nodes { databaseId } }";
 const TEAM: &str = "fragment T on Team { id databaseId slug name description privacy \
      childTeams(first: 100) { ...C } members(first: 100, membership: IMMEDIATE) { ...M } }";
+/// In the place of [`TEAM`], when that was refused.
+const NAMES: &str = "fragment T on Team { id databaseId }";
 const LISTING: &str = "query($login: String!, $first: Int!, $after: String, $privacy: TeamPrivacy) { \
      rateLimit { cost } organization(login: $login) { teams(first: $first, after: $after, \
      privacy: $privacy) { totalCount pageInfo { hasNextPage endCursor } nodes { ...T } } } }";
+
+/// One page of the listing.
+pub type Found = (Batch, Page);
 
 /// Some teams, of which not all need be whole.
 #[derive(Debug, Default)]
@@ -126,6 +136,10 @@ pub struct Batch {
 
 /// One page of the teams of an organization.
 ///
+/// Who refuses the members of one team leaves null in its place, since no team
+/// is without members in GitHub's schema: which one it is, another question
+/// tells that asks for nothing but names.
+///
 /// # Errors
 /// [`Trouble::Heavy`] when fewer than `first` should be asked for.
 pub async fn page(
@@ -133,47 +147,99 @@ pub async fn page(
     first: u32,
     after: Option<&str>,
     quarantine: &mut Quarantine,
-) -> Result<(Batch, Page), Trouble> {
-    let config = &connection.config;
-    let document = format!("{LISTING} {TEAM} {CHILDREN} {MEMBERS}");
-    let question = Question {
-        endpoint: "GraphQL teams",
-        document: &document,
-        variables: json!({
-            "login": connection.organization,
-            "first": first,
-            "after": after,
-            "privacy": if config.secret_teams { Value::Null } else { json!("VISIBLE") },
-        }),
-        // The listing, and for each team two lists.
-        points: f64::from(1 + 2 * first) / 100.0,
-        accepts: if first > 1 { TOO_SLOW } else { &[] },
-    };
-    let (mut data, refused) = whole_or_partly(ask(connection, question).await)?;
+) -> Result<Found, Trouble> {
     let what = format!("GitHub, teams of {}", connection.organization);
-    let mut page = Page::read(&what, data["organization"]["teams"].take(), "nodes")?;
+    let document = format!("{LISTING} {TEAM} {CHILDREN} {MEMBERS}");
+    let mut listing = Listing { connection, endpoint: "GraphQL teams", first, after };
+    // The listing, and for each team two lists.
+    let points = f64::from(1 + 2 * first) / 100.0;
+    let (mut list, refused) = listing.ask(&document, points).await?;
+    let mut hidden = HashSet::new();
+    if let Value::Array(nodes) = &mut list["nodes"] {
+        if nodes.iter().any(Value::is_null) && !refused.is_empty() {
+            listing.endpoint = "GraphQL names of teams";
+            let (mut names, _) = listing.ask(&format!("{LISTING} {NAMES}"), 1.0).await?;
+            let names = Page::read(&what, names.take(), "nodes")?;
+            hidden = fill(nodes, names.entries).ok_or_else(|| {
+                incomplete(&what, "they changed while it was asked which are refused".to_owned())
+            })?;
+        }
+    }
+    let mut page = Page::read(&what, list, "nodes")?;
     let mut batch = Batch::default();
     for (index, node) in page.entries.iter_mut().enumerate() {
-        let is_refused = refused.iter().any(|path| {
-            path.len() > 3 && path[2] == "nodes" && path[3].as_u64() == Some(index as u64)
-        });
+        let is_refused = hidden.contains(&index)
+            || refused.iter().any(|path| {
+                path.len() > 3 && path[2] == "nodes" && path[3].as_u64() == Some(index as u64)
+            });
         batch.take(connection, node, is_refused, quarantine)?;
     }
     Ok((batch, page))
 }
 
-/// Teams by their node ids.
+/// A page of the listing.
+struct Listing<'a> {
+    connection: &'a Connection,
+    endpoint: &'static str,
+    first: u32,
+    after: Option<&'a str>,
+}
+
+impl Listing<'_> {
+    /// The connection, and the paths of what was refused.
+    async fn ask(&self, document: &str, points: f64) -> Result<(Value, Paths), Trouble> {
+        let question = Question {
+            endpoint: self.endpoint,
+            document,
+            variables: json!({
+                "login": self.connection.organization,
+                "first": self.first,
+                "after": self.after,
+                "privacy": privacy(self.connection),
+            }),
+            points,
+            accepts: if self.first > 1 { TOO_SLOW } else { &[] },
+        };
+        let (mut data, refused) = whole_or_partly(ask(self.connection, question).await)?;
+        Ok((data["organization"]["teams"].take(), refused))
+    }
+}
+
+/// Which teams are wanted.
+pub(super) fn privacy(connection: &Connection) -> Value {
+    if connection.config.secret_teams { Value::Null } else { json!("VISIBLE") }
+}
+
+/// Puts names in the place of null; the numbers of those. `None` when the
+/// names are not those of the same teams.
+fn fill(nodes: &mut [Value], names: Vec<Value>) -> Option<HashSet<usize>> {
+    let id = |node: &Value| node["databaseId"].as_u64();
+    let readable: HashSet<u64> = nodes.iter().filter_map(id).collect();
+    let (there, mut rest): (Vec<Value>, Vec<Value>) =
+        names.into_iter().partition(|name| id(name).is_some_and(|id| readable.contains(&id)));
+    let gaps: Vec<usize> = (0..nodes.len()).filter(|at| nodes[*at].is_null()).collect();
+    if there.len() != readable.len() || gaps.len() != rest.len() {
+        return None;
+    }
+    for (at, name) in gaps.iter().zip(rest.drain(..)) {
+        nodes[*at] = name;
+    }
+    Some(gaps.into_iter().collect())
+}
+
+/// Teams by their node ids, with the numbers by which they are known.
 ///
 /// # Errors
 /// [`Trouble::Gone`] when one of them is not there any more.
 pub async fn by_node(
     connection: &Connection,
-    node_ids: &[String],
+    teams: &[(String, u64)],
     quarantine: &mut Quarantine,
 ) -> Result<Batch, Trouble> {
-    let ids = node_ids.iter().map(|id| json!(id)).collect();
-    let line = |n: usize| format!("t{n}: node(id: $k{n}) {{ ...T }} ");
-    named(connection, "GraphQL node team", "ID!", ids, ("", line, ""), quarantine).await
+    let keys = teams.iter().map(|(id, _)| json!(id)).collect();
+    let named = Named { connection, endpoint: "GraphQL node team", keys, by_slug: false };
+    let known = |n: usize| Some(Reference::Group(teams.get(n)?.1.to_string()));
+    named.read(known, quarantine).await
 }
 
 /// Teams by their slugs.
@@ -185,60 +251,92 @@ pub async fn by_slug(
     slugs: &[String],
     quarantine: &mut Quarantine,
 ) -> Result<Batch, Trouble> {
-    let slugs = slugs.iter().map(|slug| json!(slug)).collect();
-    let line = |n: usize| format!("t{n}: team(slug: $k{n}) {{ ...T }} ");
-    let around = ("organization(login: $login) { ", line, "} ");
-    named(connection, "GraphQL team", "String!", slugs, around, quarantine).await
+    let keys = slugs.iter().map(|slug| json!(slug)).collect();
+    let named = Named { connection, endpoint: "GraphQL team", keys, by_slug: true };
+    named.read(|_| None, quarantine).await
 }
 
-async fn named(
-    connection: &Connection,
+/// Teams that are asked for one by one, all at once.
+struct Named<'a> {
+    connection: &'a Connection,
     endpoint: &'static str,
-    kind: &str,
     keys: Vec<Value>,
-    (before, line, behind): (&str, impl Fn(usize) -> String, &str),
-    quarantine: &mut Quarantine,
-) -> Result<Batch, Trouble> {
-    let in_organization = !before.is_empty();
-    let mut head = if in_organization { "$login: String!, ".to_owned() } else { String::new() };
-    let mut variables = Map::new();
-    if in_organization {
-        variables.insert("login".to_owned(), json!(connection.organization));
-    }
-    let mut lines = String::new();
-    let count = keys.len();
-    for (n, key) in keys.into_iter().enumerate() {
-        head.push_str(&format!("$k{n}: {kind}, "));
-        lines.push_str(&line(n));
-        variables.insert(format!("k{n}"), key);
-    }
-    let document = format!(
-        "query({head}) {{ rateLimit {{ cost }} {before}{lines}{behind}}} {TEAM} {CHILDREN} {MEMBERS}"
-    );
-    let question = Question {
-        endpoint,
-        document: &document,
-        variables: Value::Object(variables),
-        points: 2.0 * count as f64 / 100.0,
-        accepts: if count > 1 { TOO_SLOW } else { &[] },
-    };
-    let (mut data, refused) = whole_or_partly(ask(connection, question).await)?;
-    let place = if in_organization { &mut data["organization"] } else { &mut data };
-    let mut batch = Batch::default();
-    for n in 0..count {
-        let alias = format!("t{n}");
-        let is_refused = refused.iter().any(|path| path.iter().any(|part| *part == alias));
-        let mut node = place[&alias].take();
-        if node.is_null() && !is_refused {
-            let what = format!("GitHub, teams of {}", connection.organization);
-            return Err(Trouble::Gone(incomplete(
-                &what,
-                "a team is not there any more".to_owned(),
-            )));
+    by_slug: bool,
+}
+
+impl Named<'_> {
+    /// `known`: which team it is, by its number in the question.
+    async fn read(
+        &self,
+        known: impl Fn(usize) -> Option<Reference>,
+        quarantine: &mut Quarantine,
+    ) -> Result<Batch, Trouble> {
+        let fragments = format!("{TEAM} {CHILDREN} {MEMBERS}");
+        let (mut data, refused) = self.ask(&fragments, 2.0).await?;
+        let mut names = None;
+        let mut batch = Batch::default();
+        for n in 0..self.keys.len() {
+            let alias = format!("t{n}");
+            let is_refused = refused.iter().any(|path| path.iter().any(|part| *part == alias));
+            let mut node = data[&alias].take();
+            match (node.is_null(), is_refused) {
+                (true, false) => return Err(self.gone()),
+                (true, true) => {
+                    let reference = match known(n) {
+                        Some(reference) => Some(reference),
+                        None => {
+                            if names.is_none() {
+                                names = Some(self.ask(NAMES, 0.0).await?.0);
+                            }
+                            names.as_ref().and_then(|names| team_reference(&names[&alias]))
+                        }
+                    };
+                    batch.refused.push(reference.ok_or_else(|| self.gone())?);
+                }
+                (false, _) => batch.take(self.connection, &mut node, is_refused, quarantine)?,
+            }
         }
-        batch.take(connection, &mut node, is_refused, quarantine)?;
+        Ok(batch)
     }
-    Ok(batch)
+
+    /// What came, by alias, and the paths of what was refused.
+    async fn ask(&self, fragments: &str, points: f64) -> Result<(Value, Paths), Trouble> {
+        let (kind, before, behind) = match self.by_slug {
+            true => ("String!", "organization(login: $login) { ", "} "),
+            false => ("ID!", "", ""),
+        };
+        let (mut head, mut lines) = (String::new(), String::new());
+        let mut variables = Map::new();
+        if self.by_slug {
+            head.push_str("$login: String!, ");
+            variables.insert("login".to_owned(), json!(self.connection.organization));
+        }
+        for (n, key) in self.keys.iter().enumerate() {
+            head.push_str(&format!("$k{n}: {kind}, "));
+            lines.push_str(&match self.by_slug {
+                true => format!("t{n}: team(slug: $k{n}) {{ ...T }} "),
+                false => format!("t{n}: node(id: $k{n}) {{ ...T }} "),
+            });
+            variables.insert(format!("k{n}"), key.clone());
+        }
+        let document =
+            format!("query({head}) {{ rateLimit {{ cost }} {before}{lines}{behind}}} {fragments}");
+        let question = Question {
+            endpoint: self.endpoint,
+            document: &document,
+            variables: Value::Object(variables),
+            points: f64::max(1.0, points * self.keys.len() as f64 / 100.0),
+            accepts: if self.keys.len() > 1 { TOO_SLOW } else { &[] },
+        };
+        let (mut data, refused) = whole_or_partly(ask(self.connection, question).await)?;
+        let data = if self.by_slug { data["organization"].take() } else { data };
+        Ok((data, refused))
+    }
+
+    fn gone(&self) -> Trouble {
+        let what = format!("GitHub, teams of {}", self.connection.organization);
+        Trouble::Gone(incomplete(&what, "a team is not there any more".to_owned()))
+    }
 }
 
 /// Reads on in lists that are not whole.
@@ -246,11 +344,13 @@ async fn named(
 /// # Errors
 /// [`Trouble::Gone`] when a team is not there any more.
 pub async fn read_on(connection: &Connection, teams: Vec<Team>) -> Result<Batch, Trouble> {
-    let (document, variables, lists) = follow_up(&teams);
+    let follow_up = FollowUp::of(&teams.iter().collect::<Vec<_>>());
+    let document = follow_up.document();
+    let lists = follow_up.members + follow_up.children;
     let question = Question {
         endpoint: "GraphQL team members",
         document: &document,
-        variables,
+        variables: Value::Object(follow_up.variables),
         points: lists as f64 / 100.0,
         accepts: if teams.len() > 1 { TOO_SLOW } else { &[] },
     };
@@ -281,40 +381,56 @@ pub async fn read_on(connection: &Connection, teams: Vec<Team>) -> Result<Batch,
     Ok(batch)
 }
 
-/// The document, its variables, and how many lists it asks for.
-fn follow_up(teams: &[Team]) -> (String, Value, usize) {
-    let (mut head, mut lines) = (String::new(), String::new());
-    let mut variables = Map::new();
-    let (mut members, mut children) = (0, 0);
-    for (n, team) in teams.iter().enumerate() {
-        head.push_str(&format!("$k{n}: ID!, "));
-        variables.insert(format!("k{n}"), json!(team.node_id));
-        lines.push_str(&format!("t{n}: node(id: $k{n}) {{ ... on Team {{ databaseId "));
-        if let Some(after) = &team.rest_of_members.next {
-            members += 1;
-            head.push_str(&format!("$m{n}: String!, "));
-            variables.insert(format!("m{n}"), json!(after));
-            lines.push_str(&format!(
-                "members(first: 100, after: $m{n}, membership: IMMEDIATE) {{ ...M }} "
-            ));
+/// The part of a question that asks for the next pages of some teams.
+pub(super) struct FollowUp {
+    pub head: String,
+    pub lines: String,
+    pub variables: Map<String, Value>,
+    /// Lists of members, and of child teams.
+    pub members: usize,
+    pub children: usize,
+}
+
+impl FollowUp {
+    pub fn of(teams: &[&Team]) -> FollowUp {
+        let (mut head, mut lines) = (String::new(), String::new());
+        let mut variables = Map::new();
+        let (mut members, mut children) = (0, 0);
+        for (n, team) in teams.iter().enumerate() {
+            head.push_str(&format!("$k{n}: ID!, "));
+            variables.insert(format!("k{n}"), json!(team.node_id));
+            lines.push_str(&format!("t{n}: node(id: $k{n}) {{ ... on Team {{ databaseId "));
+            if let Some(after) = &team.rest_of_members.next {
+                members += 1;
+                head.push_str(&format!("$m{n}: String!, "));
+                variables.insert(format!("m{n}"), json!(after));
+                lines.push_str(&format!(
+                    "members(first: 100, after: $m{n}, membership: IMMEDIATE) {{ ...M }} "
+                ));
+            }
+            if let Some(after) = &team.rest_of_children.next {
+                children += 1;
+                head.push_str(&format!("$c{n}: String!, "));
+                variables.insert(format!("c{n}"), json!(after));
+                lines.push_str(&format!("childTeams(first: 100, after: $c{n}) {{ ...C }} "));
+            }
+            lines.push_str("} } ");
         }
-        if let Some(after) = &team.rest_of_children.next {
-            children += 1;
-            head.push_str(&format!("$c{n}: String!, "));
-            variables.insert(format!("c{n}"), json!(after));
-            lines.push_str(&format!("childTeams(first: 100, after: $c{n}) {{ ...C }} "));
+        FollowUp { head, lines, variables, members, children }
+    }
+
+    fn document(&self) -> String {
+        let FollowUp { head, lines, .. } = self;
+        // A fragment that nobody uses is an error.
+        let mut document = format!("query({head}) {{ rateLimit {{ cost }} {lines}}}");
+        if self.members > 0 {
+            document.push_str(MEMBERS);
         }
-        lines.push_str("} } ");
+        if self.children > 0 {
+            document.push_str(CHILDREN);
+        }
+        document
     }
-    // A fragment that nobody uses is an error.
-    let mut document = format!("query({head}) {{ rateLimit {{ cost }} {lines}}}");
-    if members > 0 {
-        document.push_str(MEMBERS);
-    }
-    if children > 0 {
-        document.push_str(CHILDREN);
-    }
-    (document, Value::Object(variables), members + children)
 }
 
 impl Batch {

@@ -44,14 +44,18 @@ impl Vendor for Github {
         let number = |name| answer.number(name);
         let bucket = answer.header("x-ratelimit-resource").unwrap_or(call.bucket);
         // What is said of another bucket says nothing of this one.
+        let is_free = answer.status == StatusCode::NOT_MODIFIED;
         if bucket != call.bucket {
-            return Quota::default();
+            return Quota { charged: is_free.then_some(0.0), ..Quota::default() };
         }
         Quota {
             limit: number("x-ratelimit-limit"),
             remaining: number("x-ratelimit-remaining"),
             reset: reset(answer),
-            charged: if call.bucket == GRAPHQL { charged(answer) } else { None },
+            charged: match call.bucket {
+                GRAPHQL => charged(answer),
+                _ => is_free.then_some(0.0),
+            },
             pressure: None,
         }
     }

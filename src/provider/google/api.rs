@@ -63,9 +63,9 @@ pub struct Api {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Listed {
     Page(Page),
-    /// The page token is of no use any more: the list starts over.
+    /// The page token, or the start of a feed, is of no use any more.
     Expired(String),
-    /// There is no such group.
+    /// There is no such group, or this customer has no such feed.
     Missing,
 }
 
@@ -191,6 +191,8 @@ impl Api {
         let answer = self.client.send(call).await?;
         match answer.status.as_u16() {
             404 => Ok(Listed::Missing),
+            // What is asked for by name, and not by a token, is not there.
+            400 if page.is_none() => Ok(Listed::Missing),
             400 | 410 => Ok(Listed::Expired(expired(&answer))),
             _ if of_group => Page::read(&answer, list).map(Listed::Page),
             _ => Page::read(&answer, list)?.whole(&answer, list).map(Listed::Page),

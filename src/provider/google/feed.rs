@@ -104,29 +104,29 @@ async fn read_both(
     sink: &mut dyn Sink,
 ) -> Result<Vec<Event>, PullError> {
     let start = bookmark.start();
-    let unoffered = |name: &str| incomplete(name, "there is none");
     let read = read_one(api, ADMIN, start, sink).await?;
-    let mut events = read.ok_or_else(|| unoffered(ADMIN))?;
-    if let Some(known) = bookmark.members_application.clone() {
-        let read = read_one(api, &known, start, sink).await?;
-        events.extend(read.ok_or_else(|| unoffered(&known))?);
-        return Ok(events);
-    }
-    let [first, second] = MEMBERS;
-    let read = match read_one(api, first, start, sink).await {
-        Err(PullError::Unauthorized { permission: Some(_), .. }) => None,
-        read => read?,
-    };
-    let (name, read) = match read {
-        Some(read) => (first, read),
-        None => {
-            let read = read_one(api, second, start, sink).await?;
-            (second, read.ok_or_else(|| unoffered(second))?)
+    let mut events = read.ok_or_else(|| incomplete(ADMIN, "there is none"))?;
+    let known = bookmark.members_application.take();
+    let others = MEMBERS.map(str::to_owned).into_iter().filter(|name| known.as_ref() != Some(name));
+    let mut refused = None;
+    // Another edition may have been bought since the last poll.
+    for name in known.clone().into_iter().chain(others) {
+        match read_one(api, &name, start, sink).await {
+            Ok(Some(read)) => {
+                bookmark.members_application = Some(name);
+                events.extend(read);
+                return Ok(events);
+            }
+            Ok(None) => {}
+            Err(error @ PullError::Unauthorized { permission: Some(_), .. })
+                if known.as_ref() != Some(&name) =>
+            {
+                refused = Some(error);
+            }
+            Err(error) => return Err(error),
         }
-    };
-    bookmark.members_application = Some(name.to_owned());
-    events.extend(read);
-    Ok(events)
+    }
+    Err(refused.unwrap_or_else(|| incomplete(MEMBERS[0], "there is none")))
 }
 
 /// `None`: this customer has no such application.
@@ -144,7 +144,12 @@ async fn read_one(
         sink.page(Vec::new());
         let listed = match listed {
             Listed::Page(listed) => listed,
-            Listed::Expired(_) | Listed::Missing if page.is_none() => return Ok(None),
+            Listed::Missing if page.is_none() => return Ok(None),
+            // 410 is "gone", and no other application has what this one had;
+            // an application that a customer lacks is 400 or 404.
+            Listed::Expired(reason) if page.is_none() => {
+                return Err(PullError::CursorExpired { reason });
+            }
             // The next poll starts it over.
             Listed::Expired(reason) => return Err(incomplete(application, &reason)),
             Listed::Missing => return Err(incomplete(application, "it ended in the middle")),

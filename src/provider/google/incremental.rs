@@ -1,19 +1,24 @@
 //! An incremental crawl: what the audit feed speaks of, and a slice of the rest.
 
+mod reread;
+mod verify;
+
 use std::collections::BTreeSet;
+use std::future::Future;
 
 use serde_json::Value;
 use tracing::warn;
 
-use super::api::{Api, Found, Listed};
+use self::reread::{Reread, check_odd, departed, reread};
+use super::api::{Api, Found};
 use super::bookmark::Bookmark;
-use super::everybody::{self, Everybody};
+use super::everybody::Everybody;
 use super::feed::{self, Event, Feed};
-use super::full::Judged;
+use super::judged::Judged;
 use super::map::{self, ReadGroup};
-use super::members::{self, KnownGroup, Members, Reading};
+use super::members::{KnownGroup, Reading};
 use super::rolling::Pending;
-use super::touched::{Last, Touch, Touched};
+use super::touched::{Touch, Touched};
 use super::{Google, full};
 use crate::clock::{self, Duration, Timestamp};
 use crate::model::Reference;
@@ -88,19 +93,6 @@ struct Counts {
     malformed: u64,
 }
 
-/// What reading a touched group came to.
-#[derive(Default)]
-struct Reread {
-    name: String,
-    gone: Vec<Reference>,
-    object: Option<Value>,
-    list: Option<(String, Reading)>,
-    /// Addresses that left, by the feed.
-    left: Vec<String>,
-    /// The effect of every event shows.
-    shows: bool,
-}
-
 impl Incremental<'_> {
     async fn read(&mut self, events: &[Event], sink: &mut dyn Sink) -> Result<Seal, PullError> {
         let mut touched = Touched::by(events);
@@ -125,23 +117,18 @@ impl Incremental<'_> {
         unsettled: &mut BTreeSet<usize>,
         sink: &mut dyn Sink,
     ) -> Result<(), PullError> {
-        let api = self.google.api.clone();
-        let at_once = self.google.config.http.parallel_requests_max;
+        let users = touched.users.clone();
+        let all = self.gather(users, sink, |api, (email, touch)| async move {
+            Ok((api.user(&email).await?, email, touch))
+        });
         let mut read: Vec<(String, Touch, Option<Value>)> = Vec::new();
-        let work = |(email, touch): (&String, &Touch)| {
-            let api = &api;
-            let (email, touch) = (email.clone(), touch.clone());
-            async move { Ok((api.user(&email).await?, email, touch)) }
-        };
-        in_parallel(&touched.users, at_once, work, |(found, email, touch)| {
-            sink.page(Vec::new());
+        for (found, email, touch) in all.await? {
             // Nothing is known of whom Google does not show.
             if found != Found::Closed {
                 self.handed_over.insert(email.clone());
                 read.push((email, touch, found.object()));
             }
-        })
-        .await?;
+        }
         // Deletions first: whoever has the address now is handed over after.
         let mut items = Vec::new();
         for (email, touch, object) in &read {
@@ -183,23 +170,16 @@ impl Incremental<'_> {
         unsettled: &mut BTreeSet<usize>,
         sink: &mut dyn Sink,
     ) -> Result<(), PullError> {
-        let api = self.google.api.clone();
-        let at_once = self.google.config.http.parallel_requests_max;
-        let inputs: Vec<(String, Touch, Option<KnownGroup>)> = touched
+        let groups: Vec<(String, Touch, Option<KnownGroup>)> = touched
             .groups
             .iter()
             .map(|(name, touch)| (name.clone(), touch.clone(), self.known(name)))
             .collect();
-        let work = |(name, touch, known): (String, Touch, Option<KnownGroup>)| {
-            let api = &api;
-            async move { reread(api, name, &touch, known).await }
-        };
-        let mut rereads = Vec::new();
-        in_parallel(inputs, at_once, work, |reread| {
-            sink.page(Vec::new());
-            rereads.push(reread);
-        })
-        .await?;
+        let rereads = self
+            .gather(groups, sink, |api, (name, touch, known)| async move {
+                reread(&api, name, &touch, known).await
+            })
+            .await?;
         check_odd(touched, &rereads)?;
         let gone = rereads.iter().flat_map(|reread| reread.gone.iter().cloned());
         sink.page(gone.map(Item::GroupDeleted).collect());
@@ -211,6 +191,25 @@ impl Incremental<'_> {
             sink.page(items);
         }
         Ok(())
+    }
+
+    /// Reads many things in parallel.
+    async fn gather<I, T, F: Future<Output = Result<T, PullError>>>(
+        &self,
+        inputs: impl IntoIterator<Item = I>,
+        sink: &mut dyn Sink,
+        read: impl Fn(Api, I) -> F,
+    ) -> Result<Vec<T>, PullError> {
+        let api = &self.google.api;
+        let at_once = self.google.config.http.parallel_requests_max;
+        let mut all = Vec::new();
+        let work = |input| read(api.clone(), input);
+        in_parallel(inputs, at_once, work, |one| {
+            sink.page(Vec::new());
+            all.push(one);
+        })
+        .await?;
+        Ok(all)
     }
 
     fn known(&self, name: &str) -> Option<KnownGroup> {
@@ -295,112 +294,6 @@ impl Incremental<'_> {
         kept
     }
 
-    /// Reads the slice that is due.
-    async fn verify(&mut self, sink: &mut dyn Sink) -> Result<(), PullError> {
-        let within = self.google.config.http.verify_within;
-        let mut due = self.bookmark.rolling.due(self.now, within);
-        while due > 0 {
-            let spent = match self.bookmark.rolling.in_groups {
-                false => self.verify_users(sink).await?,
-                true => self.verify_groups(due, sink).await?,
-            };
-            self.bookmark.rolling.spent(spent);
-            due = due.saturating_sub(spent);
-        }
-        Ok(())
-    }
-
-    async fn verify_users(&mut self, sink: &mut dyn Sink) -> Result<u64, PullError> {
-        let rolling = &self.bookmark.rolling;
-        let listed = self.google.api.users(rolling.part, rolling.page.as_deref()).await?;
-        let page = match listed {
-            Listed::Page(page) => page,
-            Listed::Expired(_) => {
-                self.bookmark.rolling.page = None;
-                return Ok(1);
-            }
-            Listed::Missing => return Err(everybody::nobody()),
-        };
-        let mut items = Vec::new();
-        for object in &page.objects {
-            if !self.was_handed_over(object) {
-                self.take_user(object, &mut items)?;
-            }
-        }
-        self.counts.verified_users += page.objects.len() as u64;
-        sink.page(items);
-        self.bookmark.rolling.turn(page.next, self.google.api.parts());
-        Ok(1)
-    }
-
-    fn was_handed_over(&self, user: &Value) -> bool {
-        let email = user.get("primaryEmail").and_then(Value::as_str).map(str::to_lowercase);
-        let names = map::id_of(user).into_iter().chain(email);
-        names.into_iter().any(|name| self.handed_over.contains(&name))
-    }
-
-    async fn verify_groups(&mut self, due: u64, sink: &mut dyn Sink) -> Result<u64, PullError> {
-        let rolling = &self.bookmark.rolling;
-        let (part, page) = (rolling.part, rolling.page.clone());
-        let pending = self.pending.take();
-        let Some(mut pending) = pending.filter(|it| (it.part, &it.page) == (part, &page)) else {
-            return self.list_groups(part, page, sink).await;
-        };
-        let amount = pending.groups.len().min(usize::try_from(due).unwrap_or(usize::MAX));
-        let slice = pending.groups.split_off(pending.groups.len() - amount);
-        let api = self.google.api.clone();
-        let at_once = self.google.config.http.parallel_requests_max;
-        let work = |id: String| {
-            let api = &api;
-            let known = KnownGroup { id: id.clone(), count: None };
-            async move { reread(api, id, &Touch::again(), Some(known)).await }
-        };
-        let mut outcome = Ok(());
-        in_parallel(slice, at_once, work, |reread| match self.take_reread(reread) {
-            Ok(items) => sink.page(items),
-            Err(error) => outcome = Err(error),
-        })
-        .await?;
-        outcome?;
-        self.counts.verified_groups += amount as u64;
-        if pending.groups.is_empty() {
-            self.bookmark.rolling.turn(pending.next, self.google.api.parts());
-        } else {
-            self.pending = Some(pending);
-        }
-        Ok(amount.max(1) as u64)
-    }
-
-    /// Lists the page of groups that is read next.
-    async fn list_groups(
-        &mut self,
-        part: usize,
-        page: Option<String>,
-        sink: &mut dyn Sink,
-    ) -> Result<u64, PullError> {
-        let listed = match self.google.api.groups(part, page.as_deref()).await? {
-            Listed::Page(listed) => listed,
-            Listed::Expired(_) | Listed::Missing => {
-                self.bookmark.rolling.page = None;
-                return Ok(1);
-            }
-        };
-        let mut items = Vec::new();
-        let mut groups = Vec::new();
-        for object in &listed.objects {
-            let group = self.take_group(object, &mut items)?;
-            groups.extend(group.map(|group| group.item.group.id));
-        }
-        sink.page(items);
-        if groups.is_empty() {
-            self.bookmark.rolling.turn(listed.next, self.google.api.parts());
-        } else {
-            let cursor = Cursor(Vec::new());
-            self.pending = Some(Pending { cursor, part, page, next: listed.next, groups });
-        }
-        Ok(1)
-    }
-
     /// Everybody: the lists of groups that were read, and whoever is new.
     async fn close_open(&mut self, sink: &mut dyn Sink) -> Result<(), PullError> {
         let customer = self.bookmark.customer.clone();
@@ -454,103 +347,6 @@ impl Incremental<'_> {
             requests: self.google.api.take_audit(),
             malformed: counts.malformed,
         }
-    }
-}
-
-/// Reads a group that the feed named: by its id where only its members
-/// changed, else by the name, since another group may have that by now.
-async fn reread(
-    api: &Api,
-    name: String,
-    touch: &Touch,
-    known: Option<KnownGroup>,
-) -> Result<Reread, PullError> {
-    let left = touch.left().cloned().collect();
-    let mut reread = Reread { name, shows: true, left, ..Reread::default() };
-    if let Some(known) = known.as_ref().filter(|_| !touch.object) {
-        let count = known.count.map(|count| count.saturating_sub(reread.left.len() as u64));
-        match members::read(api, &known.id, count).await? {
-            Reading::Gone => reread.gone.push(Reference::Group(known.id.clone())),
-            reading => {
-                reread.shows = shows(touch, &reading);
-                reread.list = Some((known.id.clone(), reading));
-                return Ok(reread);
-            }
-        }
-    }
-    let found = api.group(&reread.name).await?;
-    if found == Found::Closed {
-        return Ok(reread);
-    }
-    let object = found.object();
-    let id = object.as_ref().and_then(map::id_of);
-    if touch.deleted && id.is_none() {
-        reread.gone.push(named(&reread.name));
-    }
-    // The object itself says that it is gone.
-    if let Some(known) = known.filter(|known| Some(&known.id) != id.as_ref())
-        && reread.gone.is_empty()
-        && (known.id == reread.name || api.group(&known.id).await? == Found::Missing)
-    {
-        reread.gone.push(Reference::Group(known.id));
-    }
-    if touch.deleted && id.is_some() && reread.gone.is_empty() {
-        reread.gone.push(named(&reread.name));
-    }
-    reread.shows = match touch.last {
-        Some(Last::Created) => id.is_some(),
-        Some(Last::Deleted) => id.is_none(),
-        None => true,
-    };
-    if let (Some(id), Some(object)) = (id, object) {
-        let reading = members::read(api, &id, map::count_of(&object)).await?;
-        reread.shows &= shows(touch, &reading);
-        reread.list = Some((id, reading));
-        reread.object = Some(object);
-    }
-    Ok(reread)
-}
-
-/// Many groups at once that make no sense are an outage: the next poll reads
-/// them. Those that were odd before, and are tried again, do not count.
-fn check_odd(touched: &Touched, rereads: &[Reread]) -> Result<(), PullError> {
-    let is_told = |reread: &&Reread| {
-        touched.groups.get(&reread.name).is_some_and(|touch| !touch.events.is_empty())
-    };
-    let is_odd = |reread: &&Reread| {
-        matches!(&reread.list, Some((_, Reading::Kept { is_forbidden: false, .. })))
-    };
-    let told = rereads.iter().filter(is_told).count() as u64;
-    let odd = rereads.iter().filter(is_told).filter(is_odd).count() as u64;
-    if members::too_many(odd, told.max(odd + 1)) { Err(members::outage(odd, told)) } else { Ok(()) }
-}
-
-/// Whom the feed means by the name of a group.
-fn named(name: &str) -> Reference {
-    match name.contains('@') {
-        true => Reference::Alias(map::mail_alias(name)),
-        false => Reference::Group(name.to_owned()),
-    }
-}
-
-/// A short list removes nobody, but those are gone whom it lacks and of whom
-/// the feed says that they left.
-fn departed(group: &str, members: &Members, left: &[String]) -> Option<Item> {
-    let gone = left.iter().filter(|email| email.contains('@') && !members.has(email));
-    let members: Vec<Reference> =
-        gone.map(|email| Reference::Alias(map::mail_alias(email))).collect();
-    let group = Reference::Group(group.to_owned());
-    (!members.is_empty()).then_some(Item::MembersRemoved { group, members })
-}
-
-/// Whether the list is what the feed says it should be.
-fn shows(touch: &Touch, reading: &Reading) -> bool {
-    match reading {
-        Reading::Whole(members) => {
-            touch.expected.iter().all(|(email, joined)| members.has(email) == *joined)
-        }
-        Reading::Short { .. } | Reading::Kept { .. } => false,
-        Reading::Gone => true,
     }
 }
 

@@ -7,7 +7,7 @@
 //! | `vendor` | what Google's answers mean |
 //! | `api`, `wire` | the requests, and pages read strictly |
 //! | `map` | from JSON to users, groups and members |
-//! | `members`, `shortage` | one group's complete members, compared with the count |
+//! | `members`, `shortage`, `judged` | one group's complete members, compared with the count |
 //! | `full`, `progress` | a full crawl, which goes on where it ended |
 //! | `feed`, `touched` | the audit feed: a hint at what to read again |
 //! | `incremental`, `rolling`, `again`, `bookmark` | what changed, a slice of the rest, what was read badly, and the cursor |
@@ -21,8 +21,11 @@ mod doctor;
 mod everybody;
 mod feed;
 mod full;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod grant;
 mod incremental;
+mod judged;
 pub mod key;
 mod map;
 mod members;
@@ -81,6 +84,10 @@ impl Settings for GoogleConfig {
             self.keep_raw,
         );
         sha256_hex(seen.as_bytes())
+    }
+
+    fn is_resumable(&self) -> bool {
+        true
     }
 
     fn open(&self, patience: Patience) -> Box<dyn Directory> {

@@ -8,7 +8,7 @@ use super::again::Again;
 use crate::clock::Timestamp;
 use crate::provider::PullError;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Which list is being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,12 @@ pub struct Progress {
     pub groups: u64,
     /// Groups whose members are still to be read, with their counts.
     pub pending: BTreeMap<String, Option<u64>>,
+    /// Groups whose members were handed over.
+    pub done: BTreeSet<String>,
+    /// Members of our own domains whom the list of users did not name.
+    pub suspects: BTreeMap<String, String>,
+    /// Groups in groups that the list of groups did not name.
+    pub suspect_groups: BTreeSet<String>,
     /// Groups with everybody as a member.
     pub everybody: BTreeSet<String>,
     /// Our own customer id.
@@ -54,6 +60,9 @@ impl Progress {
             users: 0,
             groups: 0,
             pending: BTreeMap::new(),
+            done: BTreeSet::new(),
+            suspects: BTreeMap::new(),
+            suspect_groups: BTreeSet::new(),
             everybody: BTreeSet::new(),
             customer: None,
             malformed: 0,
@@ -81,6 +90,12 @@ impl Progress {
 
     pub fn started(&self) -> Timestamp {
         Timestamp(self.started)
+    }
+
+    /// The list of groups from its beginning, whatever an attempt had of it.
+    pub fn start_groups(&mut self) {
+        self.enter(Phase::Groups);
+        self.groups = 0;
     }
 
     /// Goes on with the first page of the next list.

@@ -200,6 +200,9 @@ impl Meter {
         if let Some(charged) = quota.charged.filter(|charged| *charged > cost) {
             self.count(now, window / SLOTS, charged - cost);
         }
+        if quota.charged == Some(0.0) {
+            self.give_back(cost);
+        }
         if quota.pressure.is_some_and(|pressure| pressure >= PRESSURE_MIN) {
             self.ease(now);
         }
@@ -230,6 +233,15 @@ impl Meter {
             // Counted at the end of its slot, so never forgotten too early.
             Some((at, units)) if *at >= now => *units += cost,
             _ => self.spent.push_back((now + slot, cost)),
+        }
+    }
+
+    /// What was counted for a call that cost nothing after all.
+    fn give_back(&mut self, mut cost: f64) {
+        for (_, units) in self.spent.iter_mut().rev() {
+            let part = cost.min(*units);
+            *units -= part;
+            cost -= part;
         }
     }
 
@@ -347,6 +359,18 @@ mod tests {
         let quota = Quota { limit: Some(50.0), ..Quota::default() };
         meter.learn(now, wall, 1.0, &quota, 0.5);
         assert!(most_in_a_window(&greedy(&mut meter, 1.0, 0.5, 5 * MINUTE), MINUTE) <= 25);
+    }
+
+    #[test]
+    fn what_cost_nothing_is_given_back() {
+        let (now, wall) = (clock::instant(), Timestamp(0));
+        let mut meter = Meter::new(Some((20.0, MINUTE)));
+        let free = Quota { charged: Some(0.0), ..Quota::default() };
+        for _ in 0..100 {
+            assert_eq!(meter.admit(now, 1.0, 0.5), None);
+            meter.learn(now, wall, 1.0, &free, 0.5);
+        }
+        assert!(greedy(&mut meter, 1.0, 0.5, MINUTE).len() <= 10);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest;
-use ring::rand::SystemRandom;
+use ring::rand::{SecureRandom, SystemRandom};
 use ring::rsa::KeyPair as RsaKeyPair;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
@@ -175,9 +175,15 @@ pub fn certificate_thumbprint_sha256(pem: &str) -> Result<[u8; 32], String> {
     digest.as_ref().try_into().map_err(|_| "the digest has another length".to_owned())
 }
 
-/// A fresh `jti`.
-pub fn token_id() -> String {
-    uuid::Builder::from_random_bytes(fastrand::u128(..).to_ne_bytes()).into_uuid().to_string()
+/// A fresh `jti`: nobody can guess it, or use it up before its time.
+///
+/// # Errors
+/// In words, when the system has no random numbers.
+pub fn token_id() -> Result<String, String> {
+    let mut bytes = [0; 16];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| "the system has no random numbers".to_owned())?;
+    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
 }
 
 fn from_pkcs8(der: &[u8]) -> Result<Kind, String> {

@@ -34,7 +34,10 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// The way to one origin. Clones share connections and counts.
 #[derive(Clone)]
-pub struct Transport(Arc<Inner>);
+pub struct Transport(Arc<Inner>, Resumes);
+
+/// When a throttled request may be sent again, as the answer says.
+type Resumes = fn(&Answer) -> Option<Timestamp>;
 
 struct Inner {
     /// Or why it cannot be set up.
@@ -62,7 +65,13 @@ impl Transport {
             hint: "correct the settings of the provider".to_owned(),
         });
         let sent = Mutex::default();
-        Transport(Arc::new(Inner { http, base: base.clone(), patience, sent }))
+        let inner = Inner { http, base: base.clone(), patience, sent };
+        Transport(Arc::new(inner), vendor::retry_after)
+    }
+
+    /// For vendors that have other words for it than `Retry-After`.
+    pub fn resuming(self, resumes: Resumes) -> Transport {
+        Transport(self.0, resumes)
     }
 
     /// Sends a request that carries its own credential, to a token endpoint,
@@ -78,7 +87,7 @@ impl Transport {
             let reason = match self.exchange(&call, &[]).await {
                 Ok(answer) if is_trouble(&answer) => {
                     let reason = format!("it answers {}", answer.status);
-                    match vendor::retry_after(&answer) {
+                    match (self.1)(&answer) {
                         Some(until) => {
                             attempts.wait_until(until, reason).await?;
                             continue;

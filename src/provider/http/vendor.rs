@@ -62,7 +62,7 @@ pub struct Quota {
     pub remaining: Option<f64>,
     /// When the window ends.
     pub reset: Option<Timestamp>,
-    /// Units that this call really cost.
+    /// Units that this call really cost; 0 gives back what it was counted for.
     pub charged: Option<f64>,
     /// The part of the limit that is used, 1.0 for all of it.
     pub pressure: Option<f64>,

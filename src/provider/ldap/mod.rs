@@ -22,6 +22,8 @@ mod crawl;
 mod dn;
 mod doctor;
 mod entry;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod guard;
 mod ids;
 mod map;

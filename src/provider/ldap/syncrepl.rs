@@ -334,7 +334,7 @@ fn end_of(done: &Done) -> Result<Option<End>, Malformed> {
 }
 
 /// `syncStateValue`, RFC 4533 section 2.3: the state and the id.
-fn read_state(value: &[u8]) -> Result<(i64, String), Malformed> {
+pub(super) fn read_state(value: &[u8]) -> Result<(i64, String), Malformed> {
     let mut parts = Reader::new(Reader::new(value).expect(SEQUENCE)?);
     let state = integer(parts.expect(ENUMERATED)?)?;
     let id = ids::uuid(parts.expect(OCTET_STRING)?).ok_or(NO_UUID)?;

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::config::{Login, OktaConfig};
 use super::credential::{GrantedScopes, ServiceApp};
+use super::shortage::users_count;
 use super::vendor::{self, NOT_FOUND};
 use super::walk::{List, Walk};
 use crate::clock::{Duration, Timestamp};
@@ -35,6 +36,8 @@ const GROUPS_A_PAGE: &str = "200";
 const MEMBERS_A_PAGE: &str = "1000";
 const EVENTS_A_PAGE: &str = "1000";
 const GROUP_IDS_A_PAGE: &str = "10000";
+/// Groups with the number of their users.
+const STATS: (&str, &str) = ("expand", "stats");
 
 /// The way to one org under one credential.
 #[derive(Clone)]
@@ -62,7 +65,7 @@ impl Api {
     pub fn new(config: &OktaConfig, patience: Patience) -> Result<Api, PullError> {
         let at_once = config.http.parallel_requests_max.min(CONCURRENT_MAX);
         let http = HttpConfig { parallel_requests_max: at_once, ..config.http.clone() };
-        let transport = Transport::new(&http, &config.url, patience);
+        let transport = Transport::new(&http, &config.url, patience).resuming(vendor::resumes_at);
         let mut scopes = None;
         let credential: Arc<dyn Credential> = match &config.login {
             Login::Token(token) => Arc::new(Fixed::new("authorization", token, "SSWS ")?),
@@ -98,23 +101,26 @@ impl Api {
 
     /// All groups on as few pages as can be.
     pub fn group_ids(&self) -> Walk {
-        self.groups_by(GROUP_IDS_A_PAGE)
+        let query = [("limit", GROUP_IDS_A_PAGE)];
+        Walk::new(List::Groups, self.url("/api/v1/groups", &query))
     }
 
+    /// With the number of users of each.
     pub fn groups_by(&self, limit: &str) -> Walk {
-        Walk::new(List::Groups, self.url("/api/v1/groups", &[("limit", limit)]))
+        let query = [("limit", limit), STATS];
+        Walk::new(List::Groups, self.url("/api/v1/groups", &query))
     }
 
     /// Groups whose profile or members changed after `since`.
     pub fn groups_changed(&self, since: Timestamp) -> Walk {
         let since = moment(since);
         let filter = format!("lastMembershipUpdated gt \"{since}\" or lastUpdated gt \"{since}\"");
-        self.filtered_groups(&filter, &[])
+        self.filtered_groups(&filter)
     }
 
     /// `Everyone`, should it be visible, with the number of users that it has.
     pub fn built_in_groups(&self) -> Walk {
-        self.filtered_groups("type eq \"BUILT_IN\"", &[("expand", "stats")])
+        self.filtered_groups("type eq \"BUILT_IN\"")
     }
 
     pub fn members(&self, group: &str) -> Walk {
@@ -148,6 +154,17 @@ impl Api {
         self.find(Call::get("GET /api/v1/groups/{id}", url).bucket("group")).await
     }
 
+    /// How many users a group has by now; `None`: that is not told.
+    pub async fn users_count(&self, group: &str) -> Result<Option<(u64, Timestamp)>, PullError> {
+        let mut walk = self.filtered_groups(&format!("id eq \"{group}\""));
+        while let Some(page) = walk.next(self).await? {
+            if let Some(count) = page.objects.iter().find_map(users_count) {
+                return Ok(Some((count, page.time)));
+            }
+        }
+        Ok(None)
+    }
+
     pub async fn send(&self, call: Call) -> Result<Answer, PullError> {
         self.client.send(call).await
     }
@@ -176,9 +193,8 @@ impl Api {
         Walk::new(List::Users, self.url("/api/v1/users", &query))
     }
 
-    fn filtered_groups(&self, filter: &str, more: &[(&str, &str)]) -> Walk {
-        let mut query = vec![("filter", filter), ("limit", GROUPS_A_PAGE)];
-        query.extend(more);
+    fn filtered_groups(&self, filter: &str) -> Walk {
+        let query = [("filter", filter), ("limit", GROUPS_A_PAGE), STATS];
         Walk::new(List::Groups, self.url("/api/v1/groups", &query))
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::shortage::Shortages;
 use crate::clock::{Duration, Timestamp};
 use crate::provider::{Cursor, PullError};
 
@@ -30,6 +31,8 @@ pub struct Bookmark {
     pub group_ids: Option<BTreeSet<String>>,
     /// Objects that could not be used, to be asked for again.
     pub unsure: Unsure,
+    #[serde(default)]
+    pub shortages: Shortages,
     pub rolling: Rolling,
 }
 

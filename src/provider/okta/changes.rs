@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::api::{Api, Found};
 use super::bookmark::{Bookmark, Paused, Phase, Token, Unsure};
 use super::config::Incremental;
-use super::crawl::{Crawl, Left, Strangers};
+use super::crawl::{Crawl, Left, Strangers, Wanted};
 use super::map::Event;
 use super::{Okta, rolling};
 use crate::clock::{Duration, Timestamp};
@@ -86,8 +86,9 @@ pub async fn run(
         return Err(PullError::CursorExpired { reason: "it is older than a week".to_owned() });
     }
     let since = before.since(okta.config.overlap);
+    okta.memory.shortages.recall(&before.shortages);
     let mut changes = Changes {
-        crawl: Crawl::new(api, &okta.config, sink),
+        crawl: Crawl::new(api, &okta.config, sink, &mut okta.memory.shortages),
         after: Bookmark {
             events: BTreeSet::new(),
             groups: BTreeMap::new(),
@@ -138,7 +139,7 @@ pub async fn go_on(
         let reason = "the groups that it read are forgotten".to_owned();
         return Err(PullError::CursorExpired { reason });
     };
-    let crawl = Crawl::new(api, &okta.config, sink);
+    let crawl = Crawl::new(api, &okta.config, sink, &mut okta.memory.shortages);
     let (left, outcome) = finish(crawl, started, left, paused).await;
     okta.memory.left = Some((started, left)).filter(|_| outcome.is_err());
     outcome
@@ -159,6 +160,7 @@ async fn finish(
         crawl.sink.checkpoint(Token::new(Timestamp(started), phase).write());
         return (left, Err(error));
     }
+    paused.bookmark.shortages = crawl.shortages.kept();
     let seal = Seal {
         extent: Extent::Changes,
         cursor: Some(paused.bookmark.write()),
@@ -197,7 +199,8 @@ impl Changes<'_> {
                     self.after.everyone = Some(id);
                     self.crawl.everyone(listed.item);
                 } else if !known {
-                    self.touched.members.insert(id, Some(listed.item));
+                    let wanted = Wanted { item: Some(listed.item), count: listed.count };
+                    self.touched.members.insert(id, wanted);
                 }
             }
         }
@@ -275,13 +278,19 @@ impl Changes<'_> {
 
     async fn look_at_groups(&mut self) -> Result<(), PullError> {
         for id in std::mem::take(&mut self.touched.groups) {
-            if self.touched.members.get(&id).is_some_and(Option::is_some) {
+            if self.touched.members.get(&id).is_some_and(|wanted| wanted.item.is_some()) {
                 continue;
             }
             match self.crawl.api.group(&id).await? {
                 Found::Here(object) => {
                     if let Some(listed) = self.crawl.group(object)? {
-                        self.touched.members.insert(id, Some(listed.item));
+                        let count = match self.before.unsure.groups.contains(&id) {
+                            true => self.crawl.api.users_count(&id).await?,
+                            false => None,
+                        };
+                        let count = count.map(|(count, _)| count);
+                        let wanted = Wanted { item: Some(listed.item), count };
+                        self.touched.members.insert(id, wanted);
                     }
                     let kept = self.crawl.quarantine.take_kept();
                     self.crawl.sink.page(kept);
@@ -362,7 +371,7 @@ impl Touched {
                 name if name.starts_with("user.") => {}
                 _ if !kind.ends_with("Group") || everyone == Some(id.as_str()) => {}
                 name if name.starts_with("group.user_membership.") => {
-                    self.members.entry(id).or_insert(None);
+                    self.members.entry(id).or_default();
                 }
                 _ => {
                     self.groups.insert(id);

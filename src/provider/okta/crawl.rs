@@ -15,8 +15,10 @@ use super::api::{self, Api, Found};
 use super::bookmark::Unsure;
 use super::config::OktaConfig;
 use super::map::{self, OktaGroup, OktaUser};
+use super::shortage::{Shortages, users_count};
 use super::vendor;
 use super::walk::{Read, Walk};
+use crate::clock::Timestamp;
 use crate::model::Reference;
 use crate::provider::http::{Answer, Quarantine};
 use crate::provider::{GroupItem, Item, PullError, Sink, UserItem};
@@ -26,6 +28,8 @@ pub struct Crawl<'a> {
     pub api: &'a Api,
     pub config: &'a OktaConfig,
     pub sink: &'a mut dyn Sink,
+    /// What is known from before of lists that are too short.
+    pub shortages: &'a mut Shortages,
     pub quarantine: Quarantine,
     /// Users that were handed over.
     pub seen: Seen,
@@ -33,6 +37,10 @@ pub struct Crawl<'a> {
     pub forbidden: u64,
     /// Groups whose members were read.
     pub readable: u64,
+    /// Groups whose lists are not believed, since they are too short.
+    pub short: u64,
+    /// How many users Okta says that Everyone has, where it is visible.
+    pub everyone: Option<(String, u64)>,
     /// What is to be asked for again.
     pub unsure: Unsure,
 }
@@ -47,6 +55,10 @@ impl Seen {
         self.0.insert(self.1.hash_one(id))
     }
 
+    pub fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
     pub fn contains(&self, id: &str) -> bool {
         self.0.contains(&self.1.hash_one(id))
     }
@@ -57,7 +69,9 @@ pub struct Listed {
     pub item: GroupItem,
     pub is_everyone: bool,
     pub stamp: String,
-    pub changed_at: Option<crate::clock::Timestamp>,
+    pub changed_at: Option<Timestamp>,
+    /// How many users are in it.
+    pub count: Option<u64>,
 }
 
 /// What to do with members who were not handed over before.
@@ -69,15 +83,32 @@ pub enum Strangers {
     Leave,
 }
 
-/// The groups whose members are still to be read, each with its own record
-/// where that is to be handed over as well.
-pub type Left = BTreeMap<String, Option<GroupItem>>;
+/// The groups whose members are still to be read.
+pub type Left = BTreeMap<String, Wanted>;
+
+/// A group whose members are to be read.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Its own record, where that is to be handed over as well.
+    pub item: Option<GroupItem>,
+    /// How many users should be in it, where that is known.
+    pub count: Option<u64>,
+}
+
+/// So many groups are counted again in one crawl: a member may have left since
+/// the first count.
+const RECOUNTS_MAX: u64 = 200;
 
 /// Of one group, while its pages are read.
 struct Reading {
     id: String,
     walk: Walk,
     members: Vec<Reference>,
+    count: Option<u64>,
+    /// Whether it is to be counted again.
+    recount: bool,
+    /// By Okta's clock.
+    now: Timestamp,
     /// The page just read.
     page: Option<Answer>,
     end: Option<End>,
@@ -98,15 +129,23 @@ enum End {
 }
 
 impl<'a> Crawl<'a> {
-    pub fn new(api: &'a Api, config: &'a OktaConfig, sink: &'a mut dyn Sink) -> Crawl<'a> {
+    pub fn new(
+        api: &'a Api,
+        config: &'a OktaConfig,
+        sink: &'a mut dyn Sink,
+        shortages: &'a mut Shortages,
+    ) -> Crawl<'a> {
         Crawl {
             api,
             config,
             sink,
+            shortages,
             quarantine: Quarantine::new(vendor::NAME),
             seen: Seen::default(),
             forbidden: 0,
             readable: 0,
+            short: 0,
+            everyone: None,
             unsure: Unsure::default(),
         }
     }
@@ -146,17 +185,21 @@ impl<'a> Crawl<'a> {
     /// wanted.
     pub fn group(&mut self, object: Value) -> Result<Option<Listed>, PullError> {
         let (known, raw) = (map::group_reference(&object), map::raw(self.config, &object));
+        let count = users_count(&object);
         let Some(group) = self.quarantine.decode::<OktaGroup>(object, map::group_reference)? else {
             self.doubt_group(known.as_ref());
             return Ok(None);
         };
+        if let (true, Some(count)) = (group.is_everyone(), count) {
+            self.everyone = Some((group.id.clone(), count));
+        }
         if !self.config.wants_type(&group.kind) {
             return Ok(None);
         }
         let (is_everyone, stamp) = (group.is_everyone(), group.stamp());
         let changed_at = group.changed_at();
         match map::group(self.config, group, raw) {
-            Ok(item) => Ok(Some(Listed { item, is_everyone, stamp, changed_at })),
+            Ok(item) => Ok(Some(Listed { item, is_everyone, stamp, changed_at, count })),
             Err(reason) => {
                 self.doubt_group(known.as_ref());
                 self.quarantine.keep(known, &reason).map(|()| None)
@@ -199,22 +242,32 @@ impl<'a> Crawl<'a> {
         strangers: Strangers,
         mut done: impl FnMut(&mut dyn Sink, &Left, u64),
     ) -> Result<(), PullError> {
-        let (api, ids) = (self.api, left.keys().cloned().collect::<Vec<_>>());
-        let mut waiting = ids.into_iter();
+        let api = self.api;
+        let counted = |(id, wanted): (&String, &Wanted)| (id.clone(), wanted.count);
+        let mut waiting = left.iter().map(counted).collect::<Vec<_>>().into_iter();
+        let mut recounts = 0;
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < api.at_once
-                && let Some(id) = waiting.next()
+                && let Some((id, count)) = waiting.next()
             {
-                running.push(Reading::new(api, id).next(api));
+                running.push(Reading::new(api, id, count).next(api));
             }
             let Some(read) = running.next().await else { return Ok(()) };
             let mut reading = read?;
             if let Some(page) = reading.page.take() {
+                reading.now = vendor::server_time(&page);
                 self.members_page(&page, &mut reading.members, strangers)?;
             }
             match reading.end.take() {
                 None => running.push(reading.next(api)),
+                Some(End::Complete)
+                    if reading.missing() > 0 && !reading.recount && recounts < RECOUNTS_MAX =>
+                {
+                    recounts += 1;
+                    reading.recount = true;
+                    running.push(reading.next(api));
+                }
                 Some(end) => {
                     self.end_of_group(left, reading, end);
                     done(self.sink, left, self.readable);
@@ -256,15 +309,39 @@ impl<'a> Crawl<'a> {
         Ok(())
     }
 
+    /// Whether the list is too short to be believed.
+    fn is_short(&mut self, reading: &Reading) -> bool {
+        let missing = reading.missing();
+        if missing == 0 {
+            self.shortages.clear(&reading.id);
+            return false;
+        }
+        let enough = self.config.http.verify_within;
+        if self.shortages.note(&reading.id, missing, reading.now, enough) {
+            return false;
+        }
+        self.short += 1;
+        let group = &reading.id;
+        warn!(group, missing, "a group lists fewer members than it has; it loses none for now");
+        true
+    }
+
     fn end_of_group(&mut self, left: &mut Left, reading: Reading, end: End) {
+        let is_short = matches!(end, End::Complete) && self.is_short(&reading);
         let Reading { id, members, .. } = reading;
         let group = Reference::Group(id.clone());
         let items = match end {
             End::Complete => {
                 self.readable += 1;
-                let item = left.remove(&id).flatten();
+                let item = left.remove(&id).and_then(|wanted| wanted.item);
                 let mut items: Vec<Item> = item.map(Item::Group).into_iter().collect();
-                items.push(Item::Members { group, members });
+                if is_short {
+                    self.doubt_group(Some(&group));
+                    items.push(Item::Kept(group.clone()));
+                    items.push(Item::MembersAdded { group, members });
+                } else {
+                    items.push(Item::Members { group, members });
+                }
                 items
             }
             End::Forbidden(reason) => {
@@ -275,6 +352,7 @@ impl<'a> Crawl<'a> {
             }
             End::Gone => {
                 left.remove(&id);
+                self.shortages.clear(&id);
                 vec![Item::GroupDeleted(group)]
             }
         };
@@ -283,12 +361,24 @@ impl<'a> Crawl<'a> {
 }
 
 impl Reading {
-    fn new(api: &Api, id: String) -> Reading {
-        let walk = api.members(&id);
-        Reading { id, walk, members: Vec::new(), page: None, end: None }
+    fn new(api: &Api, id: String, count: Option<u64>) -> Reading {
+        let (walk, members) = (api.members(&id), Vec::new());
+        let now = Timestamp::default();
+        Reading { id, walk, members, count, recount: false, now, page: None, end: None }
+    }
+
+    /// How many more members are counted than were listed.
+    fn missing(&self) -> u64 {
+        self.count.map_or(0, |count| count.saturating_sub(self.members.len() as u64))
     }
 
     async fn next(mut self, api: &Api) -> Result<Reading, PullError> {
+        if self.recount {
+            let fresh = api.users_count(&self.id).await?.map(|(count, _)| count);
+            self.count = self.count.min(fresh);
+            self.end = Some(End::Complete);
+            return Ok(self);
+        }
         match self.walk.next_if_allowed(api).await {
             Ok(Some(Read::Page(page))) => {
                 self.page = Some(page);

@@ -240,7 +240,7 @@ impl Asker {
             "aud": self.token_url.as_str(),
             "iat": now,
             "exp": now + ASSERTION_SECONDS,
-            "jti": token_id(),
+            "jti": token_id().map_err(broken_key)?,
         }));
         self.key.sign(self.key.natural(), &header, &claims).map_err(broken_key)
     }
@@ -280,7 +280,7 @@ fn proof(
     target.set_fragment(None);
     let header = object(json!({ "typ": "dpop+jwt", "jwk": key.public_jwk() }));
     let mut claims = object(json!({
-        "jti": token_id(),
+        "jti": token_id().map_err(broken_key)?,
         "htm": method,
         "htu": target.as_str(),
         "iat": clock::now().0 / 1000,

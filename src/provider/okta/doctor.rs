@@ -7,6 +7,7 @@ use super::Okta;
 use super::api::Api;
 use super::config::{Incremental, Login, OktaConfig};
 use super::map::{self, OktaGroup};
+use super::shortage::users_count;
 use super::walk::{Page, Walk};
 use crate::clock::{self, Duration, Timestamp};
 use crate::provider::{Finding, Outcome, PullError};
@@ -191,7 +192,7 @@ impl Doctor<'_> {
         let mut everyone = Everyone { is_visible: false, users: None };
         while let Ok(Some(page)) = walk.next(self.api).await {
             for object in page.objects {
-                let count = object.pointer("/_embedded/stats/usersCount").and_then(Value::as_u64);
+                let count = users_count(&object);
                 let group: Option<OktaGroup> = serde_json::from_value(object).ok();
                 if group.is_some_and(|group| group.is_everyone()) {
                     everyone = Everyone { is_visible: true, users: count };

@@ -9,6 +9,7 @@
 //! | `map` | from JSON to users, groups and events of the System Log |
 //! | `bookmark` | the cursor, and the token of a crawl that goes on |
 //! | `crawl` | what full and incremental crawls share: people and member lists |
+//! | `shortage` | lists that hold fewer users than Okta counts |
 //! | `full`, `changes`, `rolling` | the full crawl; the incremental one; the slice it reads again |
 //! | `doctor` | what `rosterd doctor` says |
 //!
@@ -20,6 +21,11 @@
 //! **Everyone.** The built-in group holds every user, also deprovisioned ones
 //! (which have `active: false`). Its list is never read: each user's record
 //! says that it belongs there, in full and incremental crawls alike.
+//!
+//! **Counts.** Groups come with the number of their users (`expand=stats`), in
+//! the same pages. A full crawl that read fewer users than Everyone has fails
+//! and is tried again; a group whose list is short gains members and loses none.
+//! Both end when the difference has stood for `verify_within`.
 //!
 //! **Deletions** are in no filter. The System Log tells of them, and a 404
 //! (`E0000007`) for the very id proves each. Without `okta.logs.read` every
@@ -38,8 +44,11 @@ mod crawl;
 mod credential;
 mod doctor;
 mod full;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod map;
 mod rolling;
+mod shortage;
 mod vendor;
 mod walk;
 
@@ -51,6 +60,7 @@ use self::api::Api;
 use self::bookmark::{Bookmark, Phase, Token};
 use self::crawl::Left;
 use self::full::Gathered;
+use self::shortage::Shortages;
 use super::{Directory, Finding, Patience, PullError, Seal, Settings, Sink, Start};
 use crate::digest::sha256_hex;
 
@@ -82,6 +92,10 @@ impl Settings for OktaConfig {
         sha256_hex(seen.as_bytes())
     }
 
+    fn is_resumable(&self) -> bool {
+        true
+    }
+
     fn open(&self, patience: Patience) -> Box<dyn Directory> {
         Box::new(Okta { config: self.clone(), patience, api: None, memory: Memory::default() })
     }
@@ -102,6 +116,8 @@ struct Memory {
     gathered: Option<Gathered>,
     /// Groups that the incremental crawl which began at that time did not get to.
     left: Option<(u64, Left)>,
+    /// Lists that were shorter than their counts.
+    shortages: Shortages,
     /// Whether the System Log could be read the last time.
     has_log: Option<bool>,
 }

@@ -3,7 +3,7 @@
 
 use super::api::Api;
 use super::bookmark::{Rolling, Track};
-use super::crawl::{Crawl, Left};
+use super::crawl::{Crawl, Left, Wanted};
 use super::full::begin;
 use super::walk::{List, Page, Walk};
 use crate::clock::{Duration, Timestamp};
@@ -97,7 +97,10 @@ async fn read_groups(
             if listed.is_everyone {
                 crawl.everyone(listed.item);
             } else {
-                left.insert(listed.item.group.id.clone(), Some(listed.item));
+                let wanted = left
+                    .entry(listed.item.group.id.clone())
+                    .or_insert_with(|| Wanted { count: listed.count, ..Wanted::default() });
+                wanted.item = Some(listed.item);
             }
         }
         track.ended = track.next.is_none();

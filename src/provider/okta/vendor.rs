@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use crate::clock::{Duration, Timestamp};
 use crate::provider::PullError;
-use crate::provider::http::{Answer, Call, Quota, Scope, Vendor, Verdict, ordinary};
+
+use crate::provider::http::{Answer, Call, Quota, Scope, Vendor, Verdict, ordinary, retry_after};
 use crate::retry::http_date;
 
 pub const NAME: &str = "Okta";
@@ -119,11 +120,21 @@ fn unauthorized(call: &Call, reason: String) -> PullError {
 /// server's clock. With a limit of 0 too many requests were under way at once,
 /// and the end of the window means little.
 fn throttled(answer: &Answer) -> Verdict {
-    let zero = |name: &str| answer.header(name).is_some_and(|value| value.trim() == "0");
-    if zero("x-rate-limit-limit") && zero("x-rate-limit-remaining") {
+    if is_too_many_at_once(answer) {
         return Verdict::Throttled { until: None, scope: Scope::All };
     }
     Verdict::Throttled { until: reset(answer), scope: Scope::Bucket }
+}
+
+/// When a throttled request may be sent again: the token endpoint, too, says
+/// that by the end of its window only.
+pub fn resumes_at(answer: &Answer) -> Option<Timestamp> {
+    retry_after(answer).or_else(|| reset(answer).filter(|_| !is_too_many_at_once(answer)))
+}
+
+fn is_too_many_at_once(answer: &Answer) -> bool {
+    let zero = |name: &str| answer.header(name).is_some_and(|value| value.trim() == "0");
+    zero("x-rate-limit-limit") && zero("x-rate-limit-remaining")
 }
 
 /// When the window ends, by our clock.

@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use axum::Router;
 use axum::body::Body;
+use axum::{Extension, Router};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -13,20 +13,28 @@ use tower::ServiceExt;
 
 use crate::clock::{self, Timestamp};
 use crate::index::{DirectoryView, SharedView, View};
-use crate::model::{Change, Event, EventKind, Group, Layer, Payload, Put, User};
+use crate::model::{
+    Act, AuditEntry, Caller, Change, Event, EventKind, Group, Layer, Payload, Put, User,
+};
 use crate::provider::{GroupItem, UserItem};
+use crate::query::audit::Wanted;
 use crate::query::journal::{Journal, JournalError};
 use crate::query::metrics::Metrics;
 use crate::query::router::router;
-use crate::query::sources::{Backlog, HeldChanges, Operator, OperatorError, Plan, Sources};
+use crate::query::sources::{
+    AuditTrail, Backlog, HeldChanges, Operator, OperatorError, Plan, Sources,
+};
+use crate::store::AuditPage;
 use crate::store::record::{encode_group, encode_user};
 use crate::sync::status::{Counts, DirectoryStatus, HoldSummary, Statuses};
 use crate::task::{self, Trigger};
+use tokio::sync::watch;
 
 pub struct World {
     pub sources: Sources,
     pub journal: Arc<MemoryJournal>,
     pub operator: Arc<NotingOperator>,
+    pub trail: Arc<MemoryTrail>,
     pub trigger: Trigger,
 }
 
@@ -46,6 +54,7 @@ pub fn world() -> World {
 pub fn world_of(view: View) -> World {
     let journal = Arc::new(MemoryJournal::default());
     let operator = Arc::new(NotingOperator::default());
+    let trail = Arc::new(MemoryTrail::default());
     let (trigger, shutdown) = task::shutdown();
     let sources = Sources {
         view: Arc::new(SharedView::new(view)),
@@ -53,9 +62,10 @@ pub fn world_of(view: View) -> World {
         journal: Arc::clone(&journal) as Arc<dyn Journal>,
         operator: Arc::clone(&operator) as Arc<dyn Operator>,
         backlog: Arc::new(OneEndpoint),
+        trail: Arc::clone(&trail) as Arc<dyn AuditTrail>,
         shutdown,
     };
-    World { sources, journal, operator, trigger }
+    World { sources, journal, operator, trail, trigger }
 }
 
 fn corp() -> DirectoryView {
@@ -106,7 +116,8 @@ impl World {
     }
 
     pub fn router(&self) -> Router {
-        router(self.sources.clone(), Metrics::new(&self.sources))
+        let by = Caller::peer(7, 8, Some(9));
+        router(self.sources.clone(), Metrics::new(&self.sources)).layer(Extension(by))
     }
 
     /// A new event: journaled, then visible.
@@ -242,7 +253,7 @@ impl NotingOperator {
 
 #[async_trait]
 impl Operator for NotingOperator {
-    async fn sync(&self, directory: &str) -> Result<(), OperatorError> {
+    async fn sync(&self, directory: &str, _: Caller) -> Result<(), OperatorError> {
         assert_ne!(directory, "panic");
         if directory != "corp" {
             return Err(OperatorError::UnknownDirectory(directory.into()));
@@ -272,16 +283,55 @@ impl Operator for NotingOperator {
         Ok(HeldChanges { summary, examples: vec!["removes user ada (u1)".into()] })
     }
 
-    async fn approve(&self, directory: &str, id: &str) -> Result<(), OperatorError> {
+    async fn approve(&self, directory: &str, id: &str, by: Caller) -> Result<(), OperatorError> {
         if id != "h1" {
             let (directory, asked) = (directory.into(), id.into());
             return Err(OperatorError::OtherHold { directory, asked, held: "h1".into() });
         }
+        assert_eq!(by, Caller::peer(7, 8, Some(9)));
         self.note(format!("approve {directory} {id}"))
     }
 
-    async fn reject(&self, directory: &str, id: &str) -> Result<(), OperatorError> {
+    async fn reject(&self, directory: &str, id: &str, by: Caller) -> Result<(), OperatorError> {
+        assert_eq!(by, Caller::peer(7, 8, Some(9)));
         self.note(format!("reject {directory} {id}"))
+    }
+}
+
+/// Entries 1, 2, 3 …, as they were recorded.
+#[derive(Default)]
+pub struct MemoryTrail {
+    pub acts: Mutex<Vec<Act>>,
+    pub oldest: Mutex<u64>,
+    moved: watch::Sender<u64>,
+}
+
+#[async_trait]
+impl AuditTrail for MemoryTrail {
+    fn read(&self, wanted: &Wanted) -> Result<AuditPage, JournalError> {
+        let (acts, oldest) = (self.acts.lock().unwrap(), (*self.oldest.lock().unwrap()).max(1));
+        let after = wanted.after.unwrap_or(oldest - 1);
+        if after + 1 < oldest {
+            return Err(JournalError::Gone { oldest });
+        }
+        let entry = |(number, act): (usize, &Act)| {
+            let seq = number as u64 + 1;
+            AuditEntry { seq, at: Timestamp(1_000 * seq), act: act.clone() }
+        };
+        let all = acts.iter().enumerate().map(entry);
+        let all = all.filter(|entry| entry.seq > after && wanted.accepts(entry));
+        let all: Vec<AuditEntry> = all.collect();
+        let (total, last) = (all.len() as u64, acts.len() as u64);
+        Ok(AuditPage { entries: all.into_iter().take(wanted.limit).collect(), total, oldest, last })
+    }
+
+    fn moved(&self) -> watch::Receiver<u64> {
+        self.moved.subscribe()
+    }
+
+    async fn record(&self, act: Act) {
+        self.acts.lock().unwrap().push(act);
+        self.moved.send_modify(|count| *count += 1);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The query room as a whole: every route over a small view, and real sockets
 //! with clients that mean harm.
 
+mod audit;
 mod clients;
 mod fixture;
 mod history;

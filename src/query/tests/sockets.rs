@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use super::fixture::world;
+use crate::model::Actor;
 use crate::query::config::{Listen, QueryConfig};
 use crate::query::listener::{ListenError, Listeners};
 use crate::query::server::{Limits, start};
@@ -97,4 +98,9 @@ fn over_tcp_the_token_is_asked_for() {
     assert!(ask("evil.example.org", "t0ken").starts_with("HTTP/1.1 421 "));
     world.trigger.fire();
     running.join().unwrap();
+    let acts = world.trail.acts.lock().unwrap();
+    let stranger = Actor::Stranger(Some([127, 0, 0, 1].into()));
+    assert!(!acts.is_empty() && acts.iter().all(|act| act.actor == stranger), "{acts:?}");
+    let reasons: String = acts.iter().map(|act| format!("{:?}", act.metadata["reason"])).collect();
+    assert!(reasons.contains("token") && reasons.contains("Host"), "{reasons}");
 }

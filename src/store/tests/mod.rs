@@ -1,5 +1,7 @@
 //! Tests of the store as a whole, against a naive picture of what it should hold.
 
+mod audit;
+mod checkpoint;
 mod crash;
 mod damage;
 mod plain;

@@ -6,19 +6,21 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use super::crawl::Paused;
+use super::recorder::{self, Recorder};
 use super::settle::Held;
 use super::{Command, Terms};
 use crate::clock::{self, Duration, Instant, Timestamp};
-use crate::model::{Change, Commit, Progress};
+use crate::model::{Act, Caller, Change, Commit, Progress};
 use crate::provider::{Cursor, Directory, Extent, PullError, Start};
+use crate::store::Checkpoints;
 use crate::sync::ledger::{Ledger, LedgerError};
 use crate::sync::notice;
 use crate::sync::schedule::{self, Schedule};
 use crate::sync::status::{DirectoryStatus, Statuses};
 use crate::task::Shutdown;
 
-/// A crawl that failed longer ago than this starts anew.
-const PAUSE_MAX: Duration = Duration::from_hours(24);
+/// This many incomplete crawls in a row are told as a failure.
+const INCOMPLETE_TOLD: u32 = 3;
 
 /// Crawls that wait for one quota go on at moments within this.
 const RESUME_SPREAD: Duration = Duration::from_secs(1);
@@ -36,14 +38,28 @@ pub(super) struct Actor {
     pub(super) held: Option<Held>,
     pub(super) syncs: Vec<oneshot::Sender<Result<(), String>>>,
     pub(super) failures: u32,
+    /// How many crawls in a row were incomplete.
+    pub(super) incomplete: u32,
+    /// When the picture was last confirmed; at first, when polling began.
+    pub(super) confirmed: Instant,
     /// A failed crawl that can go on.
     pub(super) paused: Option<Paused>,
+    /// What crawls write down, for the next process.
+    pub(super) checkpoints: Checkpoints,
+    /// What the last process wrote down was looked at.
+    pub(super) recalled: bool,
+    /// The last crawl was given up because nothing came any more.
+    pub(super) stalled: bool,
     /// The last crawl waits for the provider's quota, and is to go on.
     resting: bool,
     /// How far the last crawl came that can go on.
     pages_before: u64,
     /// The crawl was abandoned for an approval, and is to be done again.
     pub(super) superseded: bool,
+    /// Who approves a set right now.
+    pub(super) decider: Option<Caller>,
+    /// What the next commit is recorded with in the audit trail.
+    pub(super) recording: Option<Act>,
     /// Which store the progress is of.
     pub(super) generation: u64,
 }
@@ -57,10 +73,12 @@ impl Actor {
         first_delay: Option<Duration>,
     ) -> Actor {
         let progress = ledger.progress(&terms.name);
+        let checkpoints = ledger.store().checkpoints(&terms.name);
         let mut status = DirectoryStatus::new(&terms.name, &terms.tenant, &terms.product);
         status.provider = terms.settings.kind();
         status.origin = terms.settings.origin();
         status.as_of = progress.as_of;
+        status.freshness_objective = terms.freshness_objective;
         let delay = first_delay.unwrap_or_default();
         status.next_poll_at = Some(clock::now().plus(delay));
         if let Some(earlier) = statuses.get(&terms.name) {
@@ -71,6 +89,7 @@ impl Actor {
                 product: status.product,
                 next_poll_at: status.next_poll_at,
                 crawling: false,
+                freshness_objective: status.freshness_objective,
                 ..(*earlier).clone()
             };
         }
@@ -88,18 +107,29 @@ impl Actor {
             held: None,
             syncs: Vec::new(),
             failures: 0,
+            incomplete: 0,
+            confirmed: clock::instant(),
             paused: None,
+            checkpoints,
+            recalled: false,
+            stalled: false,
             resting: false,
             pages_before: 0,
             superseded: false,
+            decider: None,
+            recording: None,
         }
     }
 
     pub(super) async fn run(mut self, shutdown: Shutdown) {
         loop {
             tokio::select! {
+                // The poll that the shutdown cut short is due still, and must not
+                // begin anew: that would drop what was written down of it.
+                biased;
                 () = shutdown.requested() => return,
                 () = tokio::time::sleep_until(self.next) => self.poll(&shutdown).await,
+                () = Actor::objective_missed(self.objective_due()) => self.tell_stale().await,
                 command = self.inbox.recv() => match command {
                     Some(command) => self.obey(command, &shutdown).await,
                     None => return,
@@ -121,12 +151,12 @@ impl Actor {
             Command::Held(reply) => {
                 let _ = reply.send(self.held_preview());
             }
-            Command::Approve(id, reply) => {
-                let outcome = self.approve(&id).await;
+            Command::Approve(id, by, reply) => {
+                let outcome = self.approve_for(&id, by).await;
                 let _ = reply.send(outcome);
             }
-            Command::Reject(id, reply) => {
-                let outcome = self.reject(&id);
+            Command::Reject(id, by, reply) => {
+                let outcome = self.reject_for(&id, by).await;
                 let _ = reply.send(outcome);
             }
         }
@@ -171,9 +201,18 @@ impl Actor {
             status.crawling = true;
             status.last_attempt = Some(clock::now());
         });
+        self.recall().await;
+        let caught_up = self.catch_up(shutdown).await;
         let crawled = self.crawl_with_fallback(shutdown).await;
         let outcome = match crawled {
-            Ok(Some(crawled)) => self.settle(crawled).await,
+            Ok(Some(mut crawled)) => {
+                if caught_up && crawled.full {
+                    crawled.plan.drift = crawled.plan.counts.total();
+                }
+                let settled = self.settle(crawled).await;
+                self.checkpoints.remove();
+                settled
+            }
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
@@ -216,39 +255,68 @@ impl Actor {
         Ok(())
     }
 
-    /// Where the next crawl starts: at the cursor, unless a full crawl is due
-    /// or the settings that the cursor was made under are others now.
+    /// Where the next crawl starts: at the cursor, unless a full crawl is due.
     pub(super) fn start(&self) -> Start {
         if let Some(paused) = &self.paused
-            && paused.started.plus(PAUSE_MAX) > clock::now()
+            && recorder::is_current(paused.started, self.terms.checkpoints.max_age)
         {
             return Start::Resume(paused.token.clone());
         }
-        let full_due = self.progress.full_at.is_none_or(|at| {
-            let due = at.plus(self.terms.full_every);
-            // A clock that was set back must not postpone the next full crawl for ever.
-            clock::now() >= due || at > clock::now()
-        });
-        let same = self.progress.fingerprint == self.terms.settings.fingerprint();
-        match &self.progress.cursor {
-            Some(cursor) if same && !full_due => Start::Incremental(Cursor(cursor.clone())),
+        match self.cursor() {
+            Some(cursor) if !self.full_is_due() => Start::Incremental(cursor),
             _ => Start::Full,
         }
     }
 
-    /// Counts a failure; tells of the first in a row.
+    fn full_is_due(&self) -> bool {
+        self.progress.full_at.is_none_or(|at| {
+            let due = at.plus(self.terms.full_every);
+            // A clock that was set back must not postpone the next full crawl for ever.
+            clock::now() >= due || at > clock::now()
+        })
+    }
+
+    /// The cursor, unless it was made under other settings.
+    pub(super) fn cursor(&self) -> Option<Cursor> {
+        let same = self.progress.fingerprint == self.terms.settings.fingerprint();
+        self.progress.cursor.clone().filter(|_| same).map(Cursor)
+    }
+
+    /// Reads what the feed has to tell before a periodic full crawl, so that
+    /// whatever the full one then finds is drift. `true` when that worked; when
+    /// it did not, the full crawl comes all the same.
+    async fn catch_up(&mut self, shutdown: &Shutdown) -> bool {
+        if self.paused.is_some() || self.progress.full_at.is_none() || !self.full_is_due() {
+            return false;
+        }
+        let Some(cursor) = self.cursor() else { return false };
+        let caught_up =
+            match self.crawl(Start::Incremental(cursor), Recorder::default(), shutdown).await {
+                Ok(Some(crawled)) if crawled.seal.extent == Extent::Changes => {
+                    self.settle(crawled).await.is_ok() && self.held.is_none()
+                }
+                _ => false,
+            };
+        self.paused = None;
+        caught_up
+    }
+
+    /// Counts a failure; tells of the first in a row. A reading that was only
+    /// incomplete often is whole at the next try, so the third is told.
     pub(super) async fn fail(&mut self, error: &PullError) {
         self.failures = self.failures.saturating_add(1);
+        let is_incomplete = matches!(error, PullError::Incomplete { .. });
+        self.incomplete = if is_incomplete { self.incomplete.saturating_add(1) } else { 0 };
         let (text, failures) = (error.to_string(), self.failures);
         self.statuses.update(&self.terms.name, |status| {
             status.consecutive_failures = failures;
             status.last_error = Some(text.clone());
             status.crawls_failed += 1;
         });
-        if self.progress.failing {
+        if self.progress.failing || (is_incomplete && self.incomplete < INCOMPLETE_TOLD) {
             return;
         }
-        let notice = notice::failing(&text, self.progress.as_of);
+        let notice = notice::failing("poll", &text, self.progress.as_of);
         let progress = Progress { failing: true, ..self.progress.clone() };
         if let Err(error) = self.commit(vec![notice], progress, clock::now()).await {
             warn!(directory = self.terms.name, %error, "cannot journal the failure");
@@ -270,8 +338,9 @@ impl Actor {
             progress,
         };
         let progress = commit.progress.clone();
+        let act = self.recording.take();
         self.ledger
-            .commit(commit, self.generation)
+            .commit_recorded(commit, self.generation, act)
             .await
             .map_err(|error| self.broken_store(&error))?;
         self.progress = progress;

@@ -4,9 +4,11 @@ use tracing::info;
 
 use super::Command;
 use super::actor::Actor;
+use super::recorder::Recorder;
 use crate::clock::{self, Duration, Timestamp};
 use crate::provider::pulse::Pulse;
 use crate::provider::{Directory, Item, PullError, Seal, Sink, Start};
+use crate::sync::pages::Page;
 use crate::sync::plan::Plan;
 use crate::sync::reconcile::Reconciler;
 use crate::task::{self, Shutdown, Task};
@@ -36,9 +38,11 @@ struct Read {
 /// was, so it ends with anything that changes that.
 pub(super) struct Paused {
     pub(super) token: Vec<u8>,
-    reconciler: Box<Reconciler>,
-    full: bool,
+    pub(super) reconciler: Box<Reconciler>,
+    pub(super) full: bool,
     pub(super) started: Timestamp,
+    /// Where it is written down, for a restart.
+    pub(super) recorder: Recorder,
 }
 
 impl Paused {
@@ -76,7 +80,10 @@ impl Actor {
         loop {
             let start = self.start();
             let (resumed, full) = (matches!(start, Start::Resume(_)), start == Start::Full);
-            match self.crawl(start, shutdown).await {
+            let recorder = self.recorder(&start);
+            let outcome = self.crawl(start, recorder.clone(), shutdown).await;
+            self.keep_or_drop(&recorder, &outcome, shutdown).await;
+            match outcome {
                 Err(PullError::CursorExpired { reason }) if resumed => {
                     info!(
                         directory = self.terms.name,
@@ -95,12 +102,35 @@ impl Actor {
         }
     }
 
+    /// What is written down of a crawl stays until that is settled, or while it
+    /// may go on: in this process, or in the next.
+    async fn keep_or_drop(
+        &mut self,
+        recorder: &Recorder,
+        outcome: &Result<Option<Crawled>, PullError>,
+        shutdown: &Shutdown,
+    ) {
+        match outcome {
+            Ok(Some(_)) => {}
+            Ok(None) if shutdown.is_requested() => recorder.close().await,
+            Err(_) if self.paused.is_some() => recorder.save().await,
+            Err(_) if std::mem::take(&mut self.stalled) => {
+                // What was compared is lost with the crawl's task.
+                recorder.close().await;
+                self.recalled = false;
+            }
+            Ok(None) | Err(_) => self.checkpoints.remove(),
+        }
+    }
+
     /// Reads the directory once. `None`: superseded or shutting down.
     pub(super) async fn crawl(
         &mut self,
         start: Start,
+        recorder: Recorder,
         shutdown: &Shutdown,
     ) -> Result<Option<Crawled>, PullError> {
+        self.stalled = false;
         let clock_start = clock::instant();
         let pulse = Pulse::default();
         let paused = match start {
@@ -114,7 +144,7 @@ impl Actor {
                 (Box::new(Reconciler::new(base)), None, start == Start::Full, clock::now())
             }
         };
-        let intake = Intake { reconciler, pulse: pulse.clone(), token };
+        let intake = Intake { reconciler, pulse: pulse.clone(), token, recorder: recorder.clone() };
         let running = self.launch(start, intake);
         match self.watch(running, &pulse, shutdown).await {
             Wait::Shutdown => Ok(None),
@@ -122,13 +152,16 @@ impl Actor {
                 self.superseded = true;
                 Ok(None)
             }
-            Wait::Stalled => Err(PullError::Unreachable {
-                what: self.terms.settings.origin(),
-                reason: format!(
-                    "the crawl made no progress for {} s",
-                    self.terms.patience.stall_timeout.as_secs()
-                ),
-            }),
+            Wait::Stalled => {
+                self.stalled = true;
+                Err(PullError::Unreachable {
+                    what: self.terms.settings.origin(),
+                    reason: format!(
+                        "the crawl made no progress for {} s",
+                        self.terms.patience.stall_timeout.as_secs()
+                    ),
+                })
+            }
             Wait::Ended(Err(end)) => Err(PullError::Incomplete {
                 what: self.terms.settings.origin(),
                 reason: end.to_string(),
@@ -141,7 +174,7 @@ impl Actor {
                         Err(error) => {
                             self.paused = token
                                 .filter(|_| is_passing(&error))
-                                .map(|token| Paused { token, reconciler, full, started });
+                                .map(|token| Paused { token, reconciler, full, started, recorder });
                             return Err(error);
                         }
                     };
@@ -160,10 +193,18 @@ impl Actor {
         }
     }
 
+    fn open(&self) -> Box<dyn Directory> {
+        let mut directory = self.terms.settings.open(self.terms.patience);
+        if let Some(cursor) = self.cursor() {
+            directory.recall(&cursor);
+        }
+        directory
+    }
+
     fn launch(&mut self, start: Start, mut intake: Intake) -> Task<Read> {
         let mut directory = match self.directory.take() {
             Some(directory) => directory,
-            None => self.terms.settings.open(self.terms.patience),
+            None => self.open(),
         };
         task::spawn(format!("crawl {}", self.terms.name), async move {
             let pulse = intake.pulse.clone();
@@ -184,6 +225,7 @@ impl Actor {
             tokio::select! {
                 result = &mut ended => return Wait::Ended(result),
                 () = shutdown.requested() => return Wait::Shutdown,
+                () = Actor::objective_missed(self.objective_due()) => self.tell_stale().await,
                 () = tokio::time::sleep_until(deadline) => {
                     let now = pulse.count();
                     if now == seen {
@@ -204,16 +246,16 @@ impl Actor {
                     Command::Held(reply) => {
                         let _ = reply.send(self.held_preview());
                     }
-                    Command::Approve(id, reply) => {
-                        let outcome = self.approve(&id).await;
+                    Command::Approve(id, by, reply) => {
+                        let outcome = self.approve_for(&id, by).await;
                         let approved = outcome.is_ok();
                         let _ = reply.send(outcome);
                         if approved {
                             return Wait::Superseded;
                         }
                     }
-                    Command::Reject(id, reply) => {
-                        let outcome = self.reject(&id);
+                    Command::Reject(id, by, reply) => {
+                        let outcome = self.reject_for(&id, by).await;
                         let _ = reply.send(outcome);
                     }
                 },
@@ -228,15 +270,26 @@ struct Intake {
     pulse: Pulse,
     /// The newest checkpoint; at first the one that the crawl goes on from.
     token: Option<Vec<u8>>,
+    recorder: Recorder,
 }
 
 impl Sink for Intake {
     fn page(&mut self, items: Vec<Item>) {
         self.pulse.beat();
-        self.reconciler.page(items);
+        let page = Page { items, is_verified: false };
+        self.recorder.page(&page);
+        page.compare(&mut self.reconciler);
+    }
+
+    fn verified(&mut self, items: Vec<Item>) {
+        self.pulse.beat();
+        let page = Page { items, is_verified: true };
+        self.recorder.page(&page);
+        page.compare(&mut self.reconciler);
     }
 
     fn checkpoint(&mut self, token: Vec<u8>) {
+        self.recorder.checkpoint(&token);
         self.token = Some(token);
     }
 }

@@ -5,7 +5,10 @@
 //! poller counts a failure and goes on, and no other directory notices.
 
 mod actor;
+mod audit;
 mod crawl;
+mod freshness;
+mod recorder;
 mod settle;
 
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use super::ledger::Ledger;
 use super::schedule::Delays;
 use super::status::{Counts, Statuses};
 use crate::clock::Duration;
+use crate::model::Caller;
 use crate::provider::{Patience, Settings};
 use crate::task::{self, Shutdown, Task};
 
@@ -32,8 +36,20 @@ pub struct Terms {
     pub patience: Patience,
     /// An incremental directory is read in full at least this often.
     pub full_every: Duration,
+    pub checkpoints: Checkpointing,
+    /// How old the picture may become before that is told.
+    pub freshness_objective: Option<Duration>,
     pub limits: Limits,
     pub settings: Arc<dyn Settings>,
+}
+
+/// How crawls survive a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpointing {
+    /// A crawl that ends sooner writes nothing; zero: at each checkpoint.
+    pub every: Duration,
+    /// A crawl that began longer ago starts anew.
+    pub max_age: Duration,
 }
 
 /// What an operator may ask of a poller.
@@ -42,8 +58,8 @@ enum Command {
     Sync(Option<oneshot::Sender<Result<(), String>>>),
     Plan(oneshot::Sender<Result<Preview, String>>),
     Held(oneshot::Sender<Result<Preview, HoldError>>),
-    Approve(String, oneshot::Sender<Result<(), HoldError>>),
-    Reject(String, oneshot::Sender<Result<(), HoldError>>),
+    Approve(String, Caller, oneshot::Sender<Result<(), HoldError>>),
+    Reject(String, Caller, oneshot::Sender<Result<(), HoldError>>),
 }
 
 /// What a poll would do, or what is held.
@@ -143,22 +159,23 @@ impl Remote {
         self.ask(Command::Held(reply), answer, HoldError::Failed).await
     }
 
-    /// Lets exactly the held set `id` through.
+    /// Lets exactly the held set `id` through, and says in the audit trail for whom.
     ///
     /// # Errors
     /// When something else, or nothing, is held.
-    pub async fn approve(&self, id: &str) -> Result<(), HoldError> {
+    pub async fn approve(&self, id: &str, by: Caller) -> Result<(), HoldError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Command::Approve(id.to_owned(), reply), answer, HoldError::Failed).await
+        self.ask(Command::Approve(id.to_owned(), by, reply), answer, HoldError::Failed).await
     }
 
-    /// Keeps the last good state until the provider's answer changes.
+    /// Keeps the last good state until the provider's answer changes; the audit
+    /// trail says for whom.
     ///
     /// # Errors
     /// When something else, or nothing, is held.
-    pub async fn reject(&self, id: &str) -> Result<(), HoldError> {
+    pub async fn reject(&self, id: &str, by: Caller) -> Result<(), HoldError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Command::Reject(id.to_owned(), reply), answer, HoldError::Failed).await
+        self.ask(Command::Reject(id.to_owned(), by, reply), answer, HoldError::Failed).await
     }
 
     async fn ask<T, E>(

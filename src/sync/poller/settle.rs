@@ -4,6 +4,7 @@ use tracing::{info, warn};
 
 use super::actor::Actor;
 use super::crawl::Crawled;
+use super::recorder::Recorder;
 use super::{HoldError, Preview, SENTENCES_MAX};
 use crate::clock::{self, Timestamp};
 use crate::index::DirectoryView;
@@ -54,11 +55,12 @@ impl Actor {
         if self.progress.held.as_ref() != Some(&id) {
             warn!(directory = self.terms.name, hold = id, reason, "changes are held");
             let notice = notice::held(&summary);
+            self.record_hold(&summary);
             let progress = Progress { held: Some(id.clone()), ..self.progress.clone() };
             self.commit(vec![notice], progress, crawled.ended).await?;
         }
         self.held = Some(Held { id, crawled });
-        self.failures = 0;
+        (self.failures, self.incomplete) = (0, 0);
         self.statuses.update(&self.terms.name, |status| {
             status.hold = Some(summary);
             status.last_success = Some(clock::now());
@@ -82,13 +84,14 @@ impl Actor {
         if rebuilding {
             notice::silence(&mut changes);
         }
-        let reason = match (rebuilding, first, self.progress.failing) {
+        let was_failing = self.progress.failing || self.progress.stale;
+        let reason = match (rebuilding, first, was_failing) {
             (true, ..) => Some("rebuilt"),
             (_, true, _) => Some("first"),
             (.., true) => Some("recovered"),
             _ => None,
         };
-        if self.progress.failing {
+        if was_failing {
             changes.push(notice::plain(EventKind::DirectoryRecovered));
         }
         if let Some(reason) = reason {
@@ -102,13 +105,17 @@ impl Actor {
             as_of: if changes.is_empty() { self.progress.as_of } else { Some(ended) },
             full_at,
             failing: false,
+            stale: false,
             held: None,
         };
-        if changes.is_empty() && !unheld {
+        let same_settings = progress.fingerprint == self.progress.fingerprint;
+        if changes.is_empty() && !unheld && same_settings {
             // Nothing to tell, so nothing is written: the newer cursor waits in
-            // memory, and the stored one is still right.
+            // memory, and the stored one is still right. One made under other
+            // settings is not: each restart would read everything again.
             self.progress = progress;
         } else {
+            self.record_release(approved, &plan.counts);
             self.commit(changes, progress, ended).await?;
         }
         if let Some(id) = approved {
@@ -124,7 +131,8 @@ impl Actor {
 
     /// The committed picture is what the provider has, as of `ended`.
     pub(super) fn confirm(&mut self, ended: Timestamp) {
-        self.failures = 0;
+        (self.failures, self.incomplete) = (0, 0);
+        self.confirmed = clock::instant();
         let base = self.ledger.directory(&self.terms.name);
         let unresolved =
             base.group_slots().map(|group| base.unresolved(group).len() as u64).sum::<u64>();
@@ -148,11 +156,20 @@ impl Actor {
             requests: crawled.seal.requests.clone(),
             proof: crawled.seal.proof.clone(),
             malformed: crawled.seal.malformed,
+            drift: crawled.plan.drift,
         };
+        if summary.drift > 0 {
+            warn!(
+                directory = self.terms.name,
+                drift = summary.drift,
+                "reading again found what the provider's feed did not tell"
+            );
+        }
         self.statuses.update(&self.terms.name, |status| {
             for (endpoint, count) in &summary.requests {
                 *status.requests.entry(endpoint.clone()).or_default() += count;
             }
+            status.drift += summary.drift;
             status.last_crawl = Some(summary);
             status.crawls_sealed += 1;
         });
@@ -203,7 +220,7 @@ impl Actor {
         let base = self.ledger.directory(&self.terms.name);
         // A crawl that waits to go on is none of this one's business.
         let paused = self.paused.take();
-        let crawled = self.crawl(Start::Full, shutdown).await;
+        let crawled = self.crawl(Start::Full, Recorder::default(), shutdown).await;
         self.paused = paused;
         match crawled {
             Ok(Some(crawled)) => {

@@ -3,14 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use rosterd::provider::Patience;
+use rosterd::provider::{Patience, Settings};
 
 use super::script::{Step, Trouble, story};
-use super::{Effect, Vendor};
+use super::{Effect, Member, Op, Population, Vendor};
 use crate::harness::parts::{Manner, Parts, Receiver};
 use crate::harness::roster::{Lens, Roster};
 use crate::harness::vendor::{Hazard, VendorServer, When};
@@ -54,11 +55,19 @@ async fn run<V: Vendor>(steps: Vec<Step>, page: usize) {
                 scene.server.with(|vendor| ops.iter().for_each(|op| vendor.apply(op)));
             }
             Step::Poll(trouble) => scene.poll(trouble).await,
-            Step::Interrupt { at, how } => scene.interrupt(&at, how).await,
+            Step::Interrupt { at, how, restarts } => {
+                let mut before = scene.parts.roster();
+                for at in &at {
+                    before = scene.interrupt(*at, how, before).await;
+                    if restarts {
+                        scene = scene.restart(folder.path(), manner).await;
+                    }
+                }
+                scene.settle(&format!("cut off at {at:?} by {how:?}, {restarts}")).await;
+            }
             Step::Restart { is_full } => {
                 manner.full_every = if is_full { Duration::ZERO } else { NEVER };
-                scene.parts.close().await;
-                scene.parts = open(folder.path(), &scene.server, manner);
+                scene = scene.restart(folder.path(), manner).await;
             }
         }
         scene.receiver.follow(&scene.parts);
@@ -128,21 +137,26 @@ impl<V: Vendor> Scene<V> {
         }
     }
 
-    /// Polls are cut off in a row, each some requests further; then one goes well.
-    async fn interrupt(&mut self, at: &[usize], how: Hazard) {
-        for at in at {
-            let before = self.parts.roster();
-            let armed = self.server.arm(how, When::from(*at));
-            let outcome = self.parts.sync().await;
-            let fired = self.server.fired(armed);
-            self.calm();
-            match outcome {
-                Err(_) => assert_eq!(self.parts.roster(), before, "unsealed, and yet visible"),
-                Ok(()) => assert_eq!(fired, 0, "sealed without all answers"),
-            }
-            self.receiver.follow(&self.parts);
+    /// A poll is cut off at that request; what is committed then.
+    async fn interrupt(&mut self, at: usize, how: Hazard, before: Roster) -> Roster {
+        let armed = self.server.arm(how, When::from(at));
+        let outcome = self.parts.sync().await;
+        let fired = self.server.fired(armed);
+        self.calm();
+        match outcome {
+            Err(_) => assert_eq!(self.parts.roster(), before, "unsealed, and yet visible"),
+            Ok(()) => assert_eq!(fired, 0, "sealed without all answers"),
         }
-        self.settle(&format!("cut off at {at:?} by {how:?}")).await;
+        self.receiver.follow(&self.parts);
+        self.parts.roster()
+    }
+
+    /// Another process takes over.
+    async fn restart(self, folder: &Path, manner: Manner) -> Scene<V> {
+        let Scene { server, parts, receiver } = self;
+        parts.close().await;
+        let parts = open(folder, &server, manner);
+        Scene { server, parts, receiver }
     }
 
     /// All goes well from here on: the copy becomes exact, and stays so.
@@ -166,6 +180,92 @@ impl<V: Vendor> Scene<V> {
     fn truth(&self) -> Roster {
         self.server.with(|vendor| vendor.roster())
     }
+}
+
+/// The first crawl of a full directory ends ten times, at requests that `seed`
+/// chooses, and goes on each time: all in all it sends no more than one that
+/// nobody interrupts, and `again` for each time.
+pub async fn a_first_crawl_goes_on_ten_times<V: Vendor>(
+    population: Population,
+    page: usize,
+    seed: u64,
+    again: usize,
+) {
+    let whole = crawled::<V>(population, page, &[]).await;
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut places: Vec<usize> = (0..TIMES).map(|_| random.usize(1..whole)).collect();
+    places.sort_unstable();
+    let total = crawled::<V>(population, page, &places).await;
+    assert!(
+        total <= whole + TIMES * again,
+        "{total} requests with interruptions at {places:?}, {whole} without (seed {seed})"
+    );
+}
+
+const TIMES: usize = 10;
+
+/// Crawls until all is read, cut off at these places of a whole crawl; how many
+/// requests that took.
+async fn crawled<V: Vendor>(population: Population, page: usize, places: &[usize]) -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = V::default();
+    world.fill(population);
+    world.page(page);
+    let server = VendorServer::start(world);
+    let parts = open(folder.path(), &server, manner::<V>());
+    let mut before = 0;
+    for place in places {
+        let armed = server.arm(Hazard::Refuse, When::from((place - before).max(1)));
+        let outcome = parts.sync().await;
+        assert!(outcome.is_err() && server.fired(armed) > 0, "at {place}: {outcome:?}");
+        assert_eq!(parts.roster(), Roster::default(), "unsealed, and yet visible");
+        server.disarm();
+        before = *place;
+    }
+    parts.sync().await.unwrap();
+    assert_eq!(parts.roster(), server.with(|vendor| vendor.roster()));
+    parts.close().await;
+    server.log().iter().filter(|seen| seen.hazard.is_none()).count()
+}
+
+/// Two directories with credentials of their own, read at the same time: each
+/// server sees its own tokens only, and each copy is that of its own.
+pub async fn two_directories_never_mix<V: Vendor>(
+    settings: [Arc<dyn Settings>; 2],
+    servers: [&VendorServer<V>; 2],
+) {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [first, second] = settings;
+    let manner = manner::<V>();
+    let one = Parts::open(folders[0].path(), first, manner);
+    let other = Parts::open(folders[1].path(), second, manner);
+    for n in 0..6_u8 {
+        servers[0].with(|vendor| {
+            vendor.apply(&Op::PutUser(n, 1));
+            vendor.apply(&Op::PutGroup(n, 1));
+            vendor.apply(&Op::AddMember(n, Member::User(n)));
+        });
+        // The same names, and something else.
+        servers[1].with(|vendor| {
+            vendor.apply(&Op::PutUser(n, 2));
+            vendor.apply(&Op::PutGroup(n, 2));
+            vendor.apply(&Op::AddMember(0, Member::User(n)));
+        });
+        let outcomes = tokio::join!(one.sync(), other.sync());
+        assert_eq!(outcomes, (Ok(()), Ok(())));
+        for (parts, server) in [(&one, servers[0]), (&other, servers[1])] {
+            assert_eq!(parts.roster(), server.with(|vendor| vendor.roster()));
+        }
+    }
+    let tokens = servers.map(|server| {
+        let log = server.log();
+        assert!(log.iter().all(|seen| seen.status < 300), "a request was refused");
+        let bearers = log.iter().filter_map(|seen| seen.request.bearer().map(str::to_owned));
+        bearers.collect::<BTreeSet<String>>()
+    });
+    assert!(!tokens[0].is_empty() && tokens[0].is_disjoint(&tokens[1]), "a token went astray");
+    one.close().await;
+    other.close().await;
 }
 
 /// Everything in `now` was so in one of the states, and what was so in all of

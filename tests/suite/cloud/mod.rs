@@ -10,6 +10,7 @@ mod github;
 mod google;
 pub mod okta;
 mod population;
+mod restart;
 mod script;
 
 use std::collections::BTreeSet;
@@ -20,7 +21,9 @@ use rosterd::model::{Group, User};
 use rosterd::provider::{PullError, Seal, Settings, Sink, Start, registry};
 use serde_json::Value;
 
-pub use self::driver::lives_through_anything;
+pub use self::driver::{
+    a_first_crawl_goes_on_ten_times, lives_through_anything, two_directories_never_mix,
+};
 pub use self::population::Population;
 use crate::harness::copy::{Collector, PATIENCE};
 use crate::harness::roster::Roster;

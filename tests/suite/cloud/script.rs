@@ -15,10 +15,11 @@ pub(super) enum Step {
     Change(Vec<Op>),
     Poll(Trouble),
     /// At the request of this number the credential, or the connection, is
-    /// gone for good, so many polls in a row.
+    /// gone for good, so many polls in a row; perhaps each in another process.
     Interrupt {
         at: Vec<usize>,
         how: Hazard,
+        restarts: bool,
     },
     /// The process starts anew; from then on every poll is a full crawl, or
     /// only when need be.
@@ -80,8 +81,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => ops().prop_map(Step::Change),
         6 => trouble().prop_map(Step::Poll),
-        2 => (prop::collection::vec(1..REQUESTS, 1..4), how)
-            .prop_map(|(at, how)| Step::Interrupt { at, how }),
+        2 => (prop::collection::vec(1..REQUESTS, 1..4), how, any::<bool>())
+            .prop_map(|(at, how, restarts)| Step::Interrupt { at, how, restarts }),
         1 => any::<bool>().prop_map(|is_full| Step::Restart { is_full }),
     ]
 }

@@ -8,7 +8,7 @@ use crate::harness::story::story;
 use crate::harness::write;
 
 /// A file with this many users, all in one group, replaced in one move.
-fn roster(daemon: &Daemon, users: usize) {
+pub(super) fn roster(daemon: &Daemon, users: usize) {
     let user = |n: usize| json!({"id": format!("u{n}"), "username": format!("u{n}")});
     let members: Vec<String> = (0..users).map(|n| format!("u{n}")).collect();
     let bundle = json!({
@@ -20,7 +20,7 @@ fn roster(daemon: &Daemon, users: usize) {
     std::fs::rename(fresh, daemon.dir().join("roster.json")).unwrap();
 }
 
-fn started() -> Daemon {
+pub(super) fn started() -> Daemon {
     let mut daemon = Daemon::prepare("");
     roster(&daemon, 20);
     daemon.configure(&format!(
@@ -37,7 +37,7 @@ fn users(daemon: &Daemon) -> u64 {
     daemon.get("/v1/users")["total"].as_u64().unwrap()
 }
 
-fn hold(daemon: &Daemon) -> String {
+pub(super) fn hold(daemon: &Daemon) -> String {
     let status = daemon.directory("corp");
     let id = status["hold"]["id"].as_str().unwrap_or_else(|| panic!("no hold: {status}"));
     id.to_owned()

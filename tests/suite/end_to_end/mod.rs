@@ -2,6 +2,7 @@
 //! what receivers are told.
 
 mod active_directory;
+mod audit;
 mod command;
 mod crash;
 mod example;

@@ -10,7 +10,7 @@ use rosterd::provider::{Patience, Settings};
 use rosterd::store::{self, Store};
 use rosterd::sync::guard::Limits;
 use rosterd::sync::ledger::Ledger;
-use rosterd::sync::poller::{Poller, Terms};
+use rosterd::sync::poller::{Checkpointing, Poller, Terms};
 use rosterd::sync::schedule::Delays;
 use rosterd::sync::status::Statuses;
 use rosterd::task;
@@ -25,14 +25,24 @@ pub struct Manner {
     pub limits: Limits,
     pub patience: Patience,
     pub full_every: Duration,
+    pub checkpoint_every: Duration,
+    pub freshness_objective: Option<Duration>,
     pub lens: Lens,
 }
 
 impl Manner {
-    /// As patient as can be, and full crawls only when there is no cursor.
+    /// As patient as can be, full crawls only when there is no cursor, and each
+    /// checkpoint on disk.
     pub fn new(lens: Lens, limits: Limits) -> Manner {
         let patience = Patience { request_timeout: HOUR, stall_timeout: HOUR };
-        Manner { limits, patience, full_every: HOUR * 1000, lens }
+        Manner {
+            limits,
+            patience,
+            full_every: HOUR * 1000,
+            checkpoint_every: Duration::ZERO,
+            freshness_objective: None,
+            lens,
+        }
     }
 
     /// Nothing is held, however much is removed.
@@ -61,12 +71,14 @@ impl Parts {
         let (store, _) = Store::open(folder, store::Options::default()).unwrap();
         let ledger = Ledger::open(store).unwrap();
         let terms = Terms {
+            freshness_objective: manner.freshness_objective,
             name: "corp".into(),
             tenant: "acme".into(),
             product: "vpn".into(),
             delays: Delays { min: HOUR, max: HOUR },
             patience: manner.patience,
             full_every: manner.full_every,
+            checkpoints: Checkpointing { every: manner.checkpoint_every, max_age: 24 * HOUR },
             limits: manner.limits,
             settings,
         };

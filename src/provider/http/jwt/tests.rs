@@ -186,3 +186,14 @@ fn the_thumbprint_is_that_of_the_first_certificate() {
     assert_eq!(certificate_thumbprint_sha256(&pem).unwrap(), expected.as_ref());
     assert!(certificate_thumbprint_sha256(RSA).is_err());
 }
+
+#[test]
+fn ids_of_tokens_do_not_follow_from_a_seed() {
+    let seeded = || {
+        fastrand::seed(7);
+        token_id().unwrap()
+    };
+    let (first, second) = (seeded(), seeded());
+    assert_ne!(first, second);
+    assert_eq!(uuid::Uuid::parse_str(&first).unwrap().get_version_num(), 4);
+}

@@ -1,75 +1,13 @@
 //! Crawls of a tenant: what is read, what is kept, and what is told when.
 
-use std::collections::BTreeSet;
-
 use rosterd::provider::{Extent, PullError, Start};
 use serde_json::json;
 
-use super::{Contoso, GROUP, Tenant, USER, block, roster, settings};
-use crate::cloud::{Vendor, crawl_once};
-use crate::harness::parts::{Manner, Parts};
-use crate::harness::roster::{Lens, Roster};
-use crate::harness::vendor::{Hazard, Request, VendorServer, When};
-
-struct Scene {
-    server: VendorServer<Contoso>,
-    parts: Parts,
-    _folder: tempfile::TempDir,
-}
-
-impl Scene {
-    fn new(more: &str) -> Scene {
-        let server = VendorServer::start(Contoso::default());
-        server.with(|contoso| {
-            let tenant = &mut contoso.stub.tenant;
-            for user in 1..=5 {
-                tenant.put_user(&format!("u{user}"), json!({ "jobTitle": "Engineer" }));
-            }
-            for group in 1..=2 {
-                tenant.put_group(&format!("g{group}"), json!({}));
-                tenant.add(&format!("g{group}"), &format!("u{group}"), USER);
-            }
-            tenant.add("g1", "g2", GROUP);
-        });
-        let folder = tempfile::tempdir().unwrap();
-        let lens = Lens { user: Contoso::user_words, group: Contoso::group_words };
-        let settings = settings("entra", &block(&server.url(), more));
-        let parts = Parts::open(folder.path(), settings, Manner::unguarded(lens));
-        Scene { server, parts, _folder: folder }
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Tenant)) {
-        self.server.with(|contoso| change(&mut contoso.stub.tenant));
-    }
-
-    fn truth(&self) -> Roster {
-        self.server.with(|contoso| roster(&contoso.stub.tenant))
-    }
-
-    async fn sync(&self) -> Result<(), String> {
-        self.parts.sync().await.map_err(|error| error.to_string())
-    }
-
-    async fn sync_to_truth(&self) {
-        self.sync().await.unwrap();
-        assert_eq!(self.parts.roster(), self.truth());
-    }
-
-    fn members(&self, group: &str) -> BTreeSet<String> {
-        let all = self.parts.roster().members;
-        all.into_iter().filter(|(of, _)| of == group).map(|(_, member)| member).collect()
-    }
-
-    async fn anew(&self) {
-        self.server.with(|contoso| contoso.stub.arm("changes are forgotten"));
-        self.sync().await.unwrap();
-        self.server.with(|contoso| contoso.stub.calm());
-    }
-}
-
-fn is_batch(request: &Request) -> bool {
-    request.path.ends_with("$batch")
-}
+use super::scene::{Scene, is_batch};
+use super::{USER, block, settings};
+use crate::cloud::crawl_once;
+use crate::harness::roster::Roster;
+use crate::harness::vendor::{Hazard, When};
 
 #[tokio::test]
 async fn what_happens_during_a_full_crawl_is_in_it() {

@@ -2,6 +2,8 @@
 
 mod access;
 mod crawls;
+mod replicas;
+mod scene;
 mod second_client;
 mod size;
 mod stub;
@@ -18,7 +20,7 @@ use self::stub::{CLIENT, Proof, Stub};
 use self::tenant::{GROUP, Tenant, USER};
 use super::{Effect, Member, Op, Population, Vendor, group_words, settings, user_words};
 use crate::harness::roster::Roster;
-use crate::harness::vendor::{Api, Request, Response};
+use crate::harness::vendor::{Api, Request, Response, VendorServer};
 use crate::harness::{artifacts, secrets, write_private};
 
 static SECRET: LazyLock<String> = LazyLock::new(secrets::password);
@@ -115,6 +117,10 @@ impl Vendor for Contoso {
         ("the token expires", Effect::Exact),
         ("a page is missing", Effect::Exact),
         ("a user without an id", Effect::Exact),
+        ("a page token expires between polls", Effect::Exact),
+        ("throttled parts without a time", Effect::Exact),
+        // A process that has just started was not told of anything before.
+        (stub::LAG, Effect::Kept),
         ("a forbidden group", Effect::Kept),
         ("a malformed user", Effect::Kept),
         ("properties are null", Effect::Kept),
@@ -238,4 +244,37 @@ pub fn roster(tenant: &Tenant) -> Roster {
 #[test]
 fn entra_lives_through_anything() {
     super::lives_through_anything::<Contoso>();
+}
+
+#[tokio::test]
+async fn a_first_crawl_interrupted_ten_times_at_random_pages_resumes_each_time() {
+    let population = Population { users: 400, groups: 400, memberships: 200 };
+    for seed in 0..3 {
+        // What is asked for at once is lost, and a new token is fetched in vain.
+        super::a_first_crawl_goes_on_ten_times::<Contoso>(population, 10, seed, 12).await;
+    }
+}
+
+#[tokio::test]
+async fn two_directories_with_different_credentials_never_mix() {
+    let secret = secrets::password();
+    let file = write_private(artifacts().join("entra-other-secret"), &secret);
+    let other = Contoso { stub: Stub::new(Proof::Secret(secret)), ..Contoso::default() };
+    let servers = [VendorServer::start(Contoso::default()), VendorServer::start(other)];
+    let first = block(&servers[0].url(), "");
+    let second = block(&servers[1].url(), "");
+    let second = second.replace(&SECRET_FILE.display().to_string(), &file.display().to_string());
+    let blocks = [first, second].map(|block| settings("entra", &block));
+    super::two_directories_never_mix(blocks, [&servers[0], &servers[1]]).await;
+}
+
+const RESTART: super::restart::Setting = super::restart::Setting {
+    kind: "entra",
+    block: |url| block(url, "quota_share = 1"),
+    is_page: |request| request.path.ends_with("v1.0/users"),
+};
+
+#[test]
+fn r16_entra_goes_on_after_a_kill_at_every_request() {
+    super::restart::killed_everywhere::<Contoso>(&RESTART);
 }

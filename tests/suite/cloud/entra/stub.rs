@@ -33,6 +33,8 @@ pub struct Stub {
     /// What goes wrong just now, by name.
     pub hazards: BTreeSet<String>,
     pub granted: usize,
+    /// Tells its tokens from those of others.
+    who: u64,
     /// Uses that are left of the newest token, when it wears out.
     uses: usize,
     /// Throttles parts of batches until so many were refused.
@@ -45,11 +47,14 @@ pub struct Stub {
     assertions: BTreeSet<String>,
     /// Rounds that start before this place of the log can start no more.
     forgotten: usize,
+    /// Page tokens of lists are good for one.
+    epoch: usize,
 }
 
 pub const CLIENT: &str = "11111111-1111-1111-1111-111111111111";
 const PRINCIPAL: &str = "#microsoft.graph.servicePrincipal";
 const PAGE_MAX: usize = 999;
+pub const LAG: &str = "a lagging replica shows a removed user in a listing";
 const THROTTLE: Duration = Duration::from_millis(52);
 
 impl Stub {
@@ -61,6 +66,7 @@ impl Stub {
             page: PAGE_MAX,
             hazards: BTreeSet::new(),
             granted: 0,
+            who: fastrand::u64(..),
             uses: usize::MAX,
             throttles: 0,
             closed_until: None,
@@ -68,6 +74,7 @@ impl Stub {
             units: Vec::new(),
             assertions: BTreeSet::new(),
             forgotten: 0,
+            epoch: 0,
         }
     }
 
@@ -75,7 +82,8 @@ impl Stub {
         self.hazards.insert(name.to_owned());
         match name {
             "the token expires" => self.uses = 2,
-            "throttled parts" => self.throttles = 3,
+            "throttled parts" | "throttled parts without a time" => self.throttles = 3,
+            "a page token expires between polls" => self.epoch += 1,
             "changes are forgotten" | "the state is lost" => self.forgotten = self.tenant.tick(),
             _ => {}
         }
@@ -83,6 +91,7 @@ impl Stub {
 
     pub fn calm(&mut self) {
         self.hazards.clear();
+        self.tenant.settle();
         (self.uses, self.throttles) = (usize::MAX, 0);
     }
 
@@ -92,7 +101,7 @@ impl Stub {
 
     /// A token as Entra makes them: a JWT that shows the roles.
     fn token(&self) -> String {
-        let claims = json!({ "roles": self.roles, "n": self.granted });
+        let claims = json!({ "roles": self.roles, "n": self.granted, "oid": self.who });
         format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
     }
 
@@ -176,7 +185,12 @@ impl Stub {
     fn part(&mut self, outer: &Request, part: &Value) -> Response {
         if self.throttles > 0 {
             self.throttles -= 1;
-            return self.throttled(outer);
+            let mut answer = self.throttled(outer);
+            if self.has("throttled parts without a time") {
+                answer.headers.retain(|(name, _)| name != "retry-after");
+                self.closed_until = None;
+            }
+            return answer;
         }
         if self.has("failing parts") && fastrand::bool() {
             return error(503, "ServiceUnavailable", "later");
@@ -251,8 +265,11 @@ impl Stub {
     }
 
     fn list(&self, request: &Request, users: bool) -> Response {
-        let objects = if users { &self.tenant.users } else { &self.tenant.groups };
-        let all: Vec<&Value> = objects.values().collect();
+        let all: Vec<&Value> = match users {
+            true if self.has(LAG) => self.tenant.users_once(),
+            true => self.tenant.users.values().collect(),
+            false => self.tenant.groups.values().collect(),
+        };
         let show = |object: &&Value| self.spoiled(self.selected(request, object), users);
         self.paged(request, &all, show)
     }
@@ -281,7 +298,10 @@ impl Stub {
             self.tenant.groups.get(id).is_some_and(|g| g["visibility"] == "HiddenMembership");
         // v1.0 leaves service principals out of the plain list.
         let is_asked = |one: &Value| (one["@odata.type"] == PRINCIPAL) == principals;
-        let shown = self.tenant.shown_members(id);
+        let shown = match self.has(LAG) {
+            true => self.tenant.members_once(id),
+            false => self.tenant.shown_members(id),
+        };
         match shown.map(|all| all.into_iter().filter(is_asked).collect::<Vec<_>>()) {
             Some(_) if is_hidden && !self.roles.contains(&"Member.Read.Hidden") => {
                 self.paged(request, &[], Value::clone)
@@ -326,8 +346,13 @@ impl Stub {
     /// One page of a list.
     fn paged<T>(&self, request: &Request, all: &[T], show: impl Fn(&T) -> Value) -> Response {
         let top: usize = request.query("$top").and_then(|top| top.parse().ok()).unwrap_or(100);
-        let start: usize =
-            request.query("$skiptoken").and_then(|token| token.parse().ok()).unwrap_or(0);
+        let token = request.query("$skiptoken").unwrap_or("0");
+        let (start, epoch) = token.split_once('.').unwrap_or((token, ""));
+        if !epoch.is_empty() && epoch != self.epoch.to_string() {
+            let message = "The specified page token value has expired";
+            return error(400, "Directory_ExpiredPageToken", message);
+        }
+        let start: usize = start.parse().expect("a place");
         self.window(request, all, show, (start, top.min(self.page)), None)
     }
 
@@ -361,7 +386,8 @@ impl Stub {
         let next = (end < all.len()).then(|| {
             let end =
                 if self.has("a link comes twice") { start.to_string() } else { end.to_string() };
-            request.link(&[("$skiptoken", &end)])
+            let place = format!("{end}.{}", self.epoch);
+            request.link(&[("$skiptoken", if delta.is_none() { &place } else { &end })])
         });
         let next = next.map(|next| match self.has("links lead elsewhere") {
             true => next.replace("127.0.0.1", "localhost"),

@@ -16,6 +16,9 @@ pub struct Tenant {
     /// Service principals and devices, by the name of their collection.
     pub others: BTreeMap<&'static str, Vec<Value>>,
     log: Vec<Change>,
+    /// What a replica that lags still shows: removed users, former members.
+    ghosts: BTreeMap<String, Value>,
+    former: BTreeMap<String, BTreeMap<String, &'static str>>,
 }
 
 #[derive(Clone)]
@@ -43,6 +46,19 @@ impl Tenant {
         self.now()
     }
 
+    /// All replicas are of one mind.
+    pub fn settle(&mut self) {
+        self.ghosts.clear();
+        self.former.clear();
+    }
+
+    /// Something happens that no round will ever tell.
+    pub fn in_silence(&mut self, change: impl FnOnce(&mut Tenant)) {
+        let told = self.log.len();
+        change(self);
+        self.log.truncate(told);
+    }
+
     pub fn put_user(&mut self, id: &str, properties: Value) {
         let user = user(id);
         let changed = put(&mut self.users, id, user, properties);
@@ -58,6 +74,7 @@ impl Tenant {
     /// Into the bin; no list and no round tells of the memberships.
     pub fn bin_user(&mut self, id: &str) {
         if let Some(user) = self.users.remove(id) {
+            self.ghosts.insert(id.to_owned(), user.clone());
             self.bin.insert(id.to_owned(), user);
             self.log.push(Change::Removed(true, id.to_owned(), "changed"));
         }
@@ -73,7 +90,8 @@ impl Tenant {
 
     /// For good.
     pub fn delete_user(&mut self, id: &str) {
-        if self.users.remove(id).or(self.bin.remove(id)).is_some() {
+        if let Some(user) = self.users.remove(id).or(self.bin.remove(id)) {
+            self.ghosts.insert(id.to_owned(), user);
             self.log.push(Change::Removed(true, id.to_owned(), "deleted"));
             self.forget_member(id);
         }
@@ -102,6 +120,8 @@ impl Tenant {
 
     pub fn remove(&mut self, group: &str, member: &str) {
         if let Some(kind) = self.members.get_mut(group).and_then(|all| all.remove(member)) {
+            let former = self.former.entry(group.to_owned()).or_default();
+            former.insert(member.to_owned(), kind);
             self.log.push(Change::Member(group.to_owned(), member.to_owned(), kind, false));
         }
     }
@@ -111,6 +131,20 @@ impl Tenant {
         let members = self.members.get(group)?;
         let shown = members.iter().filter(|(id, _)| !self.bin.contains_key(*id));
         Some(shown.map(|(id, kind)| json!({ "@odata.type": kind, "id": id })).collect())
+    }
+
+    /// The lists of a replica that lags: of users, and of a group's members.
+    pub fn users_once(&self) -> Vec<&Value> {
+        let ghosts = self.ghosts.iter().filter(|(id, _)| !self.users.contains_key(*id));
+        self.users.values().chain(ghosts.map(|(_, user)| user)).collect()
+    }
+
+    pub fn members_once(&self, group: &str) -> Option<Vec<Value>> {
+        let mut shown = self.shown_members(group)?;
+        let former = self.former.get(group).into_iter().flatten();
+        let former = former.filter(|(id, _)| !self.members[group].contains_key(*id));
+        shown.extend(former.map(|(id, kind)| json!({ "@odata.type": kind, "id": id })));
+        Some(shown)
     }
 
     pub fn groups_of(&self, member: &str) -> Vec<Value> {

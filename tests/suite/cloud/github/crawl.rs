@@ -248,11 +248,10 @@ async fn an_app_is_told_what_it_lacks() {
     }
 }
 
-/// The counts of the table in the issue, for a fifth of its size: a request for
-/// a hundred members, one for a hundred teams with the first of their members,
-/// and the rest of larger teams (one has ten thousand) many at a time.
+/// The counts of the table in the issue, for a fifth of its size; `size` has
+/// those of a full crawl.
 #[tokio::test]
-async fn a_large_organization_takes_few_requests() {
+async fn a_large_organization_takes_few_requests_between_full_crawls() {
     let world = || {
         let mut world = World::default();
         world.fill(Population::BIG);
@@ -265,11 +264,6 @@ async fn a_large_organization_takes_few_requests() {
     let mut directory = settings.open(PATIENCE);
     let mut crawl = Crawl::default();
     let seal = directory.crawl(Start::Full, &mut crawl).await.unwrap();
-    let sent: u64 = seal.requests.values().sum();
-    assert_eq!(sent as usize, server.log().len(), "the audit is right");
-    // 20,001 members, 2,000 teams, and 99 more pages of the largest team.
-    assert!(sent <= 201 + 20 + 99 + 6, "{sent}: {:?}", seal.requests);
-
     server.forget();
     let cursor = seal.cursor.expect("there is an audit log");
     let seal = directory.crawl(Start::Incremental(cursor), &mut crawl).await.unwrap();
@@ -322,7 +316,8 @@ async fn the_audit_log_names_who_left_and_everything_is_read_anew_in_time() {
     assert_eq!(Copy::full(&mut *block(&url, "").open(PATIENCE)).await.picture(), picture);
     // A log that says nothing of a change is caught up with in `verify_within`.
     let since = clock::now().minus(Duration::from_secs(31)).0;
-    let bookmark = json!({ "version": 2, "since": since, "whole_at": since, "seen": [] });
+    let bookmark =
+        json!({ "version": 3, "since": since, "whole_at": since, "seen": [], "handled": [] });
     copy.cursor = Some(rosterd::provider::Cursor(serde_json::to_vec(&bookmark).unwrap()));
     server.with(|world| world.make_team(0, "silent", &[]));
     let followed = copy.follow(&mut *directory).await;
@@ -349,8 +344,12 @@ async fn r4_r16_a_crawl_that_was_cut_off_goes_on_where_it_was() {
         });
         let whole = Copy::full(&mut *directory).await;
         let requests = server.log().len();
-        for at in 1..requests {
+        // By REST there are many requests of one kind.
+        for at in (1..requests).step_by(if more.is_empty() { 1 } else { 5 }) {
             let mut first = Crawl::default();
+            // Another process, which remembers no answers.
+            let url = format!("{}/api/v3", server.url());
+            let mut directory = block(&url, more).open(PATIENCE);
             server.arm(Hazard::Refuse, When::from(at));
             let error = directory.crawl(Start::Full, &mut first).await.unwrap_err();
             assert!(matches!(error, PullError::Unauthorized { .. }), "{error}");

@@ -64,6 +64,16 @@ pub fn execute(world: &mut World, body: &Value) -> Outcome {
     }
 }
 
+/// Entries of two pages and one more.
+const WINDOW: usize = 201;
+
+fn after(with: &Arguments) -> u64 {
+    match with.get("after").and_then(Value::as_str) {
+        Some(cursor) => cursor.strip_prefix("after:").unwrap().parse().unwrap(),
+        None => 0,
+    }
+}
+
 fn note_spreads(fields: &[Selection], used: &mut BTreeSet<String>) {
     for selection in fields {
         match selection {
@@ -94,35 +104,57 @@ struct Run<'a> {
     path: Vec<Value>,
 }
 
+/// Whether GitHub's schema says that the field is never null.
+fn must_be(on: &Object, field: &str) -> bool {
+    let fields: &[&str] = match on {
+        Object::Team(..) => &["id", "slug", "name", "privacy", "members", "childTeams"],
+        Object::Organization(_) => &["id", "login", "membersWithRole", "teams"],
+        Object::User(_) => &["id", "login", "email"],
+        Object::Identities(_) => &["externalIdentities"],
+        Object::Query | Object::Plain(_) => &[],
+    };
+    fields.contains(&field)
+}
+
 type Arguments = BTreeMap<String, Value>;
 
 impl Run<'_> {
     fn object(&mut self, object: &Object, fields: &[Selection]) -> Value {
         let mut answer = Map::new();
-        self.fill(object, fields, &mut answer);
-        Value::Object(answer)
+        let is_whole = self.fill(object, fields, &mut answer);
+        if is_whole { Value::Object(answer) } else { Value::Null }
     }
 
-    fn fill(&mut self, object: &Object, fields: &[Selection], answer: &mut Map<String, Value>) {
+    /// `false` when a field is null that must not be: then the object is.
+    /// <https://spec.graphql.org/October2021/#sec-Handling-Field-Errors>
+    fn fill(
+        &mut self,
+        object: &Object,
+        fields: &[Selection],
+        answer: &mut Map<String, Value>,
+    ) -> bool {
+        let mut is_whole = true;
         for selection in fields {
             match selection {
                 Selection::Spread(name) => {
                     let inner = self.document.fragments[name].clone();
-                    self.fill(object, &inner, answer);
+                    is_whole &= self.fill(object, &inner, answer);
                 }
                 Selection::Inline(kind, inner) => {
                     assert_eq!(kind, "Team", "only teams are asked for by node");
-                    self.fill(object, inner, answer);
+                    is_whole &= self.fill(object, inner, answer);
                 }
                 Selection::Field { alias, name, arguments, fields } => {
                     let arguments = self.arguments(arguments);
                     self.path.push(json!(alias));
                     let value = self.field(object, name, &arguments, fields);
                     self.path.pop();
+                    is_whole &= !(value.is_null() && must_be(object, name));
                     answer.insert(alias.clone(), value);
                 }
             }
         }
+        is_whole
     }
 
     fn arguments(&self, written: &[(String, Value)]) -> Arguments {
@@ -212,14 +244,17 @@ impl Run<'_> {
             "membersWithRole" => {
                 let sees_all = self.world.sees_all();
                 let members =
-                    org.members.iter().filter(|(id, _)| sees_all || org.public.contains(*id));
-                let all: Vec<(u64, Object, Value)> = members
+                    || org.members.iter().filter(|(id, _)| sees_all || org.public.contains(*id));
+                let (total, after) = (members().count(), after(with));
+                // Of twenty thousand, those that a page may be made of.
+                let next = members().skip_while(|(id, _)| **id <= after).take(WINDOW);
+                let all: Vec<(u64, Object, Value)> = next
                     .map(|(id, admin)| {
                         let role = if *admin { "ADMIN" } else { "MEMBER" };
                         (*id, Object::User(*id), json!({ "role": role }))
                     })
                     .collect();
-                self.connection("members", all, with, fields)
+                self.connection_of(total, "members", all, with, fields)
             }
             "teams" => {
                 let visible_only = with.get("privacy").is_some_and(|privacy| privacy == "VISIBLE");
@@ -271,15 +306,15 @@ impl Run<'_> {
                     Some(&json!("IMMEDIATE")),
                     "child teams' members too"
                 );
-                let all = team
-                    .members
-                    .iter()
+                let (total, after) = (team.members.len(), after(with));
+                let next = team.members.iter().skip_while(|(id, _)| **id <= after).take(WINDOW);
+                let all = next
                     .map(|(id, maintains)| {
                         let role = if *maintains { "MAINTAINER" } else { "MEMBER" };
                         (*id, Object::User(*id), json!({ "role": role }))
                     })
                     .collect();
-                self.connection("team members", all, with, fields)
+                self.connection_of(total, "team members", all, with, fields)
             }
             "childTeams" => {
                 let all = org
@@ -314,6 +349,18 @@ impl Run<'_> {
     fn connection(
         &mut self,
         what: &'static str,
+        all: Vec<(u64, Object, Value)>,
+        with: &Arguments,
+        fields: &[Selection],
+    ) -> Value {
+        self.connection_of(all.len(), what, all, with, fields)
+    }
+
+    /// `all` need be no more than the page and the next one.
+    fn connection_of(
+        &mut self,
+        total: usize,
+        what: &'static str,
         mut all: Vec<(u64, Object, Value)>,
         with: &Arguments,
         fields: &[Selection],
@@ -321,11 +368,7 @@ impl Run<'_> {
         self.connections += 1;
         let first = with.get("first").and_then(Value::as_u64).expect("`first` is needed") as usize;
         assert!((1..=100).contains(&first), "`first` is between 1 and 100");
-        let total = all.len();
-        let after: u64 = match with.get("after").and_then(Value::as_str) {
-            Some(cursor) => cursor.strip_prefix("after:").unwrap().parse().unwrap(),
-            None => 0,
-        };
+        let after = after(with);
         all.retain(|(id, ..)| *id > after);
         let size = first.min(self.world.page);
         let mut has_next = all.len() > size;

@@ -1,13 +1,18 @@
 //! The GitHub provider against a stub of GitHub: REST, GraphQL, and what goes
 //! wrong with both.
 
+mod again;
 mod app;
 mod crawl;
 mod graphql;
 mod others;
+mod recorded;
+mod refused;
 mod rest;
+mod size;
 mod story;
 mod trouble;
+mod ways;
 mod world;
 
 use std::io::Write;
@@ -22,7 +27,12 @@ use crate::harness::vendor::VendorServer;
 
 /// The settings that lead to a stub, with more keys.
 pub fn block(url: &str, more: &str) -> Arc<dyn Settings> {
-    let file = secret_file("t0k3n");
+    block_with(url, "t0k3n", more)
+}
+
+/// The same under another token.
+pub fn block_with(url: &str, token: &str, more: &str) -> Arc<dyn Settings> {
+    let file = secret_file(token);
     let organizations =
         if more.contains("organizations") { "" } else { "organizations = [\"acme\"]" };
     let token = match more.contains("app_id") {

@@ -156,17 +156,6 @@ async fn a_token_without_the_scope_or_single_sign_on_is_told_so() {
 }
 
 #[tokio::test]
-async fn r17_graphql_that_ran_out_of_points_is_waited_for() {
-    let (server, mut directory) = open("", some);
-    let before = Copy::full(&mut *directory).await.picture();
-    server.with(|world| world.hazard = Some("points used up"));
-    assert_eq!(Copy::full(&mut *directory).await.picture(), before);
-    let log = server.log();
-    let limited = log.iter().position(|seen| seen.status == 200).unwrap();
-    assert!(limited < log.len());
-}
-
-#[tokio::test]
 async fn a_renamed_team_is_looked_up_anew() {
     for more in ["", "api = \"rest\""] {
         let (server, mut directory) = open(more, some);

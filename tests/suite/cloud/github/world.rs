@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rosterd::clock;
+use rosterd::clock::{self, Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{graphql, rest};
@@ -69,6 +69,10 @@ pub struct World {
     pub root: &'static str,
     /// Extra headers of every answer.
     pub headers: Vec<(&'static str, String)>,
+    /// When requests came that cost something, of which bucket, and how much.
+    pub spent: Vec<(Instant, &'static str, f64)>,
+    /// When it throttled, and until when it said so.
+    pub closed: Vec<(Instant, Instant)>,
     throttles: usize,
     last_id: u64,
 }
@@ -89,6 +93,8 @@ impl Default for World {
             app: None,
             root: "",
             headers: Vec::new(),
+            spent: Vec::new(),
+            closed: Vec::new(),
             throttles: 0,
             last_id: 1000,
         };
@@ -138,6 +144,11 @@ impl World {
         self.orgs[org].teams.get_mut(&id).unwrap()
     }
 
+    pub fn team_called(&self, slug: &str) -> u64 {
+        let mut all = self.orgs.iter().flat_map(|org| org.teams.values());
+        all.find(|team| team.slug == slug).expect("a team").id
+    }
+
     pub fn org_index(&self, login: &str) -> Option<usize> {
         self.orgs.iter().position(|org| org.login.eq_ignore_ascii_case(login))
     }
@@ -172,11 +183,21 @@ impl World {
 
     pub fn log(&mut self, org: usize, action: &str, more: Value) {
         let Some(log) = &mut self.orgs[org].log else { return };
-        let mut entry = json!({ "@timestamp": clock::now().0, "action": action });
+        let id = format!("entry-{}", log.len());
+        let mut entry =
+            json!({ "@timestamp": clock::now().0, "_document_id": id, "action": action });
         for (key, value) in more.as_object().unwrap() {
             entry[key] = value.clone();
         }
         log.push(entry);
+    }
+
+    /// The next full second, but never this very moment.
+    fn reset(&mut self) -> String {
+        let reset = clock::now().0 / 1000 + 1;
+        let wait = Duration::from_millis(reset * 1000 - clock::now().0);
+        self.closed.push((clock::instant(), clock::instant() + wait));
+        reset.to_string()
     }
 
     fn graphql(&mut self, request: &Request) -> Response {
@@ -187,7 +208,14 @@ impl World {
                 return Response::json(json!({ "errors": [error] }))
                     .header("x-ratelimit-remaining", "0")
                     .header("x-ratelimit-resource", "graphql")
-                    .header("x-ratelimit-reset", in_a_second());
+                    .header("x-ratelimit-reset", self.reset());
+            }
+            Some("allow list") => {
+                let error =
+                    json!({ "type": "FORBIDDEN", "path": ["organization"], "message": ALLOW_LIST });
+                return Response::json(
+                    json!({ "data": { "organization": null }, "errors": [error] }),
+                );
             }
             Some("too slow") => {
                 self.hazard = None;
@@ -214,8 +242,9 @@ impl World {
         if !outcome.errors.is_empty() {
             body["errors"] = json!(outcome.errors);
         }
-        body["data"]["rateLimit"] =
-            json!({ "cost": (outcome.connections as f64 / 100.0).round().max(1.0) });
+        let cost = (outcome.connections as f64 / 100.0).round().max(1.0);
+        body["data"]["rateLimit"] = json!({ "cost": cost });
+        self.spent.push((request.received, "graphql", cost));
         Response::json(body)
     }
 }
@@ -232,12 +261,19 @@ impl Api for World {
         if !credential(request).is_some_and(|token| self.tokens.contains(token)) {
             return self.refused(request);
         }
+        if self.hazard == Some("allow list") && request.method == "GET" {
+            return Response::error(403, json!({ "message": ALLOW_LIST }));
+        }
         let is_graphql = path == "/graphql" || request.path == "/api/graphql";
         let mut response = if is_graphql && self.has_graphql && request.method == "POST" {
             self.graphql(request)
         } else {
-            rest::answer(self, &path, request)
+            let response = rest::answer(self, &path, request);
+            rest::tagged(self, response, request)
         };
+        if response.status != 304 && !is_graphql {
+            self.spent.push((request.received, "core", 1.0));
+        }
         if let Some(scopes) = self.scopes {
             response = response.header("x-oauth-scopes", scopes);
         }
@@ -250,13 +286,16 @@ impl Api for World {
     /// By turns in all ways that GitHub has.
     fn throttled(&mut self, _: &Request) -> Response {
         self.throttles += 1;
+        if self.throttles % 3 == 1 {
+            self.closed.push((clock::instant(), clock::instant() + Duration::from_secs(1)));
+        }
         match self.throttles % 3 {
             0 => Response::error(
                 403,
                 json!({ "message": "API rate limit exceeded for user ID 1.", "documentation_url": "https://docs.github.com/rest" }),
             )
             .header("x-ratelimit-remaining", "0")
-            .header("x-ratelimit-reset", in_a_second()),
+            .header("x-ratelimit-reset", self.reset()),
             1 => Response::error(403, json!({ "message": "You have exceeded a secondary rate limit." }))
                 .header("retry-after", "1"),
             _ => Response::error(429, json!({ "message": "Too many requests" })),
@@ -277,6 +316,6 @@ fn credential(request: &Request) -> Option<&str> {
     request.bearer().or_else(|| request.header("authorization")?.strip_prefix("token "))
 }
 
-fn in_a_second() -> String {
-    (clock::now().0 / 1000 + 1).to_string()
-}
+const ALLOW_LIST: &str = "Although you appear to have the correct authorization credentials, the \
+    `acme` organization has an IP allow list enabled, and your IP address is not permitted to access \
+    this resource.";

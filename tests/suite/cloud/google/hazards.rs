@@ -178,15 +178,15 @@ async fn r16_a_crawl_goes_on_where_it_was_cut_off() {
     server.arm(Hazard::Refuse, When::from(8));
     parts.sync().await.unwrap_err();
     server.disarm();
-    let read = |server: &crate::harness::vendor::VendorServer<super::Google>| {
-        server.count(|request| request.path.starts_with("/admin/directory"))
-    };
     server.forget();
     parts.sync().await.unwrap();
     assert_eq!(parts.roster(), server.with(|google| google.roster()));
     // 3 pages of users, 2 of groups and 6 lists in all; the 8th request was the 2nd list.
-    // Who the users are is asked again, to miss none.
-    assert!(read(&server) <= 5 + 3, "{} requests to go on", read(&server));
+    // Which users and groups there are is asked again, to miss none.
+    let count = |end: &'static str| server.count(move |request| request.path.ends_with(end));
+    assert_eq!((count("/users"), count("/groups"), count("/members")), (3, 2, 5));
+    let whole = server.count(|request| request.query("projection") == Some("full"));
+    assert_eq!(whole, 0, "users are not read again, only their ids");
     parts.close().await;
 }
 
@@ -316,4 +316,105 @@ async fn only_the_domains_that_were_asked_for_are_read() {
     parts.sync().await.unwrap();
     assert_eq!(parts.roster().users.len(), 3, "the feed told of somebody outside");
     parts.close().await;
+}
+
+#[tokio::test]
+async fn r1_groups_that_come_and_go_before_a_crawl_goes_on_are_right() {
+    // In the list of groups, before all lists of members, and after some.
+    for at in [5, 6, 7, 8, 9] {
+        let server = start();
+        server.with(|google| {
+            (0..4).for_each(|user| google.apply(&Op::PutUser(user, 1)));
+            (0..6).for_each(|group| google.apply(&Op::PutGroup(group, 1)));
+            (0..6).for_each(|group| google.apply(&Op::AddMember(group, Member::User(group % 4))));
+            google.page = 4;
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let more = "parallel_requests_max = 1\nincremental = \"off\"";
+        let parts = open(folder.path(), settings("google", &block(&server.url(), more)));
+        server.arm(Hazard::Refuse, When::from(at));
+        parts.sync().await.unwrap_err();
+        server.disarm();
+        server.with(|google| {
+            (0..6).step_by(2).for_each(|group| google.apply(&Op::DeleteGroup(group)));
+            google.apply(&Op::PutGroup(9, 1));
+            google.apply(&Op::AddMember(9, Member::User(1)));
+        });
+        parts.sync().await.unwrap();
+        assert_eq!(parts.roster(), server.with(|google| google.roster()), "{at}");
+        parts.close().await;
+    }
+}
+
+#[tokio::test]
+async fn r1_a_list_of_groups_that_lacks_known_ones_ends_a_crawl_that_goes_on() {
+    let server = start();
+    server.with(|google| {
+        google.apply(&Op::PutUser(0, 1));
+        (0..3).for_each(|group| google.apply(&Op::PutGroup(group, 1)));
+    });
+    let settings = settings("google", &block(&server.url(), ""));
+    server.arm(Hazard::Refuse, When::matching(|request| request.path.ends_with("/members")));
+    let (crawl, outcome) = crawl_once(&*settings, Start::Full).await;
+    outcome.unwrap_err();
+    server.disarm();
+    server.with(|google| google.forgotten_groups = 1);
+    let token = crawl.checkpoints.last().unwrap().clone();
+    let (_, outcome) = crawl_once(&*settings, Start::Resume(token)).await;
+    let Err(PullError::Incomplete { reason, .. }) = outcome else { panic!("{outcome:?}") };
+    assert!(reason.contains("which exists"), "{reason}");
+}
+
+#[tokio::test]
+async fn r5_a_feed_that_is_gone_from_its_start_is_read_past_and_not_replaced_by_another() {
+    let server = start();
+    server.with(|google| {
+        (0..3).for_each(|user| google.apply(&Op::PutUser(user, 1)));
+        (0..2).for_each(|group| google.apply(&Op::PutGroup(group, 1)));
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let parts = open(folder.path(), settings("google", &block(&server.url(), "")));
+    parts.sync().await.unwrap();
+    server.with(|google| {
+        google.closed_feeds.insert("groups_enterprise", 410);
+        google.apply(&Op::AddMember(1, Member::User(1)));
+    });
+    parts.sync().await.unwrap();
+    assert_eq!(parts.roster(), server.with(|google| google.roster()), "all was read");
+    server.with(|google| {
+        google.closed_feeds.clear();
+        google.apply(&Op::AddMember(1, Member::User(2)));
+    });
+    server.forget();
+    parts.sync().await.unwrap();
+    assert_eq!(parts.roster(), server.with(|google| google.roster()));
+    assert_eq!(server.count(|request| request.path.ends_with("/users")), 0, "by the feed");
+    assert_eq!(server.count(|request| request.path.ends_with("/applications/groups")), 0);
+    parts.close().await;
+}
+
+#[tokio::test]
+async fn an_edition_without_one_feed_of_groups_has_the_other() {
+    for status in [400, 404] {
+        let server = start();
+        server.with(|google| {
+            google.apply(&Op::PutUser(0, 1));
+            google.apply(&Op::PutGroup(1, 1));
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let parts = open(folder.path(), settings("google", &block(&server.url(), "")));
+        // With the feed, and then after a change of edition.
+        for _ in 0..2 {
+            parts.sync().await.unwrap();
+        }
+        server.with(|google| {
+            google.closed_feeds.insert("groups_enterprise", status);
+            google.world.add_member_told("groups", 1, 0);
+        });
+        server.forget();
+        parts.sync().await.unwrap();
+        assert_eq!(parts.roster(), server.with(|google| google.roster()), "{status}");
+        assert_eq!(server.count(|request| request.path.ends_with("/users")), 0, "by the feed");
+        parts.close().await;
+    }
 }

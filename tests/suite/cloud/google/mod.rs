@@ -17,6 +17,7 @@ use self::server::Google;
 use self::token::ADMIN;
 use super::{Effect, Op, Population, Vendor, settings};
 use crate::harness::roster::Roster;
+use crate::harness::vendor::VendorServer;
 
 /// The key file, and a file with a platform's token.
 static FILES: LazyLock<TempDir> = LazyLock::new(|| {
@@ -96,4 +97,37 @@ impl Vendor for Google {
 #[test]
 fn it_lives_through_anything() {
     super::lives_through_anything::<Google>();
+}
+
+#[tokio::test]
+async fn a_first_crawl_interrupted_ten_times_at_random_pages_resumes_each_time() {
+    let population = Population { users: 200, groups: 200, memberships: 300 };
+    // Each time all users and all groups are listed once more, and what is
+    // asked for at once is lost.
+    let again = 200 / 20 + 200 / 20 + 12;
+    for seed in 0..3 {
+        super::a_first_crawl_goes_on_ten_times::<Google>(population, 20, seed, again).await;
+    }
+}
+
+#[tokio::test]
+async fn two_directories_with_different_credentials_never_mix() {
+    let servers = [(); 2].map(|()| VendorServer::start(Google::default()));
+    let other = "other@example.org";
+    servers[1].with(|google| google.tokens.admin = other.to_owned());
+    let first = block(&servers[0].url(), "");
+    let second = block(&servers[1].url(), "").replace(ADMIN, other);
+    let blocks = [first, second].map(|block| settings("google", &block));
+    super::two_directories_never_mix(blocks, [&servers[0], &servers[1]]).await;
+}
+
+const RESTART: super::restart::Setting = super::restart::Setting {
+    kind: "google",
+    block: |url| block(url, ""),
+    is_page: |request| request.path.ends_with("/directory/v1/users"),
+};
+
+#[test]
+fn r16_google_goes_on_after_a_kill_at_every_request() {
+    super::restart::killed_everywhere::<Google>(&RESTART);
 }

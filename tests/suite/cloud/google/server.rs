@@ -39,6 +39,8 @@ pub struct Google {
     pub forgotten_groups: usize,
     /// The members of so many groups are answered with this status.
     pub odd_groups: (usize, u16),
+    /// Feeds that are answered with this status from their start.
+    pub closed_feeds: BTreeMap<&'static str, u16>,
     /// Page tokens: what was asked for, and the last object that was shown.
     pages: BTreeMap<String, (String, String)>,
 }
@@ -56,6 +58,7 @@ impl Default for Google {
             forgotten_users: 0,
             forgotten_groups: 0,
             odd_groups: (0, 200),
+            closed_feeds: BTreeMap::new(),
             pages: BTreeMap::new(),
         }
     }
@@ -191,6 +194,9 @@ impl Google {
     fn activities(&mut self, request: &Request, application: &str) -> Response {
         if let Some(refusal) = self.tokens.check(request, REPORTS) {
             return refusal;
+        }
+        if let Some(status) = self.closed_feeds.get(application) {
+            return error(*status, "invalid", "Not this feed");
         }
         let start = request.query("startTime").unwrap_or("1970-01-01T00:00:00Z").to_owned();
         let world = if self.has("late feed") { &self.before } else { &self.world };

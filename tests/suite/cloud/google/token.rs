@@ -23,6 +23,8 @@ const CLIENT_ID: &str = "110000000000000000042";
 pub struct Tokens {
     /// What the Admin console delegated.
     pub delegated: BTreeSet<&'static str>,
+    /// Whose rights the account may use.
+    pub admin: String,
     granted: BTreeMap<String, String>,
     serial: u64,
     /// Requests after which a token is refused.
@@ -34,6 +36,7 @@ impl Default for Tokens {
     fn default() -> Tokens {
         Tokens {
             delegated: BTreeSet::from([USERS, GROUPS, REPORTS]),
+            admin: ADMIN.to_owned(),
             granted: BTreeMap::new(),
             serial: 0,
             life: None,
@@ -67,7 +70,7 @@ impl Tokens {
             Ok(claims) => claims,
             Err(reason) => return refusal("invalid_grant", &format!("Invalid JWT: {reason}")),
         };
-        if claims["sub"] != ADMIN {
+        if claims["sub"] != self.admin.as_str() {
             return refusal("invalid_grant", "Invalid email or User ID");
         }
         let scopes = claims["scope"].as_str().unwrap_or_default();
@@ -77,7 +80,7 @@ impl Tokens {
             return refusal("unauthorized_client", text);
         }
         self.serial += 1;
-        let token = format!("ya29.{}", self.serial);
+        let token = format!("ya29.{}.{}", self.admin, self.serial);
         self.granted.insert(token.clone(), scopes.to_owned());
         let body = json!({ "access_token": token, "expires_in": 3599, "token_type": "Bearer" });
         Response::json(body)

@@ -199,6 +199,14 @@ impl World {
         }
     }
 
+    /// A member joins, and this application tells of it.
+    pub fn add_member_told(&mut self, application: &'static str, group: u8, user: u8) {
+        let (group, user) = (self.group_ids[&group].clone(), self.user_ids[&user].clone());
+        self.add_member(&group, "USER", &user);
+        let (place, email) = (self.groups[&group].email.clone(), self.users[&user].email.clone());
+        self.tell(application, "add_user", &[("group_email", &place), ("user_email", &email)]);
+    }
+
     fn reaches(&self, from: &str, to: &str) -> bool {
         let inner = || self.groups[from].members.iter().filter(|(_, (kind, _))| *kind == "GROUP");
         from == to || inner().any(|(id, _)| self.reaches(id, to))

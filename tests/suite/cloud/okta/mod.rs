@@ -1,8 +1,16 @@
 //! Okta, from an org in this process.
 
 mod access;
+mod apps;
+mod changes;
+mod counts;
 mod crawls;
+mod doctor;
+mod doubts;
+mod exchanges;
+mod scene;
 mod second_client;
+mod size;
 mod stub;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,6 +144,8 @@ impl Vendor for Acme {
         ("a malformed user", Effect::Kept),
         ("a user without an id", Effect::Exact),
         ("a forbidden group", Effect::Kept),
+        ("users are missing", Effect::Exact),
+        ("members are missing", Effect::Kept),
     ];
 
     fn settings(&self, url: &str) -> Arc<dyn Settings> {
@@ -197,6 +207,8 @@ impl Vendor for Acme {
             "the log is closed" => self.org.log_forbidden = true,
             "a malformed user" => self.org.malformed = user.into_iter().collect(),
             "a user without an id" => self.org.nameless = user,
+            "users are missing" => self.org.hidden_users = user.into_iter().collect(),
+            "members are missing" => self.org.hidden_members = user.into_iter().collect(),
             "a forbidden group" => {
                 self.org.forbidden = self.groups.values().next().cloned().into_iter().collect();
             }
@@ -212,6 +224,8 @@ impl Vendor for Acme {
         self.org.log_forbidden = false;
         self.org.malformed = BTreeSet::new();
         self.org.nameless = None;
+        self.org.hidden_users = BTreeSet::new();
+        self.org.hidden_members = BTreeSet::new();
         self.org.forbidden = BTreeSet::new();
         self.trouble = Trouble::None;
     }
@@ -259,4 +273,28 @@ pub fn roster(org: &Org) -> Roster {
 #[test]
 fn okta_lives_through_anything() {
     super::lives_through_anything::<Acme>();
+}
+
+const RESTART: super::restart::Setting = super::restart::Setting {
+    kind: "okta",
+    block: |url| block(url, "quota_share = 1"),
+    is_page: |request| {
+        request.path == "/api/v1/users" && !request.raw_query.contains("lastUpdated")
+    },
+};
+
+#[test]
+fn r16_okta_goes_on_after_a_kill_at_every_request() {
+    super::restart::killed_everywhere::<Acme>(&RESTART);
+}
+
+#[test]
+fn r16_a_crawl_goes_on_over_reloads() {
+    super::restart::goes_on_over_reloads::<Acme>(&RESTART);
+}
+
+#[test]
+fn other_settings_invalidate_the_cursor_and_the_checkpoint() {
+    let other = "active_statuses = [\"ACTIVE\"]";
+    super::restart::other_settings_are_another_directory::<Acme>(&RESTART, other);
 }

@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use super::access::{App, Key};
-use super::crawls::{Scene, app_with};
+use super::apps::app_with;
+use super::scene::Scene;
 use super::{TOKEN, stub};
 use crate::cloud::{Member, Op, Vendor, assert_same, settings};
 use crate::harness::vendor::VendorServer;

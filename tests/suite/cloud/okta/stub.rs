@@ -48,8 +48,16 @@ pub struct Org {
     pub without_links: bool,
     /// 404 is not about an object: the org itself is gone, say.
     pub lost_in_other_words: bool,
-    /// These are left out of the listing of users without a word.
+    /// These are left out of the plain listing of users without a word.
     pub hidden_users: BTreeSet<String>,
+    /// The same for lists of members.
+    pub hidden_members: BTreeSet<String>,
+    /// How much higher the counts of some groups are than they should be.
+    pub counted_too_many: BTreeMap<String, usize>,
+    /// `expand=stats` is ignored.
+    pub without_counts: bool,
+    /// The token endpoint answers 429; its window ends after so many seconds.
+    pub token_throttled: Option<u64>,
     /// The org's clock runs ahead of ours by so much.
     pub ahead: Duration,
     spent: BTreeMap<&'static str, VecDeque<Timestamp>>,
@@ -89,6 +97,10 @@ impl Org {
             without_links: false,
             lost_in_other_words: false,
             hidden_users: BTreeSet::new(),
+            hidden_members: BTreeSet::new(),
+            counted_too_many: BTreeMap::new(),
+            without_counts: false,
+            token_throttled: None,
             ahead: Duration::ZERO,
             spent: BTreeMap::new(),
             next_event: 0,
@@ -236,7 +248,7 @@ impl Org {
                 Some(filter) => matches(filter, user),
             };
             let is_visible = visible.as_ref().is_none_or(|visible| visible.contains(id));
-            shown && is_visible && !self.hidden_users.contains(id)
+            shown && is_visible && (filter.is_some() || !self.hidden_users.contains(id))
         };
         let users = self.users.iter().filter(|(id, user)| is_shown(id, user));
         let ids = users.map(|(id, _)| id.clone()).collect();
@@ -246,8 +258,10 @@ impl Org {
     fn list_groups(&self, request: &Request) -> Response {
         let group = |id: &str| {
             let mut object = self.groups[id].json(id);
-            if request.query("expand") == Some("stats") {
-                object["_embedded"] = json!({"stats": {"usersCount": self.members(id).len()}});
+            if request.query("expand") == Some("stats") && !self.without_counts {
+                let more = self.counted_too_many.get(id).copied().unwrap_or(0);
+                let count = self.members(id).len() + more;
+                object["_embedded"] = json!({"stats": {"usersCount": count}});
             }
             object
         };
@@ -264,7 +278,9 @@ impl Org {
         if self.forbidden.contains(group) {
             return forbidden();
         }
-        let members = self.members(group).into_iter().filter(|id| self.users.contains_key(id));
+        let is_shown =
+            |id: &String| self.users.contains_key(id) && !self.hidden_members.contains(id);
+        let members = self.members(group).into_iter().filter(is_shown);
         self.page(request, members.collect(), (1000, usize::MAX), |id| self.user(id))
     }
 
@@ -385,6 +401,10 @@ impl Group {
 impl Api for Org {
     fn answer(&mut self, request: &Request) -> Response {
         if request.path == "/oauth2/v1/token" {
+            if let Some(seconds) = self.token_throttled {
+                let reset = self.now().plus(Duration::from_secs(seconds)).0.div_ceil(1000);
+                return self.dated(too_many_until(reset));
+            }
             let response = self.access.token(request);
             return self.dated(response);
         }
@@ -411,12 +431,7 @@ impl Api for Org {
 
     /// Without `Retry-After`: the end of the window by the org's clock.
     fn throttled(&mut self, _: &Request) -> Response {
-        let reset = self.now().0.div_ceil(1000).to_string();
-        let response = too_many()
-            .header("x-rate-limit-limit", "600")
-            .header("x-rate-limit-remaining", "0")
-            .header("x-rate-limit-reset", reset);
-        self.dated(response)
+        self.dated(too_many_until(self.now().0.div_ceil(1000)))
     }
 
     fn server_error(&mut self, _: &Request) -> Response {
@@ -451,6 +466,14 @@ pub fn error(status: u16, code: &str, summary: &str) -> Response {
 pub fn iso(time: Timestamp) -> String {
     let seconds = Timestamp(time.0 / 1000 * 1000).to_string();
     format!("{}.{:03}Z", seconds.trim_end_matches('Z'), time.0 % 1000)
+}
+
+/// `reset` is in seconds of the org's clock.
+fn too_many_until(reset: u64) -> Response {
+    too_many()
+        .header("x-rate-limit-limit", "600")
+        .header("x-rate-limit-remaining", "0")
+        .header("x-rate-limit-reset", reset.to_string())
 }
 
 fn too_many() -> Response {

@@ -1,0 +1,4 @@
+//! Feeds `google` of `rosterd::fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| rosterd::fuzzing::feed("google", bytes));

@@ -1,0 +1,4 @@
+//! Feeds `query` of `rosterd::fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| rosterd::fuzzing::feed("query", bytes));
