@@ -1,8 +1,11 @@
 //! Lets the store forget what is past its retention, and shrink.
+//!
+//! What is forgotten is gone, so a clock that jumps ahead is not believed at
+//! once: for a day the retention goes by the time that has passed.
 
 use tracing::{info, warn};
 
-use crate::clock::{self, Duration};
+use crate::clock::{self, Duration, Instant, Timestamp};
 use crate::config::{AuditConfig, StoreConfig};
 use crate::store::{AuditRetention, Retention, Store};
 use crate::task::{self, Task};
@@ -10,16 +13,23 @@ use crate::task::{self, Task};
 /// How often there is a look.
 const EVERY: Duration = Duration::from_mins(10);
 
+/// By how much the clock may run ahead of the time that has passed.
+const AHEAD: Duration = Duration::from_mins(5);
+
+/// A clock that stays ahead for so long is believed.
+const DOUBT: Duration = Duration::from_hours(24);
+
 /// Starts looking after `store`.
 pub fn start(store: Store, config: StoreConfig, audit: AuditConfig) -> Task {
     task::spawn("upkeep", async move {
         let retention =
             Retention { journal: config.journal_retention, history: config.history_retention };
         let audit = AuditRetention { age: audit.retention, entries_max: audit.entries_max };
+        let mut calendar = Calendar::new(last_event(&store).await);
         loop {
             tokio::time::sleep(EVERY).await;
-            let store = store.clone();
-            let work = move || tend(&store, &retention, &audit);
+            let (store, now) = (store.clone(), calendar.look(clock::now(), clock::instant()));
+            let work = move || tend(&store, &retention, &audit, now);
             if let Err(end) = task::blocking("upkeep", work).await {
                 warn!(error = %end, "looking after the store failed");
             }
@@ -27,9 +37,62 @@ pub fn start(store: Store, config: StoreConfig, audit: AuditConfig) -> Task {
     })
 }
 
-fn tend(store: &Store, retention: &Retention, audit: &AuditRetention) {
+/// When the last event happened, which is a moment that has surely passed.
+async fn last_event(store: &Store) -> Option<Timestamp> {
+    let store = store.clone();
+    let read = move || store.events(store.last_seq().saturating_sub(1), 1).ok();
+    let events = task::blocking("upkeep", read).await.ok().flatten()?;
+    events.first().map(|event| event.occurred_at)
+}
+
+/// The date that the retention goes by.
+#[derive(Debug)]
+struct Calendar {
+    believed: Option<(Timestamp, Instant)>,
+    /// Since when the clock has been ahead.
+    ahead_since: Option<Instant>,
+}
+
+impl Calendar {
+    /// Starts with a moment that has passed, if one is known.
+    fn new(passed: Option<Timestamp>) -> Calendar {
+        let believed = passed.map(|moment| (moment, clock::instant()));
+        Calendar { believed, ahead_since: None }
+    }
+
+    /// What is believed of `wall`, which the clock shows at `instant`.
+    fn look(&mut self, wall: Timestamp, instant: Instant) -> Timestamp {
+        let date = match self.believed {
+            Some((then, at)) => {
+                let passed = then.plus(instant.saturating_duration_since(at));
+                if wall > passed.plus(AHEAD) { self.doubt(wall, passed, instant) } else { wall }
+            }
+            None => wall,
+        };
+        if date == wall {
+            self.ahead_since = None;
+        }
+        self.believed = Some((date, instant));
+        date
+    }
+
+    fn doubt(&mut self, wall: Timestamp, passed: Timestamp, instant: Instant) -> Timestamp {
+        let since = *self.ahead_since.get_or_insert_with(|| {
+            warn!(
+                clock = %wall,
+                expected = %passed,
+                "the clock is ahead of the time that has passed; for a day nothing is forgotten \
+                 because of it"
+            );
+            instant
+        });
+        if instant.saturating_duration_since(since) >= DOUBT { wall } else { passed }
+    }
+}
+
+fn tend(store: &Store, retention: &Retention, audit: &AuditRetention, now: Timestamp) {
     loop {
-        match store.prune(clock::now(), retention) {
+        match store.prune(now, retention) {
             Ok(pruned) => {
                 if pruned.blocks > 0 {
                     info!(blocks = pruned.blocks, "forgot what is past its retention");
@@ -44,7 +107,7 @@ fn tend(store: &Store, retention: &Retention, audit: &AuditRetention) {
             }
         }
     }
-    match store.prune_audit(clock::now(), audit) {
+    match store.prune_audit(now, audit) {
         Ok(0) => {}
         Ok(entries) => info!(entries, "forgot what is past the retention of the audit trail"),
         Err(error) => warn!(%error, "cannot forget old entries of the audit trail"),
@@ -57,5 +120,84 @@ fn tend(store: &Store, retention: &Retention, audit: &AuditRetention) {
             "rewrote the store"
         ),
         Err(error) => warn!(%error, "cannot rewrite the store"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn noon() -> Timestamp {
+        Timestamp::parse("2026-11-20T12:00:00Z").unwrap()
+    }
+
+    #[test]
+    fn a_clock_that_jumps_400_days_ahead_is_believed_after_a_day() {
+        let start = clock::instant();
+        let mut calendar = Calendar::new(None);
+        assert_eq!(calendar.look(noon(), start), noon());
+        let jumped = noon().plus(DAY * 400);
+        for hours in 1..=24 {
+            let passed = HOUR * hours;
+            assert_eq!(calendar.look(jumped.plus(passed), start + passed), noon().plus(passed));
+        }
+        let (later, passed) = (jumped.plus(HOUR * 25), HOUR * 25);
+        assert_eq!(calendar.look(later, start + passed), later);
+        let later = later.plus(HOUR);
+        assert_eq!(calendar.look(later, start + passed + HOUR), later);
+    }
+
+    #[test]
+    fn a_clock_that_returns_is_believed_at_once() {
+        let start = clock::instant();
+        let mut calendar = Calendar::new(None);
+        calendar.look(noon(), start);
+        calendar.look(noon().plus(DAY * 400), start + HOUR);
+        let two = noon().plus(HOUR * 2);
+        assert_eq!(calendar.look(two, start + HOUR * 2), two);
+        let back = noon().minus(HOUR);
+        assert_eq!(calendar.look(back, start + HOUR * 3), back);
+        let (jumped, passed) = (noon().plus(DAY * 400), HOUR * 4);
+        assert_eq!(calendar.look(jumped, start + passed), noon(), "the doubt begins anew");
+    }
+
+    #[test]
+    fn after_a_start_the_last_event_is_what_is_known() {
+        let mut calendar = Calendar::new(Some(noon()));
+        let start = clock::instant();
+        let date = calendar.look(noon().plus(DAY * 400), start);
+        assert!(date < noon().plus(HOUR), "{date}");
+        let mut empty = Calendar::new(None);
+        assert_eq!(empty.look(noon(), start), noon());
+    }
+
+    #[test]
+    fn what_is_kept_survives_a_jump() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), crate::store::Options::default()).unwrap();
+        let commit = crate::model::Commit {
+            directory: "corp".to_owned(),
+            tenant: "t".to_owned(),
+            product: "p".to_owned(),
+            occurred_at: noon(),
+            changes: vec![crate::model::Change::Notice {
+                kind: crate::model::EventKind::DirectorySynced,
+                details: std::collections::BTreeMap::new(),
+            }],
+            progress: crate::model::Progress::default(),
+        };
+        store.commit(&commit).unwrap();
+        let retention = Retention { journal: DAY * 30, history: DAY * 90 };
+        let start = clock::instant();
+        let mut calendar = Calendar::new(Some(noon()));
+        let jumped = noon().plus(DAY * 400);
+        let audit = AuditRetention { age: DAY, entries_max: 1_000 };
+        tend(&store, &retention, &audit, calendar.look(jumped, start + HOUR));
+        assert_eq!(store.events(0, 9).unwrap().len(), 1);
+        tend(&store, &retention, &audit, calendar.look(jumped.plus(DAY), start + HOUR + DAY));
+        assert_eq!(store.oldest_seq(), 2);
     }
 }

@@ -191,10 +191,7 @@ fn body<'a>(view: &View, status: &'a DirectoryStatus, now: Timestamp) -> Body<'a
         provider: status.provider,
         origin: &status.origin,
         state: state(status),
-        freshness: Freshness {
-            as_of: status.as_of,
-            age_seconds: status.as_of.map(|as_of| as_of.seconds_until(now)),
-        },
+        freshness: Freshness::at(status, now),
         freshness_objective_seconds: status.freshness_objective.map(|age| age.as_secs()),
         fresh: status.is_fresh(now),
         users: directory.map_or(0, |directory| directory.user_count()),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::problem::Problem;
-use crate::clock::{Duration, Timestamp};
-use crate::sync::status::Statuses;
+use crate::clock::{self, Duration, Timestamp};
+use crate::sync::status::{DirectoryStatus, Statuses};
 
 /// How old the picture of one directory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -14,6 +14,7 @@ pub struct Freshness {
     /// End of the crawl that last confirmed it; `null` before the first.
     #[serde(serialize_with = "moment_or_null")]
     pub as_of: Option<Timestamp>,
+    /// `null` also when the clock was set back behind `as_of`.
     pub age_seconds: Option<u64>,
 }
 
@@ -23,23 +24,32 @@ pub type Freshnesses = BTreeMap<String, Freshness>;
 impl Freshness {
     /// Of one directory; one that nobody knows was never synced.
     pub fn of(statuses: &Statuses, directory: &str, now: Timestamp) -> Freshness {
-        Freshness::at(statuses.get(directory).and_then(|status| status.as_of), now)
+        let unknown = Freshness { as_of: None, age_seconds: None };
+        statuses.get(directory).map_or(unknown, |status| Freshness::at(&status, now))
     }
 
-    fn at(as_of: Option<Timestamp>, now: Timestamp) -> Freshness {
-        Freshness { as_of, age_seconds: as_of.map(|as_of| as_of.seconds_until(now)) }
+    /// Of one directory whose status is at hand.
+    pub fn at(status: &DirectoryStatus, now: Timestamp) -> Freshness {
+        let age_seconds = status.age_seconds(now, clock::instant());
+        Freshness { as_of: status.as_of, age_seconds }
     }
 
-    /// Refuses what was never synced, or is older than `max_age`.
+    /// Refuses what was never synced, or is or may be older than `max_age`.
     ///
     /// # Errors
     /// 503 `stale`.
     pub fn require(&self, directory: &str, max_age: Option<Duration>) -> Result<(), Problem> {
+        let refused = |detail| Err(Problem::stale(detail).member("directory", directory));
+        if self.as_of.is_none() {
+            return refused(format!("the directory {directory} was never synced"));
+        }
+        let Some(max_age) = max_age else { return Ok(()) };
         let Some(age) = self.age_seconds else {
-            let detail = format!("the directory {directory} was never synced");
-            return Err(Problem::stale(detail).member("directory", directory));
+            return refused(format!(
+                "how old the directory {directory} is cannot be told: the clock was set back"
+            ));
         };
-        if max_age.is_some_and(|max_age| age > max_age.as_secs()) {
+        if age > max_age.as_secs() {
             let detail = format!("the directory {directory} was last confirmed {age} s ago");
             let problem = Problem::stale(detail).member("directory", directory);
             return Err(problem.member("age_seconds", age));
@@ -52,7 +62,7 @@ impl Freshness {
 pub fn of_all(statuses: &Statuses, only: Option<&str>, now: Timestamp) -> Freshnesses {
     let all = statuses.all().into_iter();
     all.filter(|status| only.is_none_or(|name| name == status.name))
-        .map(|status| (status.name.clone(), Freshness::at(status.as_of, now)))
+        .map(|status| (status.name.clone(), Freshness::at(&status, now)))
         .collect()
 }
 
@@ -111,5 +121,18 @@ mod tests {
         statuses.insert(corp);
         assert!(corp_now(&statuses).require("corp", minute).is_ok());
         assert_eq!(corp_now(&statuses).age_seconds, Some(60));
+    }
+
+    #[test]
+    fn an_age_that_cannot_be_known_is_stale() {
+        let statuses = Statuses::default();
+        let mut corp = DirectoryStatus::new("corp", "t", "p");
+        corp.as_of = Some(Timestamp(4_000_000));
+        statuses.insert(corp);
+        let freshness = Freshness::of(&statuses, "corp", Timestamp(100_000));
+        assert_eq!(freshness.age_seconds, None);
+        assert!(freshness.require("corp", None).is_ok());
+        let refused = freshness.require("corp", Some(Duration::from_hours(1))).unwrap_err();
+        assert!(refused.body()["detail"].as_str().unwrap().contains("set back"));
     }
 }

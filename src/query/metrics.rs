@@ -131,7 +131,7 @@ impl Collector for Readings {
             &mut encoder,
             "directory_age_seconds",
             "Time since the directory was last confirmed",
-            |status| status.as_of.map(|as_of| number(as_of.seconds_until(now))),
+            |status| status.age_seconds(now, clock::instant()).map(number),
         )?;
         self.gauges(
             &mut encoder,

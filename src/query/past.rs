@@ -137,7 +137,7 @@ impl From<JournalError> for Problem {
     fn from(error: JournalError) -> Problem {
         match error {
             JournalError::Gone { oldest } => Problem::gone(oldest),
-            JournalError::Failed(reason) => Problem::internal(reason),
+            JournalError::Failed(reason) => Problem::unreadable(reason),
         }
     }
 }

@@ -70,6 +70,15 @@ impl Problem {
             .member("oldest", oldest)
     }
 
+    /// 503: the store cannot be read now.
+    pub fn unreadable(reason: impl std::fmt::Display) -> Problem {
+        tracing::error!("a request failed: {reason}");
+        let detail = "the store cannot be read at present; the daemon's log says why";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail)
+            .hint("it is tried again at each request; what needs no past is answered meanwhile")
+            .header(RETRY_AFTER, "5")
+    }
+
     /// 500: a fault of the daemon, told in full only in its log.
     pub fn internal(reason: impl std::fmt::Display) -> Problem {
         tracing::error!("a request failed: {reason}");

@@ -21,12 +21,15 @@ use super::listener::Listeners;
 use super::service::{Desk, Guard, Peer, Service};
 use super::sources::Sources;
 use super::watched::{Activity, Ticks, Watched};
+use crate::clock::{self, Instant};
 use crate::task::{self, Shutdown, Task, panic_message};
 
 /// What a request's head may take: the buffer of a connection.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Descriptors that are left to everyone else.
 const DESCRIPTORS_SPARED: u64 = 256;
+/// How often it is told that connections cannot be accepted.
+const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
 
 /// Limits of patience with clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,6 +186,7 @@ impl Server {
         guard: Option<Arc<Guard>>,
     ) {
         let mut backoff = Duration::ZERO;
+        let mut complaint = Complaint::default();
         loop {
             match next(unix, tcp).await {
                 Ok(Client::Unix(stream)) => {
@@ -203,11 +207,10 @@ impl Server {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     backoff = (backoff * 2).clamp(Duration::from_millis(5), Duration::from_secs(1));
-                    tracing::warn!(
-                        "cannot accept a connection: {error}; trying again in {backoff:?}"
-                    );
-                    self.connections.make_room();
+                    complaint.tell(&error);
+                    // Those accepted just now get their answers first.
                     tokio::time::sleep(backoff).await;
+                    self.connections.make_room();
                 }
             }
         }
@@ -228,6 +231,31 @@ impl Server {
                 connections.ended(number);
             })
         });
+    }
+}
+
+/// Tells of what happens again and again, now and then.
+#[derive(Default)]
+struct Complaint {
+    told: Option<Instant>,
+    untold: u64,
+}
+
+impl Complaint {
+    fn tell(&mut self, error: &io::Error) {
+        let now = clock::instant();
+        if self.told.is_some_and(|then| now < then + COMPLAIN_EVERY) {
+            self.untold += 1;
+            return;
+        }
+        let again = std::mem::take(&mut self.untold);
+        self.told = Some(now);
+        tracing::warn!(
+            again = (again > 0).then_some(again),
+            "cannot accept a connection to the query socket: {error}; those that wait longest \
+             are closed; raise the limit of open files (LimitNOFILE=) or lower \
+             `query.connections_max`"
+        );
     }
 }
 
@@ -279,5 +307,6 @@ fn descriptors() -> usize {
     // Refused: what is allowed now has to do.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(allowed.saturating_sub(DESCRIPTORS_SPARED).max(64)).unwrap_or(usize::MAX)
+    let spared = DESCRIPTORS_SPARED.min(allowed / 2);
+    usize::try_from((allowed - spared).max(1)).unwrap_or(usize::MAX)
 }

@@ -165,7 +165,7 @@ impl Ends {
             Some(found) => found.decode()?,
             None => 1,
         };
-        let marked = home.high_water().map_or(0, |mark| mark.audit);
+        let marked = home.high_water()?.map_or(0, |mark| mark.audit);
         let last = last_row(engine)?.max(marked).max(kept.saturating_sub(1));
         let first = readable(engine, 0)?.next().transpose()?;
         let first = first.map_or(Ok(last + 1), |(row, _)| row::read_audit(&row.key))?;

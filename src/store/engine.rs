@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::ops::Bound;
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -309,6 +310,35 @@ impl Row {
     pub(super) fn decode<T: serde::de::DeserializeOwned>(&self) -> Result<T, Trouble> {
         row::decode(&self.key, self.bytes())
     }
+}
+
+/// Reads every byte of the database once.
+///
+/// sled takes what it cannot read for the end of its log, and overwrites it: a
+/// disk that fails for a moment while it opens would cost everything. What was
+/// just read comes from memory the next time.
+pub(super) fn read_through(folder: &Path) -> std::io::Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    for folder in [folder.to_owned(), folder.join("blobs")] {
+        let entries = match std::fs::read_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                let file = File::open(entry.path())?;
+                let mut at = 0;
+                loop {
+                    match file.read_at(&mut buffer, at)? {
+                        0 => break,
+                        count => at += count as u64,
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 fn open_guarded(folder: &Path, cache_bytes: u64) -> Result<Engine, Trouble> {

@@ -39,7 +39,7 @@ pub enum OpenError {
     Locked { dir: PathBuf, pid: Option<u32> },
     #[error("the store in {} has format {found}, and this version knows formats up to {known}\nhint: run the newer version, or give this one another state_dir", dir.display())]
     Newer { dir: PathBuf, found: u32, known: u32 },
-    #[error("the store in {} cannot be opened: {reason}\nhint: the directory must be writable for this user, with space left", dir.display())]
+    #[error("the store in {} cannot be opened: {reason}\nhint: the directory must be writable for this user, with space left, on a disk that works", dir.display())]
     Unavailable { dir: PathBuf, reason: String },
 }
 
@@ -62,6 +62,10 @@ impl Trouble {
             Trouble::Failed(reason) => StoreError::Unavailable { dir, reason },
             Trouble::Malformed(reason) => StoreError::Malformed { reason },
         }
+    }
+
+    pub(super) fn is_damage(&self) -> bool {
+        matches!(self, Trouble::Damaged(_))
     }
 
     pub(super) fn text(&self) -> &str {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock         held for the life of the process; its pid in text
-//! format       `rosterd store format 1`: a newer one is left alone
+//! format       `rosterd store format 1`, with a checksum: a newer one is left alone
 //! current      `db-7`: the folder in use; replaced by rename
 //! high-water   the last seq that may have been told, in two alternating slots
 //! directories  the directories that were ever committed: what a rebuild is silent about
@@ -24,6 +24,7 @@ use super::row;
 
 const FORMAT: u32 = 1;
 const FORMAT_WORDS: &str = "rosterd store format ";
+const CHECKSUM_WORD: &str = " crc32 ";
 const SLOT_BYTES: usize = 64;
 
 /// The state directory, locked.
@@ -85,12 +86,15 @@ impl Home {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unavailable)?;
         let lock = lock(dir)?;
         if check_format(dir)?.is_none() {
-            let text = format!("{FORMAT_WORDS}{FORMAT}\n");
-            write_durably(dir, "format", text.as_bytes()).map_err(unavailable)?;
+            write_durably(dir, "format", format_text(FORMAT).as_bytes()).map_err(unavailable)?;
         }
         let high_water = private().open(dir.join("high-water")).map_err(unavailable)?;
         let home = Home { dir: dir.to_owned(), high_water, mark: Mutex::default(), _lock: lock };
-        *home.mark() = home.high_water().unwrap_or_default();
+        let mark = home.high_water().map_err(|trouble| OpenError::Unavailable {
+            dir: dir.to_owned(),
+            reason: trouble.text().to_owned(),
+        })?;
+        *home.mark() = mark.unwrap_or_default();
         Ok(home)
     }
 
@@ -137,10 +141,10 @@ impl Home {
         Ok(())
     }
 
-    /// Renames every database to `….damaged-N`, for people to look at.
-    pub(super) fn set_aside(&self) -> Result<PathBuf, Trouble> {
+    /// Renames every database but one to `….damaged-N`, for people to look at.
+    pub(super) fn set_aside(&self, but: u64) -> Result<PathBuf, Trouble> {
         let mut aside = self.dir.clone();
-        for number in self.numbers()? {
+        for number in self.numbers()?.into_iter().filter(|number| *number != but) {
             let folder = self.folder(number);
             let target = (1u32..)
                 .map(|n| self.dir.join(format!("db-{number}.damaged-{n}")))
@@ -157,24 +161,31 @@ impl Home {
     /// database tell.
     pub(super) fn is_untouched(&self) -> bool {
         let unmarked = match self.high_water() {
-            Some(mark) => mark.seq == 0 && mark.commit == 0,
-            None => self.high_water.metadata().is_ok_and(|metadata| metadata.len() == 0),
+            Err(_) => false,
+            Ok(Some(mark)) => mark.seq == 0 && mark.commit == 0,
+            Ok(None) => self.high_water.metadata().is_ok_and(|metadata| metadata.len() == 0),
         };
         unmarked && !self.dir.join("directories").exists()
     }
 
     /// The mark, if there is one to be believed.
-    pub(super) fn high_water(&self) -> Option<HighWater> {
-        [0, SLOT_BYTES as u64]
-            .into_iter()
-            .filter_map(|offset| {
-                let mut slot = [0; SLOT_BYTES];
-                self.high_water.read_exact_at(&mut slot, offset).ok()?;
-                let (kind, payload) =
-                    row::unseal(b"high-water", slot.get(1..sealed_len(&slot)?)?).ok()?;
-                (kind == row::WHOLE).then(|| read_mark(payload))?
-            })
-            .max_by_key(|mark: &HighWater| mark.writes)
+    ///
+    /// # Errors
+    /// When the disk refuses: that says nothing about the mark.
+    pub(super) fn high_water(&self) -> Result<Option<HighWater>, Trouble> {
+        let mut newest: Option<HighWater> = None;
+        for offset in [0, SLOT_BYTES as u64] {
+            let mut slot = [0; SLOT_BYTES];
+            match self.high_water.read_exact_at(&mut slot, offset) {
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => continue,
+                outcome => outcome.map_err(|e| self.failed(&e))?,
+            }
+            let mark = mark_in(&slot);
+            if mark.map(|mark| mark.writes) > newest.map(|mark| mark.writes) {
+                newest = mark;
+            }
+        }
+        Ok(newest)
     }
 
     /// Notes the last seq and the last commit.
@@ -213,14 +224,17 @@ impl Home {
 
     /// The directories that a rebuild has to be silent about; `None` when
     /// nobody knows.
-    pub(super) fn known(&self) -> Option<Vec<Known>> {
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(super) fn known(&self) -> Result<Option<Vec<Known>>, Trouble> {
         let bytes = match fs::read(self.dir.join("directories")) {
             Ok(bytes) => bytes,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Some(Vec::new()),
-            Err(_) => return None,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Some(Vec::new())),
+            Err(e) => return Err(self.failed(&e)),
         };
-        let (_, payload) = row::unseal(b"directories", &bytes).ok()?;
-        row::decode(b"directories", payload).ok()
+        let payload = row::unseal(b"directories", &bytes).map(|(_, payload)| payload);
+        Ok(payload.and_then(|payload| row::decode(b"directories", payload)).ok())
     }
 
     pub(super) fn remember(&self, known: &[Known]) -> Result<(), Trouble> {
@@ -228,7 +242,8 @@ impl Home {
         write_durably(&self.dir, "directories", &sealed).map_err(|e| self.failed(&e))
     }
 
-    fn numbers(&self) -> Result<Vec<u64>, Trouble> {
+    /// The databases that are there, in use or not.
+    pub(super) fn numbers(&self) -> Result<Vec<u64>, Trouble> {
         Ok(self.entries()?.iter().filter_map(|name| folder_number(name)).collect())
     }
 
@@ -247,20 +262,48 @@ impl Home {
 
 /// The format written in the directory, when it is one this version may touch.
 fn check_format(dir: &Path) -> Result<Option<u32>, OpenError> {
-    let text = match fs::read_to_string(dir.join("format")) {
-        Ok(text) => text,
+    let bytes = match fs::read(dir.join("format")) {
+        Ok(bytes) => bytes,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(unavailable(dir, &e)),
     };
-    let found = text.trim_end().strip_prefix(FORMAT_WORDS).and_then(|n| n.parse().ok());
-    match found {
+    match format_in(&bytes) {
         Some(FORMAT) => Ok(Some(FORMAT)),
         Some(found) => Err(OpenError::Newer { dir: dir.to_owned(), found, known: FORMAT }),
+        // A newer version's has a checksum that fits, and what is ours has these
+        // beside it: it was damaged, and what it says is known all the same.
+        None if dir.join("lock").exists() && dir.join("high-water").exists() => {
+            tracing::warn!(dir = %dir.display(), "the file `format` was damaged, writing it again");
+            Ok(None)
+        }
         None => Err(OpenError::Unavailable {
             dir: dir.to_owned(),
             reason: "its file `format` is not one of rosterd's".to_owned(),
         }),
     }
+}
+
+fn format_text(format: u32) -> String {
+    let words = format!("{FORMAT_WORDS}{format}");
+    let checksum = crc32fast::hash(words.as_bytes());
+    format!("{words}{CHECKSUM_WORD}{checksum:08x}\n")
+}
+
+/// The format that the file names. The first version of this file had no checksum.
+fn format_in(bytes: &[u8]) -> Option<u32> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (words, is_whole) = match text.trim_end().split_once(CHECKSUM_WORD) {
+        Some((words, sum)) => (words, format!("{:08x}", crc32fast::hash(words.as_bytes())) == sum),
+        None => (text.trim_end(), false),
+    };
+    let format = words.strip_prefix(FORMAT_WORDS)?.parse().ok()?;
+    (is_whole || format == FORMAT).then_some(format)
+}
+
+/// What one slot of the mark holds.
+fn mark_in(slot: &[u8; SLOT_BYTES]) -> Option<HighWater> {
+    let (kind, payload) = row::unseal(b"high-water", slot.get(1..sealed_len(slot)?)?).ok()?;
+    if kind == row::WHOLE { read_mark(payload) } else { None }
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
@@ -347,37 +390,52 @@ mod tests {
     #[test]
     fn a_newer_format_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("format"), "rosterd store format 2\n").unwrap();
+        fs::write(dir.path().join("format"), format_text(2)).unwrap();
         let refused = Home::take(dir.path()).unwrap_err();
         assert!(matches!(refused, OpenError::Newer { found: 2, known: 1, .. }), "{refused}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
+    fn a_damaged_format_is_written_again_and_a_stranger_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let format = dir.path().join("format");
+        fs::write(&format, "png\n").unwrap();
+        assert!(matches!(Home::take(dir.path()), Err(OpenError::Unavailable { .. })));
+        fs::write(&format, "rosterd store format 1\n").unwrap();
+        drop(Home::take(dir.path()).unwrap());
+        for damaged in ["", "rosterd store fo", "rosterd store format 3\n", "\u{1}osterd"] {
+            fs::write(&format, damaged).unwrap();
+            drop(Home::take(dir.path()).unwrap());
+            assert_eq!(fs::read_to_string(&format).unwrap(), format_text(1));
+        }
+    }
+
+    #[test]
     fn the_high_water_mark_survives_a_torn_write() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::take(dir.path()).unwrap();
-        assert_eq!(home.high_water(), None);
+        assert_eq!(home.high_water(), Ok(None));
         home.raise(7, 1, true).unwrap();
         home.raise(9, 2, true).unwrap();
-        assert_eq!(home.high_water().unwrap().seq, 9);
+        assert_eq!(home.high_water().unwrap().unwrap().seq, 9);
         home.high_water.write_all_at(b"torn", 4).unwrap();
-        assert_eq!(home.high_water().unwrap().seq, 7);
+        assert_eq!(home.high_water().unwrap().unwrap().seq, 7);
         drop(home);
         let home = Home::take(dir.path()).unwrap();
         home.raise(12, 3, true).unwrap();
-        assert_eq!(home.high_water().unwrap().seq, 12);
+        assert_eq!(home.high_water().unwrap().unwrap().seq, 12);
     }
 
     #[test]
     fn known_directories_come_back_or_are_unknown() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::take(dir.path()).unwrap();
-        assert_eq!(home.known(), Some(vec![]));
+        assert_eq!(home.known(), Ok(Some(vec![])));
         let corp = Known { name: "corp".into(), tenant: "acme".into(), product: "vpn".into() };
         home.remember(std::slice::from_ref(&corp)).unwrap();
-        assert_eq!(home.known(), Some(vec![corp]));
+        assert_eq!(home.known(), Ok(Some(vec![corp])));
         fs::write(dir.path().join("directories"), b"garbage").unwrap();
-        assert_eq!(home.known(), None);
+        assert_eq!(home.known(), Ok(None));
     }
 }

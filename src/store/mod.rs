@@ -20,7 +20,8 @@
 //!   without (they are shortcuts). A file that lost its end opens as an older
 //!   state: the high-water mark beside it tells, since it names the last commit.
 //! - **Errors.** After a failed write sled refuses everything. We close it and open
-//!   it again, with recovery, at the next call.
+//!   it again, with recovery, at the next call. While it opens it takes what it
+//!   cannot read for the end of its log, and overwrites it: all is read first.
 //! - **Space** is never given back: [`Store::rewrite_if_grown`].
 //!
 //! # A commit
@@ -164,9 +165,19 @@ struct Inner {
     engine: RwLock<Option<Engine>>,
     /// What readers know: all of it is durable.
     published: RwLock<Arc<Head>>,
+    doubt: Mutex<Doubt>,
     /// The numbers of the audit trail; its lock puts acts in order. `None` when
     /// they have to be read again.
     trail: Mutex<Option<Ends>>,
+}
+
+/// A call met damage. It may have been a bad moment of the disk, so the files
+/// are opened again; damage that is met once more is believed.
+#[derive(Debug, Default)]
+struct Doubt {
+    what: Option<String>,
+    /// The files were opened again for an earlier doubt.
+    reopened: bool,
 }
 
 type EndsGuard<'a> = MutexGuard<'a, Option<Ends>>;
@@ -209,9 +220,37 @@ impl Store {
             published: RwLock::new(Arc::new(writer.head.clone())),
             writer: Mutex::new(writer),
             engine: RwLock::new(Some(engine)),
+            doubt: Mutex::default(),
             trail: Mutex::default(),
         };
         Ok((Store { inner: Arc::new(inner) }, opening))
+    }
+
+    /// Whether a call met damage since [`Store::settle_doubt`].
+    pub fn is_in_doubt(&self) -> bool {
+        self.doubt().what.is_some()
+    }
+
+    /// Opens the files again if a call met damage.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when that was done before: set the store aside.
+    pub fn settle_doubt(&self) -> Result<(), StoreError> {
+        let mut writer = self.writer();
+        let (what, reopened) = {
+            let mut doubt = self.doubt();
+            (doubt.what.take(), doubt.reopened)
+        };
+        let Some(what) = what else { return Ok(()) };
+        if reopened {
+            return Err(self.error(Trouble::Damaged(what)));
+        }
+        if let Some(engine) = self.slot().as_ref() {
+            engine.give_up();
+        }
+        self.mend_writer(&mut writer)?;
+        self.doubt().reopened = true;
+        Ok(())
     }
 
     /// All directories that were committed, by name; after a rebuild also those
@@ -409,6 +448,7 @@ impl Store {
         *writer = fresh;
         *slot = Some(engine);
         drop(slot);
+        *self.doubt() = Doubt::default();
         *self.trail() = None;
         self.publish(&writer.head);
         Ok(opening)
@@ -422,8 +462,7 @@ impl Store {
         commit: &Commit,
         recorded: Option<(&Act, u64)>,
     ) -> Result<state::Marker, StoreError> {
-        let mut marker =
-            commit::plan(engine, head, commit).map_err(|trouble| self.error(trouble))?;
+        let mut marker = commit::plan(engine, head, commit).map_err(|trouble| self.met(trouble))?;
         commit::write_journal(engine, head, commit, &mut marker)
             .and_then(|()| match recorded {
                 Some((act, seq)) => {
@@ -445,7 +484,7 @@ impl Store {
         work: impl FnOnce(&Engine) -> Result<T, Trouble>,
     ) -> Result<T, StoreError> {
         let slot = self.slot();
-        work(self.healthy(slot.as_ref())?).map_err(|trouble| self.error(trouble))
+        work(self.healthy(slot.as_ref())?).map_err(|trouble| self.met(trouble))
     }
 
     /// Opens the database again when it failed.
@@ -462,8 +501,9 @@ impl Store {
         }
         let mut slot = self.inner.engine.write().unwrap_or_else(PoisonError::into_inner);
         *slot = None;
-        let opened = opening::reopen(&self.inner.home, writer.number, self.inner.cache_bytes)
-            .map_err(|trouble| self.error(trouble))?;
+        let opened = opening::mend(&self.inner.home, writer.number, self.inner.cache_bytes)
+            .inspect_err(|trouble| self.doubt().reopened |= trouble.is_damage())
+            .map_err(|trouble| self.met(trouble))?;
         tracing::info!("the store was opened again after an error");
         writer.head = opened.head;
         *slot = Some(opened.engine);
@@ -498,6 +538,18 @@ impl Store {
     fn publish(&self, head: &Head) {
         let head = Arc::new(head.clone());
         *self.inner.published.write().unwrap_or_else(PoisonError::into_inner) = head;
+    }
+
+    /// An error of reading: damage is remembered.
+    fn met(&self, trouble: Trouble) -> StoreError {
+        if let Trouble::Damaged(what) = &trouble {
+            self.doubt().what.get_or_insert_with(|| what.clone());
+        }
+        self.error(trouble)
+    }
+
+    fn doubt(&self) -> MutexGuard<'_, Doubt> {
+        self.inner.doubt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn error(&self, trouble: Trouble) -> StoreError {

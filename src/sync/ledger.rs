@@ -137,6 +137,10 @@ impl Ledger {
     /// # Errors
     /// When the store still cannot be read.
     pub async fn heal(&self, name: &str) -> Result<(), LedgerError> {
+        if self.store.is_in_doubt() {
+            let ledger = self.clone();
+            task::blocking("examine", move || ledger.examine()).await??;
+        }
         if !self.unwell().contains(name) {
             return Ok(());
         }
@@ -218,6 +222,14 @@ impl Ledger {
                 self.reloaded(view, name)
             }
         }
+    }
+
+    /// Opens a store again in which somebody met damage, or sets it aside.
+    fn examine(&self) -> Result<(), LedgerError> {
+        let Err(error) = self.store.settle_doubt().map_err(LedgerError::from) else {
+            return Ok(());
+        };
+        if error.is_damage() { self.view.change(|_| self.set_aside(&error)) } else { Err(error) }
     }
 
     fn reload(&self, name: &str) -> Result<(), LedgerError> {

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::clock::{Duration, Timestamp};
+use crate::clock::{self, Duration, Instant, Timestamp};
 use crate::model::Hold;
 use crate::provider::Extent;
 
 pub use crate::model::{Counts, HeldRemovals};
+
+/// A clock that is being corrected may be behind by this much.
+const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
 /// The state of one directory, as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub struct DirectoryStatus {
     /// a restart as the end of the last crawl that changed something.
     /// `None`: never synced.
     pub as_of: Option<Timestamp>,
+    /// The same moment on the monotonic clock, when it lies in this process.
+    pub confirmed: Option<Instant>,
     /// How old the picture may become before that is told.
     pub freshness_objective: Option<Duration>,
     pub last_attempt: Option<Timestamp>,
@@ -154,11 +159,23 @@ impl Statuses {
 }
 
 impl DirectoryStatus {
+    /// How long ago the picture was confirmed: the longer of what the two clocks
+    /// say, since the wall clock may be set back and the monotonic one stands
+    /// still while the machine sleeps. `None`: never, or the wall clock was set
+    /// back behind a moment that only an earlier process can have seen.
+    pub fn age_seconds(&self, now: Timestamp, instant: Instant) -> Option<u64> {
+        let as_of = self.as_of?;
+        let passed = self.confirmed.map(|then| instant.saturating_duration_since(then).as_secs());
+        let told = (as_of <= now.plus(CLOCK_SLACK)).then(|| as_of.seconds_until(now));
+        passed.max(told)
+    }
+
     /// Whether the picture is as young as it was promised to be; `None` without
-    /// a promise. One that was never confirmed is not.
+    /// a promise. One whose age nobody knows is not.
     pub fn is_fresh(&self, now: Timestamp) -> Option<bool> {
         let objective = self.freshness_objective?.as_secs();
-        Some(self.as_of.is_some_and(|as_of| as_of.seconds_until(now) <= objective))
+        let age = self.age_seconds(now, clock::instant());
+        Some(age.is_some_and(|age| age <= objective))
     }
 
     /// A directory that has not been polled yet.
@@ -170,6 +187,7 @@ impl DirectoryStatus {
             provider: "",
             origin: String::new(),
             as_of: None,
+            confirmed: None,
             freshness_objective: None,
             last_attempt: None,
             last_success: None,
@@ -185,5 +203,33 @@ impl DirectoryStatus {
             requests: BTreeMap::new(),
             drift: 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_age_follows_the_clock_that_says_more() {
+        let second = Duration::from_secs(1);
+        let (start, wall) = (clock::instant(), Timestamp(1_000_000_000));
+        let mut status = DirectoryStatus::new("corp", "t", "p");
+        assert_eq!(status.age_seconds(wall, start), None);
+        (status.as_of, status.confirmed) = (Some(wall), Some(start));
+        let age = |wall, seconds: u32| status.age_seconds(wall, start + second * seconds);
+        assert_eq!(age(wall.plus(second * 5), 5), Some(5));
+        let hour = Duration::from_hours(1);
+        assert_eq!(age(wall.minus(hour), 5), Some(5), "set back");
+        assert_eq!(age(wall.plus(hour), 5), Some(3600), "set forward, or asleep");
+    }
+
+    #[test]
+    fn an_age_from_before_the_start_is_unknown_once_the_clock_is_set_back() {
+        let (start, wall) = (clock::instant(), Timestamp(1_000_000_000));
+        let mut status = DirectoryStatus::new("corp", "t", "p");
+        status.as_of = Some(wall);
+        assert_eq!(status.age_seconds(wall.minus(Duration::from_hours(1)), start), None);
+        assert_eq!(status.age_seconds(wall.minus(Duration::from_millis(900)), start), Some(0));
     }
 }

@@ -5,6 +5,7 @@ mod ad;
 mod check;
 mod cloud;
 mod end_to_end;
+mod faults;
 mod fingerprint;
 mod harness;
 mod ldap;

@@ -19,7 +19,8 @@ pub fn feed(bytes: &[u8]) {
         rest = after;
     }
     names(&String::from_utf8_lossy(bytes));
-    let _ = (ids::uuid(bytes), ids::guid(bytes), ids::sid(bytes), syncrepl::read_state(bytes).is_ok());
+    let _ =
+        (ids::uuid(bytes), ids::guid(bytes), ids::sid(bytes), syncrepl::read_state(bytes).is_ok());
 }
 
 /// What passes the guard must not harm the parser behind it.

@@ -23,4 +23,5 @@ pub fn feed(bytes: &[u8]) {
     let _ = quarantine.take_kept();
 }
 
-const CONFIGURATION: &str = "url = \"https://example.okta.com\"\ntoken = { env = \"PATH\" }\nkeep_raw = true";
+const CONFIGURATION: &str =
+    "url = \"https://example.okta.com\"\ntoken = { env = \"PATH\" }\nkeep_raw = true";

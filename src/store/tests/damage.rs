@@ -7,6 +7,7 @@ use super::crash::{NAMES, Run, copy_all};
 use super::world::{World, loaded, notice, user};
 use crate::clock::Timestamp;
 use crate::model::{Change, Commit, EventKind, Progress, Put};
+use crate::store::error::Trouble;
 use crate::store::{EventsError, OpenError, Opening, Options, Store, StoreError, record};
 
 /// A closed store with something in it.
@@ -156,17 +157,58 @@ fn a_database_that_lost_its_last_commits_is_set_aside() {
 
 #[test]
 fn a_missing_database_is_rebuilt() {
-    for victim in ["db-1", "current"] {
-        let run = stored();
+    let run = stored();
+    let image = tempfile::tempdir().unwrap();
+    copy_all(run.dir.path(), image.path());
+    fs::remove_dir_all(image.path().join("db-1")).unwrap();
+    assert!(!is_right_or_rebuilt(&run, image.path()));
+    assert_eq!(reopened(image.path()).1, Opening::Existing);
+}
+
+#[test]
+fn a_damaged_pointer_costs_nothing() {
+    let run = stored();
+    for pointer in ["", "\u{7f}", "db-", "db-3\n", "dc-1\n"] {
         let image = tempfile::tempdir().unwrap();
         copy_all(run.dir.path(), image.path());
-        match victim {
-            "current" => fs::write(image.path().join(victim), [0xff]).unwrap(),
-            _ => fs::remove_dir_all(image.path().join(victim)).unwrap(),
-        }
-        assert!(!is_right_or_rebuilt(&run, image.path()));
-        assert_eq!(reopened(image.path()).1, Opening::Existing);
+        fs::write(image.path().join("current"), pointer).unwrap();
+        assert!(is_right_or_rebuilt(&run, image.path()), "{pointer:?}");
+        assert_eq!(fs::read_to_string(image.path().join("current")).unwrap(), "db-1\n");
     }
+}
+
+#[test]
+fn a_pointer_to_one_of_two_that_is_not_there_is_damage() {
+    let run = stored();
+    let image = tempfile::tempdir().unwrap();
+    copy_all(run.dir.path(), image.path());
+    fs::create_dir(image.path().join("db-2")).unwrap();
+    copy_all(&image.path().join("db-1"), &image.path().join("db-2"));
+    fs::write(image.path().join("current"), "db-3\n").unwrap();
+    assert!(!is_right_or_rebuilt(&run, image.path()));
+    assert!(image.path().join("db-1.damaged-1/db").exists());
+}
+
+#[test]
+fn damage_that_is_met_twice_is_believed() {
+    let run = stored();
+    let image = tempfile::tempdir().unwrap();
+    copy_all(run.dir.path(), image.path());
+    let (store, _) = reopened(image.path());
+    assert!(!store.is_in_doubt());
+    let met = || store.met(Trouble::Damaged("a bad moment".to_owned()));
+    met();
+    assert!(store.is_in_doubt());
+    store.settle_doubt().unwrap();
+    assert!(!store.is_in_doubt());
+    says_the_same(&run, &store).unwrap();
+    met();
+    let believed = store.settle_doubt().unwrap_err();
+    assert!(matches!(believed, StoreError::Corrupt { .. }), "{believed}");
+    store.set_aside("it was met twice").unwrap();
+    goes_on_anew(&run, &store);
+    met();
+    store.settle_doubt().unwrap();
 }
 
 #[test]

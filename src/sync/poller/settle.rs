@@ -154,6 +154,7 @@ impl Actor {
         self.show_hold();
         self.statuses.update(&self.terms.name, |status| {
             status.as_of = Some(ended);
+            status.confirmed = Some(clock::instant());
             status.last_success = Some(clock::now());
             status.consecutive_failures = 0;
             status.last_error = None;

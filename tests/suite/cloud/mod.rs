@@ -5,10 +5,10 @@
 //! and a [`Vendor`], and calls [`lives_through_anything`].
 
 mod driver;
-mod entra;
+pub mod entra;
 mod github;
 mod google;
-mod okta;
+pub mod okta;
 mod population;
 mod restart;
 mod script;

@@ -73,7 +73,7 @@ fn bundle(daemon: &Daemon, name: &str) -> String {
 }
 
 /// The journal folds, and gives exactly what the daemon holds.
-fn assert_journal_is_the_picture(daemon: &Daemon) {
+pub fn assert_journal_is_the_picture(daemon: &Daemon) {
     let told = Fold::of(&daemon.events(0)).unwrap_or_else(|complaint| panic!("{complaint}"));
     let snapshot = daemon.request("GET", "/v1/snapshot", None).text();
     let held = Fold::of_snapshot(&snapshot).unwrap_or_else(|complaint| panic!("{complaint}"));

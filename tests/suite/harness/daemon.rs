@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Daemon {
     dir: tempfile::TempDir,
     environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
     log: PathBuf,
     process: Option<Process>,
 }
@@ -38,7 +39,13 @@ impl Daemon {
     /// The same, not yet started.
     pub fn prepare(config: &str) -> Daemon {
         let dir = super::scratch("run");
-        let daemon = Daemon { log: log_file(), dir, environment: Vec::new(), process: None };
+        let daemon = Daemon {
+            log: log_file(),
+            dir,
+            environment: Vec::new(),
+            wrapper: Vec::new(),
+            process: None,
+        };
         daemon.configure(config);
         daemon
     }
@@ -46,6 +53,12 @@ impl Daemon {
     /// One more variable for the process, from its next start on.
     pub fn environment(&mut self, name: &str, value: impl Into<String>) {
         self.environment.push((name.to_owned(), value.into()));
+    }
+
+    /// A command that becomes the process, from its next start on: it ends by
+    /// executing its last arguments.
+    pub fn wrap<W: Into<String>>(&mut self, words: impl IntoIterator<Item = W>) {
+        self.wrapper = words.into_iter().map(Into::into).collect();
     }
 
     /// Replaces the configuration file; a running process is not told.
@@ -75,8 +88,14 @@ impl Daemon {
     pub fn spawn(&self) -> Process {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log);
         let log = log.expect("a log file");
-        Process::start(ROSTERD, |command| {
-            command.args(["run", "--config"]).arg(self.config()).current_dir(self.dir());
+        let mut words = self.wrapper.iter().map(String::as_str).chain([ROSTERD]);
+        let program = words.next().expect("rosterd at least");
+        Process::start(program, |command| {
+            command
+                .args(words)
+                .args(["run", "--config"])
+                .arg(self.config())
+                .current_dir(self.dir());
             command.envs(self.environment.iter().cloned());
             command.stdout(log.try_clone().expect("a log file")).stderr(log);
         })
@@ -180,6 +199,10 @@ impl Daemon {
 
     pub fn signal(&self, signal: Signal) {
         self.process.as_ref().expect("it runs").signal(signal);
+    }
+
+    pub fn pid(&self) -> rustix::process::Pid {
+        self.process.as_ref().expect("it runs").pid()
     }
 
     /// SIGTERM; panics when it has not stopped within `patience`.

@@ -5,6 +5,7 @@ pub mod clients;
 pub mod copy;
 pub mod daemon;
 pub mod emulate;
+pub mod fault_proxy;
 pub mod fold;
 pub mod http;
 pub mod ldap_stub;
@@ -19,6 +20,7 @@ pub mod secrets;
 pub mod slapd;
 pub mod story;
 pub mod tls;
+pub mod tls_front;
 pub mod vendor;
 
 use std::fmt::Display;

@@ -33,6 +33,10 @@ impl Process {
         let _gone = kill_process(Pid::from_child(&self.child), signal);
     }
 
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Asks it to stop and waits; panics when it takes longer than `patience`.
     pub fn stop(&mut self, patience: Duration) -> ExitStatus {
         self.signal(Signal::TERM);

@@ -9,7 +9,7 @@ mod hazard;
 mod message;
 
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rosterd::clock::Instant;
 use serde_json::Value;
@@ -72,6 +72,8 @@ pub struct VendorServer<A> {
 
 struct Shared<A> {
     port: u16,
+    /// Where clients find it, when that is somewhere else.
+    known_as: OnceLock<String>,
     /// Held while a request is answered: requests see one world after another.
     api: Mutex<A>,
     books: Mutex<Books<A>>,
@@ -104,6 +106,7 @@ impl<A: Api> VendorServer<A> {
         };
         let shared = Arc::new(Shared {
             port,
+            known_as: OnceLock::new(),
             api: Mutex::new(api),
             books: Mutex::new(books),
             bell: Condvar::new(),
@@ -116,6 +119,15 @@ impl<A: Api> VendorServer<A> {
     /// `http://127.0.0.1:PORT`, without a slash at its end.
     pub fn url(&self) -> String {
         self.shared.url()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.shared.port
+    }
+
+    /// Clients come through a proxy at `url`: links lead there.
+    pub fn known_as(&self, url: String) {
+        self.shared.known_as.set(url).expect("it is said once");
     }
 
     /// Looks at the world, or changes it.
@@ -189,6 +201,11 @@ impl<A> Drop for VendorServer<A> {
 impl<A> Shared<A> {
     fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// What links begin with.
+    fn base(&self) -> String {
+        self.known_as.get().cloned().unwrap_or_else(|| self.url())
     }
 
     /// A test that panicked while it held the world shall not hide its reason.

@@ -56,6 +56,24 @@ impl Contoso {
         self.stub.tenant.put_user(&self.users[&number], properties);
     }
 
+    /// Twenty users, of whom some are in `crew`.
+    pub fn fill_small(&mut self) {
+        self.stub.tenant.put_group("crew", json!({}));
+        for number in 0..20 {
+            let id = format!("u{number}");
+            self.stub.tenant.put_user(&id, json!({}));
+            if number % 2 == 0 {
+                self.stub.tenant.add("crew", &id, USER);
+            }
+        }
+    }
+
+    /// One more user, who is in `crew`.
+    pub fn join(&mut self, id: &str) {
+        self.stub.tenant.put_user(id, json!({}));
+        self.stub.tenant.add("crew", id, USER);
+    }
+
     fn member(&self, member: Member) -> Option<(String, &'static str)> {
         match member {
             Member::User(number) => Some((self.users.get(&number)?.clone(), USER)),
@@ -196,7 +214,7 @@ impl Vendor for Contoso {
 }
 
 /// The settings for a tenant that takes the secret.
-fn block(url: &str, more: &str) -> String {
+pub fn block(url: &str, more: &str) -> String {
     let file = SECRET_FILE.display().to_string();
     format!(
         "tenant_id = \"contoso.com\"\nclient_id = \"{CLIENT}\"\nauthority = \"{url}\"\n\

@@ -250,7 +250,7 @@ impl Vendor for Acme {
 }
 
 /// The settings for an org that takes the token.
-fn block(url: &str, more: &str) -> String {
+pub fn block(url: &str, more: &str) -> String {
     format!("url = \"{url}\"\ntoken = {{ file = {:?} }}\n{more}", TOKEN_FILE.display().to_string())
 }
 

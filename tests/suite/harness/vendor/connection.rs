@@ -31,7 +31,7 @@ fn serve<A: Api>(mut client: TcpStream, shared: &Shared<A>) {
     let mut reader = BufReader::with_capacity(64 << 10, reading);
     while let Ok(message) = http::read_request(&mut reader) {
         let wants_close = message.header("connection").is_some_and(|value| value == "close");
-        let request = request(message, shared.url());
+        let request = request(message, shared.base());
         if !answer(&mut client, shared, request) || wants_close {
             break;
         }
