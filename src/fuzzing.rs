@@ -5,13 +5,14 @@
 //! asked (what was read can be written and read again), it is.
 
 use crate::config::{Config, section};
-use crate::{provider, query, store};
+use crate::{provider, query, store, sync};
 
 /// A name for `fuzz/fuzz_targets` and `fuzz/corpus`, and what is fed.
-pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+pub const TARGETS: [(&str, fn(&[u8])); 10] = [
     ("configuration", configuration),
     ("query", query::fuzz::feed),
     ("records", store::fuzz::feed),
+    ("pages", pages),
     ("ldap", provider::ldap::fuzz::feed),
     ("bundle", provider::bundle::fuzz::feed),
     ("entra", provider::entra::fuzz::feed),
@@ -40,6 +41,13 @@ fn configuration(bytes: &[u8]) {
     let read = section::read_text(text, |root| Config::read(root, provider::registry::KINDS));
     if let Err(report) = read {
         assert!(!report.to_string().is_empty());
+    }
+}
+
+/// A page of a checkpoint; what was read can be written, and is then read the same.
+fn pages(bytes: &[u8]) {
+    if let Ok(page) = sync::pages::decode(bytes) {
+        assert!(sync::pages::decode(&sync::pages::encode(&page)).is_ok_and(|read| read == page));
     }
 }
 

@@ -72,11 +72,11 @@ pub trait Sink: Send {
     /// so call it (if need be with nothing) after every answer of the provider.
     fn page(&mut self, items: Vec<Item>);
 
-    /// Like [`Sink::page`], for what an incremental crawl reads again only to see
-    /// whether the feed told everything: a difference is *drift*, and counted.
-    /// Comes after what the feed told.
-    fn verified(&mut self, items: Vec<Item>) {
-        self.page(items);
+    /// What an incremental crawl hands over from here on (`true`), until it says
+    /// otherwise, is read again only to see whether the feed told everything: a
+    /// difference is *drift*, and counted. Comes after what the feed told.
+    fn verifying(&mut self, is_on: bool) {
+        let _ = is_on;
     }
 
     /// Should the crawl fail from here on, it may go on with [`Start::Resume`]
@@ -154,13 +154,66 @@ pub struct Seal {
     /// Where the next incremental crawl may start; `None` when the provider
     /// has no such thing.
     pub cursor: Option<Cursor>,
-    /// Why the crawl is known to be complete, for `status`: end marks seen,
-    /// counts compared.
-    pub proof: String,
+    /// Why the crawl is known to be complete.
+    pub proof: Proof,
+    /// What was read again although no feed named it.
+    pub verified: Verified,
     /// Requests or operations sent, by endpoint or operation.
     pub requests: std::collections::BTreeMap<String, u64>,
     /// Objects that could not be decoded, whose last good record was kept.
     pub malformed: u64,
+}
+
+/// Why a crawl is known to be complete, for `status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// Which lists came to the end marks of the provider, as a sentence.
+    pub ends: String,
+    /// Counts that the provider offers, beside what was read.
+    pub compared: Vec<Compared>,
+    /// How it is known that everything was visible, as a sentence.
+    pub visibility: Option<String>,
+}
+
+/// A count that the provider offers, and what came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// `users`, `members of groups`, …
+    pub what: String,
+    pub announced: u64,
+    pub read: u64,
+}
+
+/// What an incremental crawl read again only to see whether the feed lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    pub users: u64,
+    pub groups: u64,
+    /// What that cost, of the requests of the crawl.
+    pub requests: u64,
+}
+
+impl From<String> for Proof {
+    fn from(ends: String) -> Proof {
+        Proof { ends, ..Proof::default() }
+    }
+}
+
+impl Proof {
+    /// Adds a count that was compared, if the provider offers it.
+    #[must_use]
+    pub fn counted(mut self, what: &str, announced: Option<u64>, read: u64) -> Proof {
+        let what = what.to_owned();
+        self.compared.extend(announced.map(|announced| Compared { what, announced, read }));
+        self
+    }
+
+    /// Adds how it is known that everything was visible.
+    #[must_use]
+    pub fn visible(mut self, how: impl Into<String>) -> Proof {
+        self.visibility = Some(how.into());
+        self
+    }
 }
 
 /// What a sealed crawl covered.

@@ -14,7 +14,7 @@ use super::sources::{OperatorError, Sources};
 use crate::clock::{self, Timestamp};
 use crate::index::View;
 use crate::model::Caller;
-use crate::sync::status::{Counts, CrawlSummary, DirectoryStatus, HoldSummary};
+use crate::sync::status::{Compared, Counts, CrawlSummary, DirectoryStatus, HoldSummary};
 
 /// How long a rejection stands.
 const REJECTED_UNTIL: &str = "these removals stay out, and are not told again, until the \
@@ -66,7 +66,14 @@ struct CrawlBody<'a> {
     pages: u64,
     counts: Value,
     requests: &'a std::collections::BTreeMap<String, u64>,
+    /// Which lists came to their ends.
     proof: &'a str,
+    /// Counts that the provider offers, beside what was read.
+    compared: Vec<Value>,
+    /// How it is known that everything was visible.
+    visibility: Option<&'a str>,
+    /// What was read again although no feed named it, and what that cost.
+    verified: Value,
     malformed: u64,
     drift: u64,
 }
@@ -228,10 +235,21 @@ fn crawl_body(crawl: &CrawlSummary) -> CrawlBody<'_> {
         pages: crawl.pages,
         counts: counts(&crawl.counts),
         requests: &crawl.requests,
-        proof: &crawl.proof,
+        proof: &crawl.proof.ends,
+        compared: crawl.proof.compared.iter().map(compared).collect(),
+        visibility: crawl.proof.visibility.as_deref(),
+        verified: json!({
+            "users": crawl.verified.users,
+            "groups": crawl.verified.groups,
+            "requests": crawl.verified.requests,
+        }),
         malformed: crawl.malformed,
         drift: crawl.drift,
     }
+}
+
+pub(super) fn compared(count: &Compared) -> Value {
+    json!({ "what": count.what, "announced": count.announced, "read": count.read })
 }
 
 pub(super) fn hold_body(hold: &HoldSummary) -> HoldBody<'_> {

@@ -7,6 +7,8 @@ use crate::clock::{self, Duration, Instant, Timestamp};
 use crate::model::Hold;
 use crate::provider::Extent;
 
+pub use crate::provider::{Compared, Proof, Verified};
+
 pub use crate::model::{Counts, HeldRemovals};
 
 /// A clock that is being corrected may be behind by this much.
@@ -65,7 +67,9 @@ pub struct CrawlSummary {
     /// Requests or operations by name.
     pub requests: BTreeMap<String, u64>,
     /// Why it is known to be complete.
-    pub proof: String,
+    pub proof: Proof,
+    /// What was read again although no feed named it.
+    pub verified: Verified,
     /// Objects that could not be decoded; their last good records stand.
     pub malformed: u64,
     /// Differences that only reading again found.

@@ -291,9 +291,9 @@ async fn references_to_other_servers_are_told_and_not_followed() {
     let mut sink = Collector::default();
     let seal = open(draft(&stub)).crawl(Start::Full, &mut sink).await.unwrap();
     assert!(
-        seal.proof.contains("1 references to other servers were not followed"),
+        seal.proof.ends.contains("1 references to other servers were not followed"),
         "{}",
-        seal.proof
+        seal.proof.ends
     );
 }
 

@@ -19,7 +19,7 @@ use rosterd::index::DirectoryView;
 use rosterd::model::{Caller, Event, EventKind, Group, Payload, Reference, Removal, User, Value};
 use rosterd::provider::{
     Cursor, Directory, Extent, Finding, GroupItem, Item, Patience, PullError, Seal, Settings, Sink,
-    Start, UserItem,
+    Start, UserItem, Verified,
 };
 use rosterd::store::record;
 use rosterd::sync::guard::{Limits, OnHold};
@@ -570,8 +570,9 @@ impl Token {
 }
 
 fn seal(extent: Extent, cursor: Cursor) -> Seal {
-    let (proof, requests) = ("scripted".into(), BTreeMap::new());
-    Seal { extent, cursor: Some(cursor), proof, requests, malformed: 0 }
+    let (proof, requests) = ("scripted".to_owned().into(), BTreeMap::new());
+    let verified = Verified::default();
+    Seal { extent, cursor: Some(cursor), proof, verified, requests, malformed: 0 }
 }
 
 /// What is compared of a user.

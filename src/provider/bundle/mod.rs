@@ -50,7 +50,9 @@ use tokio::sync::mpsc;
 
 use self::reading::Counts;
 use self::source::{Snapshot, Stamp};
-use super::{Cursor, Directory, Extent, Finding, Item, Outcome, PullError, Seal, Sink, Start};
+use super::{
+    Cursor, Directory, Extent, Finding, Item, Outcome, PullError, Seal, Sink, Start, Verified,
+};
 use crate::digest::hex;
 use crate::task;
 
@@ -136,7 +138,8 @@ impl Directory for Bundle {
             Seal {
                 extent: Extent::Whole,
                 cursor: Some(now.clone()),
-                proof: format!("{counts} read to the end; {digest}"),
+                proof: format!("{counts} read to the end; {digest}").into(),
+                verified: Verified::default(),
                 requests: BTreeMap::from([("read".to_owned(), file_count)]),
                 malformed: 0,
             }
@@ -202,7 +205,8 @@ fn idle(cursor: Cursor, proof: String, request: &str, count: u64) -> Seal {
     Seal {
         extent: Extent::Changes,
         cursor: Some(cursor),
-        proof,
+        proof: proof.into(),
+        verified: Verified::default(),
         requests: BTreeMap::from([(request.to_owned(), count)]),
         malformed: 0,
     }

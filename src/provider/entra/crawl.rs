@@ -22,7 +22,7 @@ use super::rounds::{self, Drained, GROUPS};
 use crate::clock;
 use crate::model::Reference;
 use crate::provider::http::{Cursors, in_parallel};
-use crate::provider::{Extent, Item, PullError, Seal, Sink};
+use crate::provider::{Extent, Item, Proof, PullError, Seal, Sink, Verified};
 
 /// Groups between checkpoints while members are read.
 const GROUPS_PER_CHECKPOINT: usize = 500;
@@ -390,7 +390,14 @@ async fn finish(reading: &mut Reading<'_>, progress: &mut Progress) -> Result<Se
     Ok(Seal {
         extent: Extent::Whole,
         cursor: (!place.rounds.is_empty()).then(|| place.cursor()),
-        proof,
+        proof: Proof::from(proof)
+            .counted("users", progress.counted.get(Kind::Users.path()).copied(), users)
+            .counted("groups", progress.counted.get(GROUPS).copied(), groups)
+            .visible(match progress.hidden {
+                0 => "the members of every group could be seen".to_owned(),
+                n => format!("the members of {n} groups could not be seen and stay as they were"),
+            }),
+        verified: Verified::default(),
         requests: reading.graph.take_audit(),
         malformed: progress.malformed.max(reading.mapper.bad()),
     })

@@ -153,6 +153,11 @@ impl Graph {
     }
 
     /// Requests sent since the last time this was asked.
+    /// Requests sent so far in this crawl.
+    pub(super) fn sent(&self) -> u64 {
+        self.client.sent()
+    }
+
     pub(super) fn take_audit(&self) -> BTreeMap<String, u64> {
         let mut sent = self.client.take_audit();
         sent.extend(self.login.take_audit());

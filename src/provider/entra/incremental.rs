@@ -7,7 +7,7 @@ use super::patrol;
 use super::place::Place;
 use super::rounds::{self, Drained};
 use crate::clock;
-use crate::provider::{Cursor, Extent, PullError, Seal};
+use crate::provider::{Cursor, Extent, PullError, Seal, Verified};
 
 /// Reads what changed since `cursor`.
 ///
@@ -26,7 +26,15 @@ pub(super) async fn run(reading: &mut Reading<'_>, cursor: &Cursor) -> Result<Se
     let window =
         if reads_lists { window(reading, &place, &drained).await? } else { drained.window() };
     let findings = apply::apply(reading, drained, &window, &mut place.pending).await?;
+    let before = reading.graph.sent();
+    reading.sink.verifying(true);
     let walked = patrol::walk(reading, &mut place, due, &findings, &window).await?;
+    reading.sink.verifying(false);
+    let verified = Verified {
+        users: walked.users as u64,
+        groups: walked.groups as u64,
+        requests: reading.graph.sent() - before,
+    };
     let proof = format!(
         "{findings}, read to their ends; {} users and {} groups read again",
         walked.users, walked.groups
@@ -34,7 +42,8 @@ pub(super) async fn run(reading: &mut Reading<'_>, cursor: &Cursor) -> Result<Se
     Ok(Seal {
         extent: Extent::Changes,
         cursor: Some(place.cursor()),
-        proof,
+        proof: proof.into(),
+        verified,
         requests: reading.graph.take_audit(),
         malformed: reading.mapper.bad(),
     })

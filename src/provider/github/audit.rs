@@ -24,7 +24,7 @@ use super::{Github, NAME};
 use crate::clock::{self, Duration, Timestamp};
 use crate::model::Reference;
 use crate::provider::http::{Cursors, Quarantine};
-use crate::provider::{Cursor, Extent, Item, PullError, Seal, Sink};
+use crate::provider::{Cursor, Extent, Item, Proof, PullError, Seal, Sink, Verified};
 
 /// How far each poll looks back behind the one before.
 const OVERLAP: Duration = Duration::from_mins(10);
@@ -154,10 +154,11 @@ pub async fn changes(
     Ok(Some(Seal {
         extent: Extent::Changes,
         cursor: Some(self::cursor(now, whole_at, &github.seen, handled)),
-        proof: format!(
+        proof: Proof::from(format!(
             "the audit log was read to its end; it names {people} people and {teams} teams, which \
              were read anew"
-        ),
+        )),
+        verified: Verified::default(),
         requests: github.access.take_audit(),
         malformed,
     }))

@@ -56,7 +56,10 @@ use self::config::Account;
 use self::crawl::People;
 use self::place::{Counts, Place};
 use self::proof::Seen;
-use super::{Cursor, Directory, Extent, Finding, Patience, PullError, Seal, Settings, Sink, Start};
+use super::{
+    Cursor, Directory, Extent, Finding, Patience, Proof, PullError, Seal, Settings, Sink, Start,
+    Verified,
+};
 use crate::clock;
 use crate::digest::sha256_hex;
 
@@ -141,6 +144,7 @@ impl Directory for Github {
             extent: Extent::Whole,
             cursor: Some(cursor),
             proof: proof_of(&counts),
+            verified: Verified::default(),
             requests: self.access.take_audit(),
             malformed: counts.malformed + counts.refused,
         })
@@ -157,7 +161,7 @@ impl Directory for Github {
     }
 }
 
-fn proof_of(counts: &Counts) -> String {
+fn proof_of(counts: &Counts) -> Proof {
     let Counts { members, outside, invited, teams, refused, .. } = counts;
     let mut proof = format!(
         "{members} members, {teams} teams, {outside} outside collaborators and {invited} \
@@ -166,5 +170,10 @@ fn proof_of(counts: &Counts) -> String {
     if *refused > 0 {
         proof.push_str(&format!("; {refused} teams may not be read and stay as they were"));
     }
-    proof
+    let seen = "who asks is proved to see everybody and every team of each organization";
+    // A difference between these ends a crawl.
+    Proof::from(proof)
+        .counted("members", Some(*members), *members)
+        .counted("teams", Some(*teams), *teams)
+        .visible(seen)
 }

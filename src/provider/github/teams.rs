@@ -155,15 +155,16 @@ pub async fn page(
     let points = f64::from(1 + 2 * first) / 100.0;
     let (mut list, refused) = listing.ask(&document, points).await?;
     let mut hidden = HashSet::new();
-    if let Value::Array(nodes) = &mut list["nodes"] {
-        if nodes.iter().any(Value::is_null) && !refused.is_empty() {
-            listing.endpoint = "GraphQL names of teams";
-            let (mut names, _) = listing.ask(&format!("{LISTING} {NAMES}"), 1.0).await?;
-            let names = Page::read(&what, names.take(), "nodes")?;
-            hidden = fill(nodes, names.entries).ok_or_else(|| {
-                incomplete(&what, "they changed while it was asked which are refused".to_owned())
-            })?;
-        }
+    if let Value::Array(nodes) = &mut list["nodes"]
+        && nodes.iter().any(Value::is_null)
+        && !refused.is_empty()
+    {
+        listing.endpoint = "GraphQL names of teams";
+        let (mut names, _) = listing.ask(&format!("{LISTING} {NAMES}"), 1.0).await?;
+        let names = Page::read(&what, names.take(), "nodes")?;
+        hidden = fill(nodes, names.entries).ok_or_else(|| {
+            incomplete(&what, "they changed while it was asked which are refused".to_owned())
+        })?;
     }
     let mut page = Page::read(&what, list, "nodes")?;
     let mut batch = Batch::default();

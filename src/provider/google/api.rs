@@ -87,6 +87,11 @@ impl Api {
         &self.session
     }
 
+    /// Requests sent so far in this crawl.
+    pub fn sent(&self) -> u64 {
+        self.client.sent()
+    }
+
     pub fn take_audit(&self) -> BTreeMap<String, u64> {
         self.client.take_audit()
     }

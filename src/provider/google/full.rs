@@ -13,7 +13,7 @@ use super::members::Members;
 use super::progress::{Phase, Progress};
 use crate::clock::{self, Duration};
 use crate::provider::http::Quarantine;
-use crate::provider::{Cursor, Extent, PullError, Seal, Sink};
+use crate::provider::{Cursor, Extent, Proof, PullError, Seal, Sink, Verified};
 
 /// A feed that was closed to us is tried again after this.
 const FEED_RETRY: Duration = Duration::from_hours(1);
@@ -105,7 +105,7 @@ impl<'a> Full<'a> {
         Seal {
             extent: Extent::Whole,
             cursor: wants_cursor.then(|| Cursor(Bookmark::new(progress, now).token())),
-            proof: format!(
+            proof: Proof::from(format!(
                 "{} users and {} groups were listed to the last page; the members of every group were \
                  read to the end and compared with directMembersCount ({} groups list fewer, \
                  {} may not be read: both keep the members they had){}",
@@ -114,7 +114,13 @@ impl<'a> Full<'a> {
                 progress.short,
                 progress.forbidden,
                 if closed { "; the audit feed is closed to us" } else { "" },
+            ))
+            .counted(
+                "groups with as many members as they count",
+                Some(progress.groups),
+                progress.groups.saturating_sub(progress.short + progress.forbidden),
             ),
+            verified: Verified::default(),
             requests: self.google.api.take_audit(),
             malformed: progress.malformed,
         }

@@ -23,7 +23,7 @@ use super::{Google, full};
 use crate::clock::{self, Duration, Timestamp};
 use crate::model::Reference;
 use crate::provider::http::{Quarantine, in_parallel};
-use crate::provider::{Cursor, Extent, Item, PullError, Seal, Sink};
+use crate::provider::{Cursor, Extent, Item, Proof, PullError, Seal, Sink, Verified};
 
 /// What was changed shows a little later, on all of Google's computers. So
 /// long an event whose effect does not show is looked at again.
@@ -90,6 +90,7 @@ struct Counts {
     touched: usize,
     verified_users: u64,
     verified_groups: u64,
+    verifying_requests: u64,
     malformed: u64,
 }
 
@@ -333,7 +334,7 @@ impl Incremental<'_> {
         Seal {
             extent: Extent::Changes,
             cursor: Some(cursor),
-            proof: format!(
+            proof: Proof::from(format!(
                 "the audit feed was read to its end: {} new events named {} users and groups, each \
                  read again; {} users and {} groups were verified in turn (round {}); {} groups list \
                  fewer members than they count",
@@ -343,7 +344,12 @@ impl Incremental<'_> {
                 counts.verified_groups,
                 self.bookmark.rolling.rounds + 1,
                 self.google.shortages.len(),
-            ),
+            )),
+            verified: Verified {
+                users: counts.verified_users,
+                groups: counts.verified_groups,
+                requests: counts.verifying_requests,
+            },
             requests: self.google.api.take_audit(),
             malformed: counts.malformed,
         }

@@ -98,6 +98,11 @@ impl Client {
         }
     }
 
+    /// Requests sent since [`Client::take_audit`] was asked last.
+    pub fn sent(&self) -> u64 {
+        self.0.transport.sent()
+    }
+
     /// Requests sent since the last time this was asked, by endpoint.
     pub fn take_audit(&self) -> BTreeMap<String, u64> {
         self.0.transport.take_audit()

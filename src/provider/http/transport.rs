@@ -103,6 +103,11 @@ impl Transport {
         }
     }
 
+    /// Requests sent since [`Transport::take_audit`] was asked last.
+    pub fn sent(&self) -> u64 {
+        self.0.sent.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
     /// Requests sent since the last time this was asked, by endpoint.
     pub fn take_audit(&self) -> BTreeMap<String, u64> {
         let mut sent = self.0.sent.lock().unwrap_or_else(PoisonError::into_inner);

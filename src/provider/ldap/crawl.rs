@@ -13,7 +13,7 @@ use super::session::Session;
 use super::{Ldap, active_directory, ranges, syncrepl};
 use crate::clock;
 use crate::model::Reference;
-use crate::provider::{Extent, Item, PullError, Seal, Sink, Start};
+use crate::provider::{Extent, Item, PullError, Seal, Sink, Start, Verified};
 
 /// A signed-in connection and all that a crawl needs with it.
 pub struct Reading<'a> {
@@ -185,7 +185,8 @@ async fn seal(reading: Reading<'_>, outcome: Outcome) -> Seal {
     Seal {
         extent: outcome.extent,
         cursor: bookmark.map(|bookmark| bookmark.write()),
-        proof,
+        proof: proof.into(),
+        verified: Verified::default(),
         requests: reading.session.close().await,
         malformed: 0,
     }

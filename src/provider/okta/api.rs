@@ -170,6 +170,11 @@ impl Api {
     }
 
     /// Requests sent since the last time this was asked, by endpoint.
+    /// Requests sent so far in this crawl.
+    pub fn sent(&self) -> u64 {
+        self.client.sent()
+    }
+
     pub fn take_audit(&self) -> BTreeMap<String, u64> {
         self.client.take_audit()
     }

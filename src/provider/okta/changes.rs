@@ -17,7 +17,7 @@ use super::map::Event;
 use super::{Okta, rolling};
 use crate::clock::{Duration, Timestamp};
 use crate::model::Reference;
-use crate::provider::{Extent, Item, PullError, Seal, Sink};
+use crate::provider::{Extent, Item, PullError, Seal, Sink, Verified};
 
 /// What is asked for of the System Log. Profiles and new groups come by the
 /// filters; here are memberships, which `lastMembershipUpdated` may miss, ends
@@ -164,7 +164,8 @@ async fn finish(
     let seal = Seal {
         extent: Extent::Changes,
         cursor: Some(paused.bookmark.write()),
-        proof: format!("{}; the members of {} groups", paused.proof, crawl.readable),
+        proof: format!("{}; the members of {} groups", paused.proof, crawl.readable).into(),
+        verified: crawl.verified,
         requests: BTreeMap::new(),
         malformed: crawl.quarantine.count() + crawl.forbidden,
     };
@@ -199,7 +200,11 @@ impl Changes<'_> {
                     self.after.everyone = Some(id);
                     self.crawl.everyone(listed.item);
                 } else if !known {
-                    let wanted = Wanted { item: Some(listed.item), count: listed.count };
+                    let wanted = Wanted {
+                        item: Some(listed.item),
+                        count: listed.count,
+                        only_verified: false,
+                    };
                     self.touched.members.insert(id, wanted);
                 }
             }
@@ -289,7 +294,8 @@ impl Changes<'_> {
                             false => None,
                         };
                         let count = count.map(|(count, _)| count);
-                        let wanted = Wanted { item: Some(listed.item), count };
+                        let item = Some(listed.item);
+                        let wanted = Wanted { item, count, only_verified: false };
                         self.touched.members.insert(id, wanted);
                     }
                     let kept = self.crawl.quarantine.take_kept();
@@ -340,6 +346,8 @@ impl Changes<'_> {
     /// Reads a slice of all users and groups again.
     async fn read_again(&mut self) -> Result<(), PullError> {
         let within = self.crawl.config.http.verify_within;
+        let before = self.crawl.api.sent();
+        self.crawl.sink.verifying(true);
         let (users, groups) = rolling::read(
             &mut self.crawl,
             &mut self.after.rolling,
@@ -348,6 +356,9 @@ impl Changes<'_> {
             &mut self.touched.members,
         )
         .await?;
+        self.crawl.sink.verifying(false);
+        let requests = self.crawl.api.sent() - before;
+        self.crawl.verified = Verified { users, groups, requests };
         if users + groups > 0 {
             self.proof.push_str(&format!("; {users} users and {groups} groups read again"));
         }

@@ -21,7 +21,7 @@ use super::walk::{Read, Walk};
 use crate::clock::Timestamp;
 use crate::model::Reference;
 use crate::provider::http::{Answer, Quarantine};
-use crate::provider::{GroupItem, Item, PullError, Sink, UserItem};
+use crate::provider::{GroupItem, Item, PullError, Sink, UserItem, Verified};
 
 /// One crawl under way.
 pub struct Crawl<'a> {
@@ -43,6 +43,8 @@ pub struct Crawl<'a> {
     pub everyone: Option<(String, u64)>,
     /// What is to be asked for again.
     pub unsure: Unsure,
+    /// What was read again although no feed named it.
+    pub verified: Verified,
 }
 
 /// Ids by their hash: a few bytes each.
@@ -93,6 +95,8 @@ pub struct Wanted {
     pub item: Option<GroupItem>,
     /// How many users should be in it, where that is known.
     pub count: Option<u64>,
+    /// No feed named it: it is read again to see whether that is right.
+    pub only_verified: bool,
 }
 
 /// So many groups are counted again in one crawl: a member may have left since
@@ -147,6 +151,7 @@ impl<'a> Crawl<'a> {
             short: 0,
             everyone: None,
             unsure: Unsure::default(),
+            verified: Verified::default(),
         }
     }
 
@@ -261,8 +266,12 @@ impl<'a> Crawl<'a> {
             }
             match reading.end.take() {
                 None => running.push(reading.next(api)),
+                // A group that only the log names was not counted yet.
                 Some(End::Complete)
-                    if reading.missing() > 0 && !reading.recount && recounts < RECOUNTS_MAX =>
+                    if (reading.missing() > 0
+                        || (reading.count.is_none() && strangers == Strangers::Leave))
+                        && !reading.recount
+                        && recounts < RECOUNTS_MAX =>
                 {
                     recounts += 1;
                     reading.recount = true;
@@ -329,6 +338,7 @@ impl<'a> Crawl<'a> {
     fn end_of_group(&mut self, left: &mut Left, reading: Reading, end: End) {
         let is_short = matches!(end, End::Complete) && self.is_short(&reading);
         let Reading { id, members, .. } = reading;
+        let only_verified = left.get(&id).is_some_and(|wanted| wanted.only_verified);
         let group = Reference::Group(id.clone());
         let items = match end {
             End::Complete => {
@@ -356,7 +366,9 @@ impl<'a> Crawl<'a> {
                 vec![Item::GroupDeleted(group)]
             }
         };
+        self.sink.verifying(only_verified);
         self.sink.page(items);
+        self.sink.verifying(false);
     }
 }
 
@@ -375,7 +387,7 @@ impl Reading {
     async fn next(mut self, api: &Api) -> Result<Reading, PullError> {
         if self.recount {
             let fresh = api.users_count(&self.id).await?.map(|(count, _)| count);
-            self.count = self.count.min(fresh);
+            self.count = if self.count.is_some() { self.count.min(fresh) } else { fresh };
             self.end = Some(End::Complete);
             return Ok(self);
         }

@@ -13,7 +13,7 @@ use super::crawl::{Crawl, Left, Listed, Seen, Strangers, Wanted};
 use super::vendor;
 use super::walk::{List, Page, Walk};
 use crate::clock::{Duration, Timestamp};
-use crate::provider::{Extent, PullError, Seal, Sink};
+use crate::provider::{Extent, Proof, PullError, Seal, Sink, Verified};
 
 /// So many groups are read between two checkpoints.
 const GROUPS_A_CHECKPOINT: u64 = 500;
@@ -202,7 +202,8 @@ impl Full<'_> {
             self.gathered.everyone = Some(id);
             self.crawl.everyone(listed.item);
         } else if is_wanted {
-            let wanted = Wanted { item: Some(listed.item), count: listed.count };
+            let wanted =
+                Wanted { item: Some(listed.item), count: listed.count, only_verified: false };
             self.gathered.groups.insert(id, wanted);
         }
     }
@@ -329,6 +330,7 @@ impl Full<'_> {
             ..Bookmark::new(started, started.minus(SETTLING))
         };
         let Crawl { forbidden, readable, short, .. } = self.crawl;
+        let counted = self.gathered.counted.as_ref().map(|(_, count)| *count);
         let mut proof = format!(
             "every list ended without a next page: {} users, {groups} groups, the members of {readable}",
             self.users
@@ -344,7 +346,10 @@ impl Full<'_> {
         Ok(Seal {
             extent: Extent::Whole,
             cursor: incremental.then(|| bookmark.write()),
-            proof,
+            proof: Proof::from(proof)
+                .counted("members of the group of all users", counted, self.users)
+                .visible(format!("the members of {readable} groups were seen, of {forbidden} not")),
+            verified: Verified::default(),
             requests: BTreeMap::new(),
             malformed: self.crawl.quarantine.count() + forbidden + short,
         })

@@ -97,9 +97,11 @@ async fn read_groups(
             if listed.is_everyone {
                 crawl.everyone(listed.item);
             } else {
-                let wanted = left
-                    .entry(listed.item.group.id.clone())
-                    .or_insert_with(|| Wanted { count: listed.count, ..Wanted::default() });
+                let wanted = left.entry(listed.item.group.id.clone()).or_insert_with(|| Wanted {
+                    count: listed.count,
+                    only_verified: true,
+                    ..Wanted::default()
+                });
                 wanted.item = Some(listed.item);
             }
         }

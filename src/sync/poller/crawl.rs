@@ -146,7 +146,13 @@ impl Actor {
                 (Box::new(Reconciler::new(base)), None, start == Start::Full, clock::now())
             }
         };
-        let intake = Intake { reconciler, pulse: pulse.clone(), token, recorder: recorder.clone() };
+        let intake = Intake {
+            reconciler,
+            pulse: pulse.clone(),
+            token,
+            recorder: recorder.clone(),
+            is_verifying: false,
+        };
         let running = self.launch(start, intake);
         match self.watch(running, &pulse, shutdown).await {
             Wait::Shutdown => Ok(None),
@@ -284,21 +290,20 @@ struct Intake {
     /// The newest checkpoint; at first the one that the crawl goes on from.
     token: Option<Vec<u8>>,
     recorder: Recorder,
+    /// What comes now was read again although no feed named it.
+    is_verifying: bool,
 }
 
 impl Sink for Intake {
     fn page(&mut self, items: Vec<Item>) {
         self.pulse.beat();
-        let page = Page { items, is_verified: false };
+        let page = Page { items, is_verified: self.is_verifying };
         self.recorder.page(&page);
         page.compare(&mut self.reconciler);
     }
 
-    fn verified(&mut self, items: Vec<Item>) {
-        self.pulse.beat();
-        let page = Page { items, is_verified: true };
-        self.recorder.page(&page);
-        page.compare(&mut self.reconciler);
+    fn verifying(&mut self, is_on: bool) {
+        self.is_verifying = is_on;
     }
 
     fn checkpoint(&mut self, token: Vec<u8>) {

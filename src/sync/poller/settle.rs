@@ -183,6 +183,7 @@ impl Actor {
             counts: whole.map_or(applies.counts, |part| part.plan.counts),
             requests: crawled.seal.requests.clone(),
             proof: crawled.seal.proof.clone(),
+            verified: crawled.seal.verified,
             malformed: crawled.seal.malformed,
             drift: *drift,
         };

@@ -138,7 +138,9 @@ impl Fiu<'_> {
         let pid = self.0.pid().as_raw_pid().to_string();
         let mut tool = Command::new("timeout");
         tool.args(["20", "fiu-ctrl", "-f"]).arg(fifo);
-        words.iter().for_each(|words| drop(tool.args(["-c", words])));
+        for words in words {
+            tool.args(["-c", words]);
+        }
         run(tool.arg(&pid));
     }
 

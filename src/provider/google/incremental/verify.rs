@@ -15,6 +15,15 @@ use crate::provider::{Cursor, PullError, Sink};
 impl Incremental<'_> {
     /// Reads the slice that is due.
     pub(super) async fn verify(&mut self, sink: &mut dyn Sink) -> Result<(), PullError> {
+        let before = self.google.api.sent();
+        sink.verifying(true);
+        self.verify_what_is_due(sink).await?;
+        sink.verifying(false);
+        self.counts.verifying_requests = self.google.api.sent() - before;
+        Ok(())
+    }
+
+    async fn verify_what_is_due(&mut self, sink: &mut dyn Sink) -> Result<(), PullError> {
         let within = self.google.config.http.verify_within;
         let mut due = self.bookmark.rolling.due(self.now, within);
         while due > 0 {

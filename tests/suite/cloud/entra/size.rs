@@ -38,7 +38,7 @@ async fn a_large_tenant_costs_what_the_best_strategy_does() {
         "{:?}",
         seal.requests
     );
-    assert!(seal.proof.contains("20000 users and 2000 groups"), "{}", seal.proof);
+    assert!(seal.proof.ends.contains("20000 users and 2000 groups"), "{}", seal.proof.ends);
     within_the_share(&server);
 
     let mut cursor = seal.cursor.expect("a cursor");

@@ -85,7 +85,7 @@ async fn r15_a_team_that_is_refused_stays_as_it_was() {
         let (seal, _) = copy.crawl(&mut *directory, Start::Full).await.unwrap();
         assert_eq!(copy.picture(), before);
         assert_eq!(seal.malformed, 1);
-        assert!(seal.proof.contains("1 teams may not be read"), "{}", seal.proof);
+        assert!(seal.proof.ends.contains("1 teams may not be read"), "{}", seal.proof.ends);
     }
 }
 

@@ -49,7 +49,8 @@ fn a_small_world(google: &mut Google) {
 
 /// At 80 % of what Google allows.
 fn most(url: &str) -> String {
-    block(url, "").replace("quota_share = 1.0", "quota_share = 0.8")
+    // Nothing is due to be read in turn, however long the test takes.
+    block(url, "verify_within = \"365d\"").replace("quota_share = 1.0", "quota_share = 0.8")
 }
 
 /// No minute had more requests than that.
@@ -292,7 +293,7 @@ async fn r18_polls_that_come_to_nothing_skip_no_group_and_no_group_is_old() {
             assert_eq!(group.group.name, name, "what is handed over was read long ago");
             read.insert(group.group.id);
         }
-        if seal.proof.contains("(round 2)") {
+        if seal.proof.ends.contains("(round 2)") {
             break;
         }
     }
