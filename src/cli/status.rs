@@ -44,6 +44,8 @@ impl Facts {
             let name = format!("{prefix}{}", key.replace('_', " "));
             match value {
                 Value::Null => {}
+                Value::Number(number)
+                    if prefix.ends_with("counts: ") && number.as_u64() == Some(0) => {}
                 Value::Object(_) => self.object(&format!("{name}: "), value),
                 Value::Array(items) => {
                     self.0.extend(items.iter().map(|item| (name.clone(), plain(item))));

@@ -13,8 +13,12 @@ use crate::task::{self, Task};
 /// How often there is a look.
 const EVERY: Duration = Duration::from_mins(10);
 
-/// By how much the clock may run ahead of the time that has passed.
-const AHEAD: Duration = Duration::from_mins(5);
+/// By how much the clock may run ahead of the time that has passed: a process
+/// that was stopped for a while knows nothing of that while.
+const AHEAD: Duration = Duration::from_hours(24);
+
+/// How often the date is noted for the next process.
+const NOTED_EVERY: Duration = Duration::from_hours(1);
 
 /// A clock that stays ahead for so long is believed.
 const DOUBT: Duration = Duration::from_hours(24);
@@ -25,11 +29,14 @@ pub fn start(store: Store, config: StoreConfig, audit: AuditConfig) -> Task {
         let retention =
             Retention { journal: config.journal_retention, history: config.history_retention };
         let audit = AuditRetention { age: audit.retention, entries_max: audit.entries_max };
-        let mut calendar = Calendar::new(last_event(&store).await);
+        let mut calendar = Calendar::new(passed(&store).await);
         loop {
             tokio::time::sleep(EVERY).await;
             let (store, now) = (store.clone(), calendar.look(clock::now(), clock::instant()));
-            let work = move || tend(&store, &retention, &audit, now);
+            let work = move || {
+                note(&store, now);
+                tend(&store, &retention, &audit, now);
+            };
             if let Err(end) = task::blocking("upkeep", work).await {
                 warn!(error = %end, "looking after the store failed");
             }
@@ -37,12 +44,17 @@ pub fn start(store: Store, config: StoreConfig, audit: AuditConfig) -> Task {
     })
 }
 
-/// When the last event happened, which is a moment that has surely passed.
-async fn last_event(store: &Store) -> Option<Timestamp> {
+/// A moment that has surely passed: the date that was believed last, or else
+/// when the last event happened.
+async fn passed(store: &Store) -> Option<Timestamp> {
     let store = store.clone();
-    let read = move || store.events(store.last_seq().saturating_sub(1), 1).ok();
-    let events = task::blocking("upkeep", read).await.ok().flatten()?;
-    events.first().map(|event| event.occurred_at)
+    let read = move || {
+        store.noted_date().or_else(|| {
+            let events = store.events(store.last_seq().saturating_sub(1), 1).ok()?;
+            events.first().map(|event| event.occurred_at)
+        })
+    };
+    task::blocking("upkeep", read).await.ok().flatten()
 }
 
 /// The date that the retention goes by.
@@ -87,6 +99,15 @@ impl Calendar {
             instant
         });
         if instant.saturating_duration_since(since) >= DOUBT { wall } else { passed }
+    }
+}
+
+fn note(store: &Store, now: Timestamp) {
+    if store.noted_date().is_some_and(|date| date <= now && now < date.plus(NOTED_EVERY)) {
+        return;
+    }
+    if let Err(error) = store.note_date(now) {
+        warn!(%error, "cannot note the date");
     }
 }
 
@@ -172,6 +193,19 @@ mod tests {
         assert!(date < noon().plus(HOUR), "{date}");
         let mut empty = Calendar::new(None);
         assert_eq!(empty.look(noon(), start), noon());
+    }
+
+    #[test]
+    fn a_restart_during_the_doubt_does_not_end_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), crate::store::Options::default()).unwrap();
+        note(&store, noon());
+        let jumped = noon().plus(DAY * 400);
+        let mut calendar = Calendar::new(store.noted_date());
+        let date = calendar.look(jumped, clock::instant());
+        assert!(date < noon().plus(HOUR), "{date}");
+        note(&store, date);
+        assert_eq!(store.noted_date(), Some(noon()));
     }
 
     #[test]

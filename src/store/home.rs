@@ -5,6 +5,7 @@
 //! format       `rosterd store format 1`, with a checksum: a newer one is left alone
 //! current      `db-7`: the folder in use; replaced by rename
 //! high-water   the last seq that may have been told, in two alternating slots
+//! date         the date that retention went by last
 //! directories  the directories that were ever committed: what a rebuild is silent about
 //! checkpoints/ crawls that have not ended; see [`super::checkpoint`]
 //! db-7/        sled's
@@ -240,6 +241,18 @@ impl Home {
     pub(super) fn remember(&self, known: &[Known]) -> Result<(), Trouble> {
         let sealed = row::seal(b"directories", row::WHOLE, &row::encode(&known)?);
         write_durably(&self.dir, "directories", &sealed).map_err(|e| self.failed(&e))
+    }
+
+    /// The date that retention went by last; `None` when that is not known.
+    pub(super) fn noted_date(&self) -> Option<u64> {
+        let bytes = fs::read(self.dir.join("date")).ok()?;
+        let (_, payload) = row::unseal(b"date", &bytes).ok()?;
+        row::decode(b"date", payload).ok()
+    }
+
+    pub(super) fn note_date(&self, date: u64) -> Result<(), Trouble> {
+        let sealed = row::seal(b"date", row::WHOLE, &row::encode(&date)?);
+        write_durably(&self.dir, "date", &sealed).map_err(|e| self.failed(&e))
     }
 
     /// The databases that are there, in use or not.

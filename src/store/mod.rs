@@ -348,6 +348,19 @@ impl Store {
         self.published().marker.last_seq
     }
 
+    /// The date that [`Store::note_date`] kept, if it can be read.
+    pub fn noted_date(&self) -> Option<Timestamp> {
+        self.inner.home.noted_date().map(Timestamp)
+    }
+
+    /// Keeps the date that retention goes by, for the next process.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note_date(&self, date: Timestamp) -> Result<(), StoreError> {
+        self.inner.home.note_date(date.0).map_err(|trouble| self.error(trouble))
+    }
+
     /// The first seq that can still be read; `last_seq() + 1` when none can.
     pub fn oldest_seq(&self) -> u64 {
         self.published().retained.oldest

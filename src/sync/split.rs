@@ -32,6 +32,13 @@ pub struct Outcome {
     pub drift: u64,
 }
 
+impl Outcome {
+    /// Whether nothing of the crawl may be applied.
+    pub fn is_held_whole(&self) -> bool {
+        self.held.as_ref().is_some_and(|part| part.whole.is_some())
+    }
+}
+
 /// What a person has to decide about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldPart {

@@ -878,6 +878,26 @@ fn the_third_incomplete_crawl_in_a_row_is_told_with_what_differs() {
 }
 
 #[test]
+fn an_approval_reads_nothing_so_the_picture_gets_no_younger() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let world = Arc::new(Mutex::new(World::default()));
+        let parts = open(folder.path(), &world, Manner::new(LENS, strict()));
+        (0..8).for_each(|user| world.lock().unwrap().apply(&Op::PutUser(user, 0)));
+        parts.sync().await.unwrap();
+        (0..4).for_each(|user| world.lock().unwrap().apply(&Op::DeleteUser(user)));
+        parts.sync().await.unwrap();
+        let before = parts.ledger.progress("corp");
+        let hold = before.hold.expect("half of all users are held");
+        assert_eq!(hold.whole, None);
+        parts.poller.remote().approve(&hold.id, Caller::daemon()).await.unwrap();
+        let after = parts.ledger.progress("corp");
+        assert_eq!((after.hold, after.as_of), (None, before.as_of));
+        assert_eq!(parts.roster(), world.lock().unwrap().roster());
+    });
+}
+
+#[test]
 fn what_the_feed_forgot_is_found_by_reading_again_and_counted() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();

@@ -56,6 +56,23 @@ impl Window {
         Window { users, groups: groups.clone() }
     }
 
+    /// With what a later round tells: that counts more, since each may be
+    /// answered by another replica.
+    pub(super) fn then(mut self, later: &Window) -> Window {
+        self.users.extend(later.users.iter().cloned());
+        for (id, touch) in &later.groups.0 {
+            let known = self.groups.0.entry(id.clone()).or_default();
+            if touch.is_removed {
+                *known = touch.clone();
+                continue;
+            }
+            known.is_removed = false;
+            known.is_changed |= touch.is_changed;
+            known.members.extend(touch.members.clone());
+        }
+        self
+    }
+
     /// Whether it told of this user: what a list says of it may be older.
     pub(super) fn tells_of_user(&self, id: &str) -> bool {
         self.users.contains(id)

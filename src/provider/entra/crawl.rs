@@ -360,7 +360,8 @@ async fn finish(reading: &mut Reading<'_>, progress: &mut Progress) -> Result<Se
     let counts = |name: &str| progress.listed.get(name).copied().unwrap_or(0);
     let (users, groups) = (counts(Kind::Users.path()), counts(GROUPS));
     let now = clock::now();
-    let mut earlier = std::mem::take(&mut progress.earlier);
+    // What fails from here on goes on with them.
+    let mut earlier = progress.earlier.clone();
     let drained = match rounds::drain_earlier(reading, &earlier.links).await? {
         Some(drained) => drained,
         None if progress.rounds.is_empty() => Drained::default(),

@@ -63,5 +63,5 @@ async fn window(
     drained: &Drained,
 ) -> Result<Window, PullError> {
     let earlier = rounds::drain_earlier(reading, &place.earlier.links).await?;
-    Ok(earlier.as_ref().unwrap_or(drained).window())
+    Ok(earlier.map(|earlier| earlier.window().then(&drained.window())).unwrap_or(drained.window()))
 }

@@ -109,13 +109,17 @@ async fn read_both(
     let known = bookmark.members_application.take();
     let others = MEMBERS.map(str::to_owned).into_iter().filter(|name| known.as_ref() != Some(name));
     let mut refused = None;
-    // Another edition may have been bought since the last poll.
     for name in known.clone().into_iter().chain(others) {
         match read_one(api, &name, start, sink).await {
             Ok(Some(read)) => {
                 bookmark.members_application = Some(name);
                 events.extend(read);
                 return Ok(events);
+            }
+            // What it told since the last poll is lost; a full crawl chooses anew.
+            Ok(None) if known.as_ref() == Some(&name) => {
+                let reason = format!("the audit feed of `{name}` is there no more");
+                return Err(PullError::CursorExpired { reason });
             }
             Ok(None) => {}
             Err(error @ PullError::Unauthorized { permission: Some(_), .. })

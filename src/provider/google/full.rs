@@ -86,9 +86,12 @@ impl<'a> Full<'a> {
         self.look_for_unlisted(sink).await?;
         self.progress.enter(Phase::Members);
         sink.checkpoint(self.progress.token());
-        // Known failure R1: without all users, none would be missed.
+        // Known failure R1: without all users, none would be missed. They are read
+        // again whole, since a page of the earlier attempt may have been missing.
         if self.everybody.is_none() && !self.progress.pending.is_empty() {
-            self.everybody = Some(Everybody::list(&self.google.api, sink).await?);
+            self.everybody = Some(Everybody::default());
+            self.progress.start_users();
+            self.read_users(sink).await?;
         }
         self.read_members(sink).await?;
         self.look_for_suspect_groups(sink).await?;

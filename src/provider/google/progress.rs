@@ -92,6 +92,11 @@ impl Progress {
         Timestamp(self.started)
     }
 
+    /// The list of users from its beginning, in whatever phase the crawl is.
+    pub fn start_users(&mut self) {
+        (self.part, self.page, self.users) = (0, None, 0);
+    }
+
     /// The list of groups from its beginning, whatever an attempt had of it.
     pub fn start_groups(&mut self) {
         self.enter(Phase::Groups);

@@ -387,7 +387,11 @@ impl Reading {
     async fn next(mut self, api: &Api) -> Result<Reading, PullError> {
         if self.recount {
             let fresh = api.users_count(&self.id).await?.map(|(count, _)| count);
-            self.count = if self.count.is_some() { self.count.min(fresh) } else { fresh };
+            // One that cannot be had again leaves the first one standing.
+            self.count = match (self.count, fresh) {
+                (Some(count), Some(fresh)) => Some(count.min(fresh)),
+                (count, fresh) => count.or(fresh),
+            };
             self.end = Some(End::Complete);
             return Ok(self);
         }

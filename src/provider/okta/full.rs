@@ -28,6 +28,8 @@ pub struct Gathered {
     started: Option<Timestamp>,
     /// Users that were handed over.
     seen: Seen,
+    /// Some of them were handed over before a restart, and are not in `seen`.
+    has_forgotten: bool,
     groups: Left,
     /// Which groups are still to be read, when others were before a restart.
     only: Option<BTreeSet<String>>,
@@ -95,6 +97,7 @@ impl Full<'_> {
             return phase;
         }
         self.gathered.started = Some(started);
+        self.gathered.has_forgotten = true;
         match phase {
             Phase::Groups { .. } => Phase::Groups { next: None },
             Phase::Members { left } => {
@@ -272,9 +275,16 @@ impl Full<'_> {
             self.crawl.shortages.clear(&everyone);
             return Ok(());
         }
+        let before = self.users;
         self.catch_up().await?;
+        if self.gathered.has_forgotten {
+            // Who came in the time of change may have been counted before a restart.
+            self.users = before;
+        }
         let api = self.crawl.api;
-        let Some((fresh, now)) = api.users_count(&everyone).await? else { return Ok(()) };
+        // One that cannot be had again leaves the first one standing.
+        let fresh = api.users_count(&everyone).await?;
+        let (fresh, now) = fresh.unwrap_or((count, self.gathered.started.unwrap_or_default()));
         let count = count.min(fresh);
         let missing = count.saturating_sub(self.users);
         if missing == 0 {

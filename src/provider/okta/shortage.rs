@@ -39,6 +39,8 @@ impl Shortages {
         if missing > known.missing + known.missing / 10 || known.since > now.0 {
             *known = fresh;
         }
+        // A large difference that went away does not excuse the next one.
+        known.missing = known.missing.min(missing);
         known.since != now.0 && now >= Timestamp(known.since).plus(enough)
     }
 
@@ -84,6 +86,15 @@ mod tests {
         assert!(shortages.note("g", 410, at(48), day));
         shortages.clear("g");
         assert!(!shortages.note("g", 400, at(49), day));
+    }
+
+    #[test]
+    fn r1_a_difference_that_shrank_does_not_excuse_one_that_grows() {
+        let day = Duration::from_hours(24);
+        let mut shortages = Shortages::default();
+        assert!(!shortages.note("g", 1003, at(1), day));
+        assert!(!shortages.note("g", 3, at(2), day));
+        assert!(!shortages.note("g", 1003, at(26), day));
     }
 
     #[test]

@@ -45,6 +45,10 @@ pub(super) struct Actor {
     pub(super) planned: Option<Planned>,
     pub(super) syncs: Vec<oneshot::Sender<Result<(), String>>>,
     pub(super) failures: u32,
+    /// The full crawl (by the start of the one before) that the feed was read for.
+    pub(super) caught_up: Option<Timestamp>,
+    /// When the full crawl began of which everything is held.
+    pub(super) held_full_at: Option<Timestamp>,
     /// How many crawls in a row were incomplete.
     pub(super) incomplete: u32,
     /// When the picture was last confirmed; at first, when polling began.
@@ -116,6 +120,8 @@ impl Actor {
             planned: None,
             syncs: Vec::new(),
             failures: 0,
+            caught_up: None,
+            held_full_at: None,
             incomplete: 0,
             confirmed: clock::instant(),
             paused: None,
@@ -216,7 +222,7 @@ impl Actor {
         let outcome = match crawled {
             Ok(Some(mut crawled)) => {
                 if caught_up && crawled.full {
-                    crawled.outcome.drift = crawled.outcome.applies.counts.total();
+                    crawled.outcome.drift += crawled.outcome.applies.counts.total();
                 }
                 let settled = self.settle(crawled).await;
                 self.checkpoints.remove();
@@ -280,7 +286,7 @@ impl Actor {
     }
 
     fn full_is_due(&self) -> bool {
-        self.progress.full_at.is_none_or(|at| {
+        self.progress.full_at.max(self.held_full_at).is_none_or(|at| {
             let due = at.plus(self.terms.full_every);
             // A clock that was set back must not postpone the next full crawl for ever.
             clock::now() >= due || at > clock::now()
@@ -300,10 +306,16 @@ impl Actor {
         if self.paused.is_some() || self.progress.full_at.is_none() || !self.full_is_due() {
             return false;
         }
+        // Once for each: should it spend the quota, the full crawl has the next one.
+        let full_at = self.progress.full_at;
+        if std::mem::replace(&mut self.caught_up, full_at) == full_at {
+            return false;
+        }
         let Some(cursor) = self.cursor() else { return false };
         let caught_up =
             match self.crawl(Start::Incremental(cursor), Recorder::default(), shutdown).await {
-                Ok(Some(crawled)) if crawled.seal.extent == Extent::Changes => {
+                // What is held whole is for the full crawl to tell.
+                Ok(Some(crawled)) if !crawled.outcome.is_held_whole() => {
                     self.settle(crawled).await.is_ok() && self.hold().is_none()
                 }
                 _ => false,

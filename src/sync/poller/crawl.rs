@@ -1,12 +1,15 @@
 //! One crawl, in a task of its own, watched for as long as it makes progress.
 
+use std::sync::Arc;
+
 use tracing::info;
 
 use super::actor::Actor;
 use super::preview::PlanError;
 use super::recorder::Recorder;
-use super::{Command, Terms};
+use super::{Command, HoldError, Terms};
 use crate::clock::{self, Duration, Timestamp};
+use crate::index::DirectoryView;
 use crate::provider::pulse::Pulse;
 use crate::provider::{Directory, Item, PullError, Seal, Sink, Start};
 use crate::sync::guard::Gate;
@@ -48,6 +51,11 @@ pub(super) struct Paused {
 }
 
 impl Paused {
+    /// Whether it is compared with this very picture.
+    pub(super) fn is_of(&self, base: &Arc<DirectoryView>) -> bool {
+        Arc::ptr_eq(&self.reconciler.base, base)
+    }
+
     /// How far it came.
     pub(super) fn pages(&self) -> u64 {
         self.reconciler.pages()
@@ -266,10 +274,13 @@ impl Actor {
                         let _ = reply.send(self.held_preview(&page).await);
                     }
                     Command::Approve(id, by, reply) => {
+                        let generation = self.generation;
                         let outcome = self.approve_for(&id, by).await;
-                        let approved = outcome.is_ok();
+                        // It may have changed the picture, also by finding the store damaged.
+                        let may_differ = matches!(outcome, Ok(()) | Err(HoldError::Failed(_)))
+                            || self.generation != generation;
                         let _ = reply.send(outcome);
-                        if approved {
+                        if may_differ {
                             return Wait::Superseded;
                         }
                     }

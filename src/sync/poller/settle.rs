@@ -21,7 +21,7 @@ impl Actor {
             Some(hold) if hold.whole.is_some() => self.hold_whole(hold, crawled).await,
             hold => {
                 let cleared = self.hold().is_some() && hold.is_none();
-                self.apply(crawled, hold.map(Box::new)).await?;
+                self.apply(crawled, hold.map(Box::new), false).await?;
                 if cleared {
                     info!(directory = self.terms.name, "the hold cleared by itself");
                 }
@@ -65,6 +65,7 @@ impl Actor {
             self.record_hold(&summary);
             self.commit(vec![notice::held(&summary)], progress, crawled.ended).await?;
         }
+        self.held_full_at = Some(crawled.started).filter(|_| crawled.full).or(self.held_full_at);
         self.held = Some(crawled);
         (self.failures, self.incomplete) = (0, 0);
         self.statuses.update(&self.terms.name, |status| {
@@ -78,7 +79,12 @@ impl Actor {
 
     /// Commits what a sealed crawl lets through, with the notices that go with
     /// it; `hold` is what it does not.
-    async fn apply(&mut self, crawled: Crawled, hold: Option<Box<Hold>>) -> Result<(), PullError> {
+    async fn apply(
+        &mut self,
+        crawled: Crawled,
+        hold: Option<Box<Hold>>,
+        is_approval: bool,
+    ) -> Result<(), PullError> {
         let Crawled { outcome: Outcome { applies: plan, .. }, seal, full, started, ended, .. } =
             crawled;
         let base = self.ledger.directory(&self.terms.name);
@@ -88,7 +94,9 @@ impl Actor {
         if rebuilding {
             notice::silence(&mut changes);
         }
-        let was_failing = self.progress.failing || self.progress.stale;
+        // An approval reads nothing: whether the provider answers is not known.
+        let Progress { failing, stale, .. } = self.progress;
+        let was_failing = (failing || stale) && !is_approval;
         let reason = match (rebuilding, first, was_failing) {
             (true, ..) => Some("rebuilt"),
             (_, true, _) => Some("first"),
@@ -127,8 +135,8 @@ impl Actor {
             fingerprint: self.terms.settings.fingerprint(),
             as_of: if changes.is_empty() { self.progress.as_of } else { Some(ended) },
             full_at,
-            failing: false,
-            stale: false,
+            failing: failing && is_approval,
+            stale: stale && is_approval,
             hold,
         };
         let same_settings = progress.fingerprint == self.progress.fingerprint;
@@ -142,7 +150,13 @@ impl Actor {
         }
         self.held = None;
         self.paused = None;
-        self.confirm(ended);
+        self.held_full_at = None;
+        if is_approval {
+            self.show_hold();
+            self.statuses.update(&self.terms.name, |status| status.as_of = Some(ended));
+        } else {
+            self.confirm(ended);
+        }
         Ok(())
     }
 
@@ -188,10 +202,11 @@ impl Actor {
             drift: *drift,
         };
         if summary.drift > 0 {
-            warn!(
+            // Some of it may have changed while it was read.
+            info!(
                 directory = self.terms.name,
                 drift = summary.drift,
-                "reading again found what the provider's feed did not tell"
+                "reading again found what the provider's feed had not told"
             );
         }
         self.statuses.update(&self.terms.name, |status| {
@@ -214,12 +229,13 @@ impl Actor {
         match self.held.take() {
             Some(mut crawled) => {
                 crawled.outcome = Outcome { applies: plan, ..Outcome::default() };
-                self.apply(crawled, None).await.map_err(failed)?;
+                self.apply(crawled, None, true).await.map_err(failed)?;
             }
             None => {
                 let now = clock::now();
-                let as_of = Some(now);
-                let progress = Progress { hold: None, as_of, ..self.progress.clone() };
+                // Nothing was read, so the picture is as old as it was.
+                let progress = Progress { hold: None, ..self.progress.clone() };
+                self.checkpoints.remove();
                 self.record_release(&plan.counts);
                 self.commit(plan.changes, progress, now).await.map_err(failed)?;
                 self.paused = None;
