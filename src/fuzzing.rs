@@ -7,8 +7,11 @@
 use crate::config::{Config, section};
 use crate::{provider, query, store, sync};
 
+/// Takes any bytes.
+pub type Feed = fn(&[u8]);
+
 /// A name for `fuzz/fuzz_targets` and `fuzz/corpus`, and what is fed.
-pub const TARGETS: [(&str, fn(&[u8])); 10] = [
+pub const TARGETS: [(&str, Feed); 10] = [
     ("configuration", configuration),
     ("query", query::fuzz::feed),
     ("records", store::fuzz::feed),
@@ -47,7 +50,9 @@ fn configuration(bytes: &[u8]) {
 /// A page of a checkpoint; what was read can be written, and is then read the same.
 fn pages(bytes: &[u8]) {
     if let Ok(page) = sync::pages::decode(bytes) {
-        assert!(sync::pages::decode(&sync::pages::encode(&page)).is_ok_and(|read| read == page));
+        let again = sync::pages::encode(&page);
+        let read = sync::pages::decode(&again);
+        assert!(read.is_ok_and(|read| sync::pages::encode(&read) == again));
     }
 }
 

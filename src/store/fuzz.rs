@@ -16,17 +16,20 @@ pub fn feed(bytes: &[u8]) {
     assert!(matches!(row::unseal(key, &framed), Ok((row::WHOLE, payload)) if payload == value));
 }
 
-/// What was read can be written, and is then read the same.
+/// What was read can be written, and is then read the same. Strangers' bytes may
+/// have their lists in another order, so it is what was written that counts.
 fn records(bytes: &[u8]) {
     if let Ok(user) = record::decode_user(bytes) {
         let again = record::encode_user(&user);
-        assert!(record::decode_user(&again).is_ok_and(|read| read == user));
+        let read = record::decode_user(&again);
+        assert!(read.is_ok_and(|read| record::encode_user(&read) == again));
         assert!(UserKeys::read(&again).is_ok_and(|keys| keys.id == user.user.id));
         assert!(UserSummary::read(&again).is_ok_and(|keys| keys.active == user.user.active));
     }
     if let Ok(group) = record::decode_group(bytes) {
         let again = record::encode_group(&group);
-        assert!(record::decode_group(&again).is_ok_and(|read| read == group));
+        let read = record::decode_group(&again);
+        assert!(read.is_ok_and(|read| record::encode_group(&read) == again));
         assert!(GroupKeys::read(&again).is_ok_and(|keys| keys.name == group.group.name));
     }
     let _ = (UserKeys::read(bytes).map(|keys| keys.groups().count()), GroupKeys::read(bytes));

@@ -67,7 +67,7 @@ pub(super) struct Kept {
 /// Compares a crawl, and lets of it through what `gate` does.
 ///
 /// # Errors
-/// As for [`Sealed::new`].
+/// [`PullError::Incomplete`] when a group came without its members.
 pub(super) fn seal(crawl: Reconciler, extent: Extent, gate: &Gate) -> Result<Outcome, PullError> {
     let none = Pending::default();
     let pending = gate.hold.as_ref().map_or(&none, |hold| &hold.pending);
@@ -103,7 +103,7 @@ pub(super) fn seal(crawl: Reconciler, extent: Extent, gate: &Gate) -> Result<Out
 /// What letting through all that is pending would change.
 ///
 /// # Errors
-/// As for [`Sealed::new`].
+/// [`PullError::Incomplete`] when a group came without its members.
 pub fn rest(base: Arc<DirectoryView>, pending: &Pending) -> Result<Plan, PullError> {
     let mut sealed = Sealed::new(Reconciler::new(base), Extent::Changes, pending)?;
     let edges = sealed.edges();

@@ -74,7 +74,7 @@ fn is_passing(error: &PullError) -> bool {
 
 /// How waiting for a crawl ended.
 enum Wait {
-    Ended(Result<Read, task::TaskEnd>),
+    Ended(Result<Box<Read>, task::TaskEnd>),
     Stalled,
     Superseded,
     Shutdown,
@@ -182,7 +182,8 @@ impl Actor {
                 what: self.terms.settings.origin(),
                 reason: end.to_string(),
             }),
-            Wait::Ended(Ok(Read { directory, reconciler, token, result })) => {
+            Wait::Ended(Ok(read)) => {
+                let Read { directory, reconciler, token, result } = *read;
                 self.directory = Some(directory);
                 let seal =
                     match result {
@@ -224,7 +225,7 @@ impl Actor {
         directory
     }
 
-    fn launch(&mut self, start: Start, mut intake: Intake) -> Task<Read> {
+    fn launch(&mut self, start: Start, mut intake: Intake) -> Task<Box<Read>> {
         let mut directory = match self.directory.take() {
             Some(directory) => directory,
             None => self.open(),
@@ -233,13 +234,18 @@ impl Actor {
             let pulse = intake.pulse.clone();
             let result = pulse.watch(directory.crawl(start, &mut intake)).await;
             let Intake { reconciler, token, .. } = intake;
-            Read { directory, reconciler, token, result }
+            Box::new(Read { directory, reconciler, token, result })
         })
     }
 
     /// Waits for the crawl, for as long as it makes progress. An approval
     /// changes what the crawl is compared with, so it supersedes the crawl.
-    async fn watch(&mut self, running: Task<Read>, pulse: &Pulse, shutdown: &Shutdown) -> Wait {
+    async fn watch(
+        &mut self,
+        running: Task<Box<Read>>,
+        pulse: &Pulse,
+        shutdown: &Shutdown,
+    ) -> Wait {
         let ended = running.join();
         tokio::pin!(ended);
         let mut seen = pulse.count();

@@ -90,6 +90,8 @@ async fn r18_a_change_that_delta_forgets_is_found_by_reading_all_in_turn() {
         });
     });
     until_found(&scene, |_| {}).await;
+    let drift = scene.parts.statuses.get("corp").unwrap().drift;
+    assert!(drift >= 4, "two users and two groups differed: {drift}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rosterd::clock::Duration;
 use rosterd::model::Reference;
-use rosterd::provider::{Extent, Item, Start};
+use rosterd::provider::{Compared, Extent, Item, Start};
 
 use super::{Contoso, USER, block, settings};
 use crate::cloud::{Population, Vendor};
@@ -39,6 +39,9 @@ async fn a_large_tenant_costs_what_the_best_strategy_does() {
         seal.requests
     );
     assert!(seal.proof.ends.contains("20000 users and 2000 groups"), "{}", seal.proof.ends);
+    let compared =
+        |what: &str, count| Compared { what: what.to_owned(), announced: count, read: count };
+    assert_eq!(seal.proof.compared, [compared("users", 20_000), compared("groups", 2_000)]);
     within_the_share(&server);
 
     let mut cursor = seal.cursor.expect("a cursor");

@@ -77,6 +77,9 @@ async fn r18_a_membership_that_nothing_tells_of_is_found_within_the_time_to_veri
     scene.change(|org| org.ahead += DAY / 2);
     // Two lists of users, one of groups, and two groups with members of their own.
     assert_eq!(scene.sync_exactly().await, 3 + 2 + 1 + 2, "{:?}", scene.lines());
+    let status = scene.parts.statuses.get("corp").unwrap();
+    let verified = status.last_crawl.as_ref().unwrap().verified;
+    assert_eq!((status.drift, verified.requests, verified.groups), (1, 2 + 1, 3), "and counted");
     assert_eq!(scene.sync_exactly().await, 3, "the next round has just begun");
 }
 
