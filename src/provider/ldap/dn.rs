@@ -78,7 +78,7 @@ fn escape_into(out: &mut String, value: &str) {
 /// The types that RFC 4514 section 3 names, by their numbers, and long names.
 fn short_name(kind: &str) -> String {
     let lower = kind.trim().to_lowercase();
-    let bare = lower.strip_prefix("oid.").unwrap_or(&lower);
+    let bare = lower.trim_start_matches("oid.");
     let short = match bare {
         "2.5.4.3" | "commonname" => "cn",
         "2.5.4.4" | "surname" => "sn",
@@ -96,7 +96,15 @@ fn short_name(kind: &str) -> String {
     short.to_owned()
 }
 
-/// The RDNs as type and unescaped value.
+/// `keystring` or `numericoid` (RFC 4512 section 1.4), in lower case; some servers
+/// have `_` in their names, too.
+fn is_type(kind: &str) -> bool {
+    let bare = kind.trim_start_matches("oid.");
+    !bare.is_empty()
+        && bare.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))
+}
+
+/// The RDNs as type in lower case and unescaped value.
 fn parse(dn: &str) -> Option<Vec<Rdn>> {
     let mut rdns = Vec::new();
     if dn.trim().is_empty() {
@@ -106,11 +114,12 @@ fn parse(dn: &str) -> Option<Vec<Rdn>> {
     let mut rest = dn;
     loop {
         let (kind, after) = rest.split_once('=')?;
-        if kind.trim().is_empty() {
+        let kind = kind.trim().to_lowercase();
+        if !is_type(&kind) {
             return None;
         }
         let (value, end, after) = value(after)?;
-        rdn.push((kind.trim().to_owned(), value));
+        rdn.push((kind, value));
         rest = after;
         match end {
             Some('+') => {}
@@ -212,6 +221,15 @@ mod tests {
 
     fn same(left: &str, right: &str) {
         assert_eq!(normalise(left), normalise(right), "{left} and {right}");
+    }
+
+    #[test]
+    fn what_has_no_type_is_no_name_and_stays_as_it_is() {
+        for text in ["oid. \t x=a", "a b=c", "\u{7f}=x", "oid.=x"] {
+            let normal = normalise(text);
+            assert_eq!(normalise(&normal), normal, "{text:?}");
+        }
+        assert_eq!(normalise("oid.OID.2.5.4.3=A"), "cn=a");
     }
 
     #[test]
