@@ -98,7 +98,6 @@ impl Actor {
         let now = clock::now();
         let hold = outcome.held.as_ref().map(|part| HoldSummary::from(&self.hold_of(part, now)));
         let id = hex(&fastrand::u64(..).to_be_bytes());
-        let base = self.ledger.directory(&self.terms.name);
         let planned = Planned { id, outcome, hold, base };
         let preview = planned.page(page);
         self.planned = (preview.total > preview.rows.len() as u64).then_some(planned);
