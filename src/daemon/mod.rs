@@ -114,7 +114,7 @@ impl Daemon {
         fleet.start(&config, config.directories.keys().cloned().collect());
         let query = query::start(listeners, sources, config.query.limits(), shutdown)
             .map_err(|error| fatal("cannot start the query thread", error))?;
-        let mut webhooks = Webhooks::new(ledger.clone(), endpoints);
+        let mut webhooks = Webhooks::new(ledger.clone(), endpoints, webhook::Controls::default());
         webhooks.start(&config, config.webhooks.keys().cloned().collect());
         helpers.extend(systemd::feed_watchdog(query.pulse()));
         info!(socket = %config.query.socket.display(), directories = config.directories.len(), "ready");

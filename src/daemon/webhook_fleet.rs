@@ -8,18 +8,19 @@ use tracing::{error, warn};
 use crate::config::Config;
 use crate::sync::ledger::Ledger;
 use crate::task::{self, Task, Trigger};
-use crate::webhook::{self, Statuses};
+use crate::webhook::{self, Controls, Statuses};
 
 /// Running endpoints by name.
 pub struct Webhooks {
     ledger: Ledger,
     statuses: Arc<Statuses>,
+    controls: Controls,
     running: BTreeMap<String, (Task, Trigger)>,
 }
 
 impl Webhooks {
-    pub fn new(ledger: Ledger, statuses: Arc<Statuses>) -> Webhooks {
-        Webhooks { ledger, statuses, running: BTreeMap::new() }
+    pub fn new(ledger: Ledger, statuses: Arc<Statuses>, controls: Controls) -> Webhooks {
+        Webhooks { ledger, statuses, controls, running: BTreeMap::new() }
     }
 
     /// Starts the named endpoints where their stored cursors stand.
@@ -29,7 +30,8 @@ impl Webhooks {
             let (trigger, shutdown) = task::shutdown();
             let (journal, statuses) = (self.ledger.store().clone(), Arc::clone(&self.statuses));
             let seq = self.ledger.view().subscribe();
-            match webhook::start(endpoint.clone(), journal, seq, statuses, shutdown) {
+            match webhook::start(endpoint.clone(), journal, seq, statuses, &self.controls, shutdown)
+            {
                 Ok(task) => drop(self.running.insert(name, (task, trigger))),
                 Err(error) => error!(webhook = name, error, "cannot deliver"),
             }
@@ -46,6 +48,7 @@ impl Webhooks {
             }
             if forget {
                 self.statuses.remove(name);
+                self.controls.remove(name);
             }
         }
         for task in ending {

@@ -7,14 +7,18 @@ mod attribute;
 mod audit;
 mod change;
 mod counts;
+mod delivery;
 mod event;
+mod filter;
 mod hold;
 
 pub use attribute::{Attributes, Value};
 pub use audit::{Act, Action, Actor, AuditEntry, Caller, Target};
 pub use change::{Change, Commit, Layer, Progress, Put, Reference};
 pub use counts::Counts;
+pub use delivery::Attempt;
 pub use event::{Event, EventKind, MemberObject, Payload, Previous};
+pub use filter::{Filter, UnknownKind};
 pub use hold::{Category, HeldRemovals, Hold, Member, Pending, Removal};
 
 /// One person or account of a directory.

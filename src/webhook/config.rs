@@ -6,9 +6,10 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use super::address::{self, Reach};
-use super::filter::Filter;
+use super::filter;
 use super::sign::SigningKey;
 use crate::config::Section;
+use crate::model::Filter;
 
 /// Headers that a delivery sets itself.
 const OWN_HEADERS: [&str; 5] =
@@ -49,7 +50,7 @@ impl WebhookConfig {
         let allow_private = section.boolean("allow_private").unwrap_or(false);
         let url = read_url(section, allow_private);
         let secret = read_secret(section);
-        let filter = Filter::read(section);
+        let filter = filter::read(section);
         let retry_schedule = read_schedule(section);
         let second = Duration::from_secs(1);
         let timeout = section.duration_within("timeout", second..=Duration::from_secs(MINUTE));
@@ -181,7 +182,7 @@ mod tests {
         assert_eq!(config.retry_schedule.len(), 9);
         assert_eq!(config.timeout, TIMEOUT);
         assert_eq!(config.reach, Reach::Public);
-        assert!(config.filter.admits(EventKind::UserDeleted, "corp"));
+        assert!(config.filter.admits(EventKind::UserDeleted, "acme", "vpn", "corp"));
         assert!(!format!("{config:?}").contains("MfKQ"));
     }
 

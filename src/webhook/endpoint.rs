@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::client::{Client, Outcome};
 use super::config::WebhookConfig;
+use super::control::Letter;
 use super::journal::{Journal, JournalError, Position};
 use super::schedule;
 use super::status::Statuses;
 use crate::clock;
-use crate::model::Event;
+use crate::model::{Event, Filter};
 use crate::task::{self, Shutdown};
 use crate::wire::EventBody;
 
@@ -70,7 +71,11 @@ impl<J: Journal> Endpoint<J> {
         }
     }
 
-    pub(super) async fn run(mut self, mut seq: watch::Receiver<u64>) {
+    pub(super) async fn run(
+        mut self,
+        mut seq: watch::Receiver<u64>,
+        _orders: mpsc::Receiver<Letter>,
+    ) {
         let Err(Stop) = self.deliver_for_ever(&mut seq).await else { return };
         self.save().await;
     }
@@ -162,7 +167,7 @@ impl<J: Journal> Endpoint<J> {
     /// Moves past one event: delivered, or none of this endpoint's business.
     async fn pass(&mut self, event: &Event) -> Result<(), Stop> {
         self.check_shutdown()?;
-        let is_admitted = self.config.filter.admits(event.kind, &event.directory);
+        let is_admitted = admits(&self.config.filter, event);
         if is_admitted {
             self.deliver(event).await?;
             self.accepted_unsaved += 1;
@@ -318,4 +323,8 @@ impl<J: Journal> Endpoint<J> {
             .await
             .unwrap_or_else(|end| Err(JournalError::Failed(end.to_string())))
     }
+}
+
+fn admits(filter: &Filter, event: &Event) -> bool {
+    filter.admits(event.kind, &event.tenant, &event.product, &event.directory)
 }

@@ -20,6 +20,7 @@
 mod address;
 mod client;
 mod config;
+mod control;
 mod endpoint;
 mod filter;
 mod journal;
@@ -28,7 +29,7 @@ mod sign;
 mod status;
 
 pub use config::WebhookConfig;
-pub use filter::Filter;
+pub use control::{Controls, Done, Order, OrderError};
 pub use journal::{Journal, JournalError, Position};
 pub use sign::{SigningKey, SigningKeyError};
 pub use status::{EndpointStatus, Statuses};
@@ -48,13 +49,15 @@ pub fn start(
     journal: impl Journal,
     seq: watch::Receiver<u64>,
     statuses: Arc<Statuses>,
+    controls: &Controls,
     shutdown: Shutdown,
 ) -> Result<Task, String> {
     let client = client::Client::new(&config)?;
     let name = format!("webhook {}", config.name);
     statuses.add(&config);
+    let orders = controls.add(&config.name);
     let endpoint = endpoint::Endpoint::new(config, client, journal, statuses, shutdown);
-    Ok(task::spawn(name, endpoint.run(seq)))
+    Ok(task::spawn(name, endpoint.run(seq, orders)))
 }
 
 #[cfg(test)]

@@ -233,7 +233,8 @@ fn config(name: &str, url: &str, more: &str) -> WebhookConfig {
 fn run(config: WebhookConfig, memory: &Memory, statuses: &Arc<Statuses>) -> (Task, Trigger) {
     let (trigger, shutdown) = shutdown();
     let (statuses, seq) = (Arc::clone(statuses), memory.seq.subscribe());
-    let task = start(config, memory.clone(), seq, statuses, shutdown).unwrap();
+    let task =
+        start(config, memory.clone(), seq, statuses, &Controls::default(), shutdown).unwrap();
     (task, trigger)
 }
 

@@ -1,5 +1,7 @@
 //! Feeds what reads Graph's pages.
 
+use std::sync::OnceLock;
+
 use super::config::EntraConfig;
 use super::graph;
 use super::map::{self, Mapper};
@@ -11,7 +13,9 @@ pub fn feed(bytes: &[u8]) {
     let _ = (graph::code(bytes), graph::is_expired(410, bytes));
     let Some(page) = json(bytes) else { return };
     let Ok(page) = graph::page_of(page) else { return };
-    let Some(config) = settings(CONFIGURATION, EntraConfig::read) else { return };
+    static CONFIG: OnceLock<Option<EntraConfig>> = OnceLock::new();
+    let read = || settings(CONFIGURATION, EntraConfig::read);
+    let Some(config) = CONFIG.get_or_init(read) else { return };
     let mut mapper = Mapper::new(&config.wanted);
     for value in page.value {
         for kind in [Kind::Users, Kind::ServicePrincipals, Kind::Devices] {

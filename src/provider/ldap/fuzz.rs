@@ -1,5 +1,7 @@
 //! Feeds what reads a server's bytes.
 
+use std::sync::OnceLock;
+
 use ldap3::asn1::{PL, StructureTag, parse_tag};
 
 use super::config::LdapConfig;
@@ -31,10 +33,12 @@ fn message_of(message: &[u8]) {
 
 fn entry(tag: StructureTag) {
     let Ok(entry) = Entry::read(tag) else { return };
-    for text in CONFIGURATIONS {
-        let Some(config) = settings(text, LdapConfig::read) else { return };
+    static CONFIGS: OnceLock<Vec<LdapConfig>> = OnceLock::new();
+    let read =
+        || CONFIGURATIONS.iter().filter_map(|text| settings(text, LdapConfig::read)).collect();
+    for config in CONFIGS.get_or_init(read) {
         for flavour in [Flavour::OpenLdap, Flavour::Ad] {
-            let mapper = Mapper { config: &config, flavour, now: Timestamp(0) };
+            let mapper = Mapper { config, flavour, now: Timestamp(0) };
             let _ = (mapper.user(&entry), mapper.group(&entry), mapper.members(&entry));
         }
     }
