@@ -21,8 +21,8 @@ pub struct Setting {
     pub kind: &'static str,
     /// The text of the provider's block, for that address.
     pub block: fn(&str) -> String,
-    /// Knows the requests for pages of users.
-    pub is_page: fn(&Request) -> bool,
+    /// Which page of users is asked for, if any.
+    pub page: fn(&Request) -> Option<String>,
 }
 
 /// Kills it when a request is under way, for each request of a crawl.
@@ -129,11 +129,9 @@ impl Setting {
 
     /// The pages of users that were answered.
     fn pages<V: Vendor>(&self, server: &VendorServer<V>) -> BTreeSet<String> {
-        let answered = |seen: &crate::harness::vendor::Seen| {
-            seen.status == 200 && seen.hazard.is_none() && (self.is_page)(&seen.request)
-        };
-        let log = server.log().into_iter().filter(answered);
-        log.map(|seen| format!("{}?{}", seen.line(), seen.request.raw_query)).collect()
+        let log = server.log().into_iter();
+        let answered = log.filter(|seen| seen.status == 200 && seen.hazard.is_none());
+        answered.filter_map(|seen| (self.page)(&seen.request)).collect()
     }
 }
 

@@ -271,7 +271,7 @@ async fn two_directories_with_different_credentials_never_mix() {
 const RESTART: super::restart::Setting = super::restart::Setting {
     kind: "entra",
     block: |url| block(url, "quota_share = 1"),
-    is_page: |request| request.path.ends_with("v1.0/users"),
+    page: |request| request.path.ends_with("v1.0/users").then(|| request.raw_query.clone()),
 };
 
 #[test]

@@ -7,12 +7,38 @@ use rosterd::provider::Settings;
 
 use super::block;
 use super::world::World;
-use crate::cloud::{Effect, Member, Op, Population, Vendor, group_words, user_words};
+use crate::cloud::{Effect, Member, Op, Population, Vendor, group_words, restart, user_words};
 use crate::harness::roster::Roster;
+use crate::harness::{artifacts, write_private};
 
 #[test]
 fn github_lives_through_anything() {
     crate::cloud::lives_through_anything::<World>();
+}
+
+const RESTART: restart::Setting = restart::Setting {
+    kind: "github",
+    block: lasting_block,
+    page: |request| {
+        let body = request.json();
+        let asks = body["query"].as_str()?.contains("membersWithRole(first: $first");
+        asks.then(|| body["variables"]["after"].to_string())
+    },
+};
+
+#[test]
+fn r16_github_goes_on_after_a_kill_at_every_request() {
+    restart::killed_everywhere::<World>(&RESTART);
+}
+
+/// Its token can be read again by a process that starts later.
+fn lasting_block(url: &str) -> String {
+    let file = write_private(artifacts().join("github-token"), "t0k3n");
+    format!(
+        "url = \"{url}/api/v3\"\norganizations = [\"acme\"]\nquota_share = 1\n\
+         token = {{ file = {:?} }}",
+        file.display().to_string()
+    )
 }
 
 impl Vendor for World {

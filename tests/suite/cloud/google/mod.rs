@@ -124,7 +124,9 @@ async fn two_directories_with_different_credentials_never_mix() {
 const RESTART: super::restart::Setting = super::restart::Setting {
     kind: "google",
     block: |url| block(url, ""),
-    is_page: |request| request.path.ends_with("/directory/v1/users"),
+    page: |request| {
+        request.path.ends_with("/directory/v1/users").then(|| request.raw_query.clone())
+    },
 };
 
 #[test]

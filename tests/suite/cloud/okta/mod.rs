@@ -278,8 +278,9 @@ fn okta_lives_through_anything() {
 const RESTART: super::restart::Setting = super::restart::Setting {
     kind: "okta",
     block: |url| block(url, "quota_share = 1"),
-    is_page: |request| {
-        request.path == "/api/v1/users" && !request.raw_query.contains("lastUpdated")
+    page: |request| {
+        let is_page = request.path == "/api/v1/users" && !request.raw_query.contains("lastUpdated");
+        is_page.then(|| request.raw_query.clone())
     },
 };
 
