@@ -4,21 +4,28 @@
 //! An entry is durable before the action is answered. Writing one may fail on a
 //! bad disk like every write; then it stands at least in the log, as an error.
 
+mod repeats;
+
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use crate::clock;
+use self::repeats::Repeats;
+use crate::clock::{self, Duration};
 use crate::model::{Act, Actor, Attributes, Value};
 use crate::store::Store;
 use crate::task;
+
+/// How often there is a look at what was counted.
+const COUNTED_EVERY: Duration = Duration::from_secs(1);
 
 /// The trail. A cheap handle.
 #[derive(Clone, Debug)]
 pub struct Trail {
     store: Store,
     moved: Arc<watch::Sender<u64>>,
+    repeats: Arc<Repeats>,
 }
 
 /// Why an act is not (surely) in the trail.
@@ -29,7 +36,7 @@ pub struct AuditError(String);
 impl Trail {
     /// The trail that `store` keeps.
     pub fn new(store: Store) -> Trail {
-        Trail { store, moved: Arc::new(watch::Sender::new(0)) }
+        Trail { store, moved: Arc::new(watch::Sender::new(0)), repeats: Arc::default() }
     }
 
     /// The store, to read from.
@@ -52,7 +59,43 @@ impl Trail {
         recorded.unwrap_or_else(|end| Err(AuditError(end.to_string())))
     }
 
-    /// The same, for threads that may block.
+    /// The same for what a script may do all day long: when it was done often
+    /// just before, it is only counted, and [`Trail::flush`] or a task of
+    /// [`Trail::keep_counting`] writes the count down.
+    ///
+    /// # Errors
+    /// As for [`Trail::record`].
+    pub async fn record_often(&self, act: Act) -> Result<(), AuditError> {
+        match self.repeats.admit(act) {
+            Some(act) => self.record(act).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes counts down for as long as the task lives.
+    pub fn keep_counting(&self) -> task::Task {
+        let trail = self.clone();
+        task::spawn("audit", async move {
+            loop {
+                tokio::time::sleep(COUNTED_EVERY).await;
+                trail.record_all(trail.repeats.tick()).await;
+            }
+        })
+    }
+
+    /// Writes down what was counted so far.
+    pub async fn flush(&self) {
+        self.record_all(self.repeats.take()).await;
+    }
+
+    async fn record_all(&self, acts: Vec<Act>) {
+        for act in acts {
+            // What cannot be written was logged.
+            let _ = self.record(act).await;
+        }
+    }
+
+    /// The same as [`Trail::record`], for threads that may block.
     ///
     /// # Errors
     /// As for [`Trail::record`].
@@ -164,5 +207,23 @@ mod tests {
         let page = trail.store().audit(None, 10, &|_| true).unwrap();
         assert_eq!(page.last, *moved.borrow_and_update());
         assert_eq!(page.entries[0].act.action, Action::DAEMON_START);
+    }
+
+    #[tokio::test]
+    async fn what_is_repeated_is_counted_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), Options { cache_bytes: 1 << 20 }).unwrap();
+        let trail = Trail::new(store);
+        for pid in 0..1_000 {
+            let by = Caller::peer(1000, 100, Some(pid));
+            trail.record_often(Act::of(Action::DIRECTORY_SYNC, by)).await.unwrap();
+        }
+        trail.record(Act::of_daemon(Action::HOLD)).await.unwrap();
+        trail.flush().await;
+        let page = trail.store().audit(Some(0), 100, &|_| true).unwrap();
+        let acts: Vec<&Act> = page.entries.iter().map(|entry| &entry.act).collect();
+        assert_eq!(acts.len(), 10 + 1 + 1);
+        assert_eq!(acts[10].action, Action::HOLD);
+        assert_eq!(acts[11].metadata["count"], Value::Integer(990));
     }
 }

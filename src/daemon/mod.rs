@@ -108,6 +108,7 @@ impl Daemon {
         let mut helpers = vec![
             narrator::start(ledger.clone()),
             upkeep::start(ledger.store().clone(), config.store.clone(), config.audit),
+            trail.keep_counting(),
         ];
         let mut fleet = Fleet::new(ledger.clone(), statuses, remotes);
         fleet.drop_unknown(&config, &Caller::daemon()).await;
@@ -148,7 +149,7 @@ impl Daemon {
     }
 
     async fn poll_all(&self, by: Caller) {
-        records::write(&self.trail, records::sync(&self.fleet.names(), by)).await;
+        records::write_often(&self.trail, records::sync(&self.fleet.names(), by)).await;
         self.fleet.poll_all();
     }
 
@@ -165,12 +166,12 @@ impl Daemon {
                     report.render(false)
                 );
                 let act = records::reload_refused(&self.path, by, &report);
-                records::write(&self.trail, act).await;
+                records::write_often(&self.trail, act).await;
             }
             Err(end) => {
                 error!(error = %end, "cannot reload");
                 let act = records::reload_failed(&self.path, by, &end.to_string());
-                records::write(&self.trail, act).await;
+                records::write_often(&self.trail, act).await;
             }
         }
         systemd::ready(&summary(&self.config));
@@ -270,7 +271,10 @@ fn last_act(store: &Store) -> Option<Act> {
 
 /// The last thing that is done; a disk that hangs must not keep us.
 async fn record_stop(trail: &Trail, by: Option<Caller>) {
-    let written = records::write(trail, records::stop(by));
+    let written = async {
+        trail.flush().await;
+        records::write(trail, records::stop(by)).await;
+    };
     if tokio::time::timeout(STOP_RECORD_PATIENCE, written).await.is_err() {
         warn!("the audit trail could not be written in time");
     }

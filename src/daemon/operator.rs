@@ -48,7 +48,7 @@ impl Remotes {
         let found = self.get(directory);
         if let Err(error) = &found {
             let act = Act::of(action, by.clone()).on("directory", directory).on("hold", id);
-            records::write(&self.trail, act.refused(error)).await;
+            records::write_often(&self.trail, act.refused(error)).await;
         }
         found
     }
@@ -68,8 +68,8 @@ impl Operator for Remotes {
             Ok(_) => act.with("outcome", "requested"),
             Err(error) => act.refused(error),
         };
-        // A poll is worth more than its entry, which was logged in any case.
-        records::write(&self.trail, act).await;
+        // A poll is worth more than its entry, which is at least logged or counted.
+        records::write_often(&self.trail, act).await;
         found?.nudge();
         Ok(())
     }

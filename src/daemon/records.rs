@@ -16,6 +16,11 @@ pub async fn write(trail: &Trail, act: Act) {
     let _ = trail.record(act).await;
 }
 
+/// The same for what a script may do all day long: it may only be counted.
+pub async fn write_often(trail: &Trail, act: Act) {
+    let _ = trail.record_often(act).await;
+}
+
 /// The daemon begins to serve; whether it had stopped in order before.
 pub fn start(path: &Path, config: &Config, opening: &Opening, last: Option<&Act>) -> Act {
     let store = match opening {

@@ -20,7 +20,7 @@ impl Actor {
         match (&outcome, self.decider.take()) {
             (Ok(()), None) => outcome,
             (Ok(()), Some(_)) => answer(trail, act.with("outcome", "applied"), outcome).await,
-            (Err(error), _) => answer(trail, not_done(act, error), outcome).await,
+            (Err(error), _) => refuse(trail, not_done(act, error), outcome).await,
         }
     }
 
@@ -28,11 +28,11 @@ impl Actor {
     pub(super) async fn reject_for(&mut self, id: &str, by: Caller) -> Result<(), HoldError> {
         let outcome = self.reject(id).await;
         let act = self.act(Action::HOLD_REJECT, id, by);
-        let act = match &outcome {
-            Ok(()) => act.with("outcome", "applied"),
-            Err(error) => not_done(act, error),
-        };
-        answer(self.ledger.trail().clone(), act, outcome).await
+        let trail = self.ledger.trail().clone();
+        match &outcome {
+            Ok(()) => answer(trail, act.with("outcome", "applied"), outcome).await,
+            Err(error) => refuse(trail, not_done(act, error), outcome).await,
+        }
     }
 
     /// The next commit holds this set.
@@ -62,6 +62,12 @@ impl Actor {
 /// Nobody is told that it is done before that is kept.
 async fn answer(trail: Trail, act: Act, outcome: Result<(), HoldError>) -> Result<(), HoldError> {
     let recorded = trail.record(act).await;
+    outcome.and(recorded.map_err(|error| HoldError::Failed(error.to_string())))
+}
+
+/// Nothing was done; a script that asks again and again is only counted.
+async fn refuse(trail: Trail, act: Act, outcome: Result<(), HoldError>) -> Result<(), HoldError> {
+    let recorded = trail.record_often(act).await;
     outcome.and(recorded.map_err(|error| HoldError::Failed(error.to_string())))
 }
 
