@@ -97,3 +97,40 @@ fn a_change_of_nobody_is_an_error() {
         json!({ "id": "g", "members@delta": [{ "@odata.type": "#microsoft.graph.user" }] });
     assert!(TouchedGroups::default().take(&wanted(), &[nameless]).is_err());
 }
+
+fn window(users: &[&str], pages: &[Json]) -> Window {
+    let mut touched = Touched::default();
+    let page: Vec<Json> = users.iter().map(|id| json!({ "id": id })).collect();
+    touched.take(&page).unwrap();
+    Window::new([touched].iter(), &groups(pages))
+}
+
+#[test]
+fn a_window_from_an_earlier_round_holds_what_both_rounds_tell() {
+    let earlier = window(
+        &["u1"],
+        &[json!([
+            { "id": "g", "members@delta": [leaves("1"), joins("2")] },
+            { "id": "h", "displayName": "H" },
+            { "id": "gone", "members@delta": [joins("3")] },
+            { "id": "back", "@removed": { "reason": "changed" } },
+        ])],
+    );
+    let later = window(
+        &["u2"],
+        &[json!([
+            { "id": "g", "members@delta": [leaves("2")] },
+            { "id": "gone", "@removed": { "reason": "changed" } },
+            { "id": "back", "members@delta": [joins("4")] },
+        ])],
+    );
+    let both = earlier.then(&later);
+    assert!(both.tells_of_user("u1") && both.tells_of_user("u2") && !both.tells_of_user("u3"));
+    let group = |id: &str| Reference::Group(id.to_owned());
+    let left = |id: &str, who: &[&str]| Item::MembersRemoved { group: group(id), members: users(who) };
+    let joined = |id: &str, who: &[&str]| Item::MembersAdded { group: group(id), members: users(who) };
+    assert_eq!(both.members("g"), [left("g", &["1", "2"])], "the later word counts");
+    assert!(both.tells_of_group("h") && !both.tells_of_group("g"));
+    assert!(both.tells_of_group("gone") && both.members("gone").is_empty());
+    assert_eq!(both.members("back"), [joined("back", &["4"])], "it is there again");
+}
