@@ -162,14 +162,17 @@ impl Directory for Github {
 }
 
 fn proof_of(counts: &Counts) -> Proof {
-    let Counts { members, outside, invited, teams, refused, .. } = counts;
+    let Counts { members, outside, invited, teams, refused, .. } = *counts;
     let mut proof = format!(
         "{members} members, {teams} teams, {outside} outside collaborators and {invited} \
          invitations read to the end, as many as GitHub counts"
     );
-    if *refused > 0 {
+    if refused > 0 {
         proof.push_str(&format!("; {refused} teams may not be read and stay as they were"));
     }
     let seen = "who asks is proved to see everybody and every team of each organization";
-    Proof::from(proof).visible(seen)
+    Proof::from(proof)
+        .counted("members", counts.members_told, members)
+        .counted("teams", counts.teams_told, counts.teams_listed)
+        .visible(seen)
 }

@@ -29,7 +29,7 @@ pub struct Place {
 }
 
 /// To be changed with the meaning of a [`Place`].
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// What was read, for the proof.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,11 @@ pub struct Counts {
     /// Teams that the credential may not read; they stay as they were.
     pub refused: u64,
     pub malformed: u64,
+    /// What GitHub counts of members and teams, where it does.
+    pub members_told: Option<u64>,
+    pub teams_told: Option<u64>,
+    /// Teams that were listed, also those that are left out.
+    pub teams_listed: u64,
 }
 
 impl Place {

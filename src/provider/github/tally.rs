@@ -23,6 +23,12 @@ impl Tally {
         self.told = Some((low.min(total), high.max(total)));
     }
 
+    /// The total that was told, the most when it changed; with those of before.
+    pub fn announced(&self, before: Option<u64>) -> Option<u64> {
+        let now = self.told.map(|(_, high)| high);
+        now.map(|now| now + before.unwrap_or_default()).or(before)
+    }
+
     pub fn page(&mut self) {
         self.pages += 1;
     }

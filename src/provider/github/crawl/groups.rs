@@ -21,6 +21,9 @@ impl Reading<'_> {
         }
         let what = format!("the teams of {}", ready.connection.organization);
         self.place.tally.check(&what)?;
+        let (counts, tally) = (&mut self.place.counts, &self.place.tally);
+        counts.teams_listed += tally.read;
+        counts.teams_told = tally.announced(counts.teams_told);
         let (counts, before) = (self.place.counts, self.place.before);
         let (read, refused) = (counts.teams - before.teams, counts.refused - before.refused);
         if read == 0 && refused > 0 {

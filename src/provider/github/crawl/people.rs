@@ -22,7 +22,9 @@ impl Reading<'_> {
             Interface::Rest => self.members_by_rest(ready).await?,
         }
         self.place.tally.check(&what)?;
-        self.place.counts.members += self.place.tally.read;
+        let (counts, tally) = (&mut self.place.counts, &self.place.tally);
+        counts.members += tally.read;
+        counts.members_told = tally.announced(counts.members_told);
         // Whoever asks is one of them, and an App needs one to be installed.
         if self.place.tally.read == 0 {
             return Err(incomplete(&what, "there are none".to_owned()));
