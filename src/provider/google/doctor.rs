@@ -149,7 +149,13 @@ async fn see_members(google: &Google, groups: &[Value]) -> Result<Option<Finding
         }
     }
     if seen == 0 {
-        return Ok(None);
+        let detail = format!(
+            "0 members of {} groups are visible: correct `customer` or `domains`, or the role of {}, \
+             unless they are all empty",
+            groups.len(),
+            google.config.impersonate
+        );
+        return Ok((!groups.is_empty()).then(|| warning("visibility", detail)));
     }
     let detail = format!("members are readable, and as many as Google counts ({seen} looked at)");
     Ok(Some(Finding { step: "permission".to_owned(), outcome: Outcome::Good, detail }))
