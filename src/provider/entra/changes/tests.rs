@@ -127,8 +127,10 @@ fn a_window_from_an_earlier_round_holds_what_both_rounds_tell() {
     let both = earlier.then(&later);
     assert!(both.tells_of_user("u1") && both.tells_of_user("u2") && !both.tells_of_user("u3"));
     let group = |id: &str| Reference::Group(id.to_owned());
-    let left = |id: &str, who: &[&str]| Item::MembersRemoved { group: group(id), members: users(who) };
-    let joined = |id: &str, who: &[&str]| Item::MembersAdded { group: group(id), members: users(who) };
+    let left =
+        |id: &str, who: &[&str]| Item::MembersRemoved { group: group(id), members: users(who) };
+    let joined =
+        |id: &str, who: &[&str]| Item::MembersAdded { group: group(id), members: users(who) };
     assert_eq!(both.members("g"), [left("g", &["1", "2"])], "the later word counts");
     assert!(both.tells_of_group("h") && !both.tells_of_group("g"));
     assert!(both.tells_of_group("gone") && both.members("gone").is_empty());
