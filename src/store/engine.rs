@@ -318,6 +318,8 @@ impl Row {
 /// disk that fails for a moment while it opens would cost everything. What was
 /// just read comes from memory the next time.
 pub(super) fn read_through(folder: &Path) -> std::io::Result<()> {
+    #[cfg(test)]
+    super::faults::spend_read()?;
     let mut buffer = vec![0; 1 << 20];
     for folder in [folder.to_owned(), folder.join("blobs")] {
         let entries = match std::fs::read_dir(&folder) {

@@ -1,5 +1,7 @@
-//! Lets tests make every write fail from a chosen one on, as a crash would.
+//! Lets tests make every write fail from a chosen one on, as a crash would, and
+//! the next readings of whole files, as a disk with a bad moment would.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -26,5 +28,28 @@ impl Faults {
                 Ok(())
             }
         }
+    }
+}
+
+thread_local! {
+    static READS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The next `times` that this thread reads a database through fail.
+pub(super) fn fail_reads(times: u32) {
+    READS.set(times);
+}
+
+/// How many failures are left.
+pub(super) fn reads_left() -> u32 {
+    READS.get()
+}
+
+pub(super) fn spend_read() -> std::io::Result<()> {
+    let left = READS.get();
+    READS.set(left.saturating_sub(1));
+    match left {
+        0 => Ok(()),
+        _ => Err(rustix::io::Errno::IO.into()),
     }
 }

@@ -8,6 +8,7 @@ use super::world::{World, loaded, notice, user};
 use crate::clock::Timestamp;
 use crate::model::{Change, Commit, EventKind, Progress, Put};
 use crate::store::error::Trouble;
+use crate::store::faults;
 use crate::store::{EventsError, OpenError, Opening, Options, Store, StoreError, record};
 
 /// A closed store with something in it.
@@ -247,4 +248,32 @@ fn without_a_mark_no_seq_is_used_again() {
     assert!(matches!(opening, Opening::Rebuilt { .. }), "{opening:?}");
     assert!(store.last_seq() > 1_000_000_000_000);
     assert!(store.is_rebuilding("whoever"));
+}
+
+#[test]
+fn several_read_errors_in_a_row_at_the_start_cost_nothing() {
+    let run = stored();
+    let copy = tempfile::tempdir().unwrap();
+    copy_all(run.dir.path(), copy.path());
+    faults::fail_reads(3);
+    let (store, opening) = reopened(copy.path());
+    assert_eq!((opening, faults::reads_left()), (Opening::Existing, 0));
+    says_the_same(&run, &store).unwrap();
+}
+
+#[test]
+fn several_read_errors_in_a_row_while_it_is_opened_again_cost_nothing() {
+    let run = stored();
+    run.store().slot().as_ref().unwrap().give_up();
+    faults::fail_reads(3);
+    for left in (0..3).rev() {
+        let error = run.store().events(0, 1).unwrap_err();
+        assert!(
+            matches!(&error, EventsError::Store(StoreError::Unavailable { .. })),
+            "refuses, and tries again: {error}"
+        );
+        assert_eq!(faults::reads_left(), left);
+    }
+    assert!(!run.store().is_in_doubt(), "a disk that cannot be read is no damage");
+    says_the_same(&run, run.store()).unwrap();
 }
