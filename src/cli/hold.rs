@@ -97,5 +97,9 @@ fn show(output: &mut Output, answer: &Value, shown: Shown) -> Result<(), Failure
     output.line(&format!("{directory}: {id}{state} since {}", text(hold, "since")))?;
     reasons(output, hold)?;
     output.line(&format!("  approving does: {}", counted(hold)))?;
+    if let Some(why) = answer.get("unlisted").and_then(Value::as_str) {
+        let name = text(answer, "directory");
+        output.line(&format!("  {}: `rosterd sync {name}` reads it now", printable(why)))?;
+    }
     shown.write(output, answer)
 }

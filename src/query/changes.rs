@@ -48,7 +48,7 @@ pub async fn plan(sources: &Sources, name: &str, query: Option<&str>) -> Result<
 pub async fn hold(sources: &Sources, name: &str, query: Option<&str>) -> Result<Response, Problem> {
     let page = page(query, "hold")?;
     let offset = page.offset;
-    let HeldChanges { summary, rows, total } = sources.operator.hold(name, page).await?;
+    let HeldChanges { summary, rows, total, unlisted } = sources.operator.hold(name, page).await?;
     let freshness = Freshness::of(&sources.statuses, name, clock::now());
     let mut body = json!({
         "directory": name,
@@ -56,6 +56,7 @@ pub async fn hold(sources: &Sources, name: &str, query: Option<&str>) -> Result<
         "seq": sources.view.load().seq,
         "as_of": freshness.as_of.map(|at| at.to_string()),
         "age_seconds": freshness.age_seconds,
+        "unlisted": unlisted,
     });
     write_rows(&mut body, rows, total, |shown| encode("hold", &summary.id, offset + shown));
     json_response(StatusCode::OK, &body)

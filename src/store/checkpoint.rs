@@ -70,6 +70,8 @@ pub struct Origin {
     pub fingerprint: String,
     /// Everything is read, not only what changed.
     pub full: bool,
+    /// The feed was read right before: what a full crawl finds, it did not tell.
+    pub caught_up: bool,
     pub started: Timestamp,
     /// When the committed directory last changed: what is read is compared with
     /// that state and no other.
@@ -128,6 +130,7 @@ struct Head {
     directory: String,
     fingerprint: String,
     full: bool,
+    caught_up: bool,
     started: u64,
     as_of: Option<u64>,
 }
@@ -168,6 +171,7 @@ impl Checkpoints {
             directory: self.directory.clone(),
             fingerprint: origin.fingerprint.clone(),
             full: origin.full,
+            caught_up: origin.caught_up,
             started: origin.started.0,
             as_of: origin.as_of.map(|at| at.0),
         };
@@ -232,6 +236,7 @@ impl Checkpoints {
         let origin = Origin {
             fingerprint: head.fingerprint,
             full: head.full,
+            caught_up: head.caught_up,
             started: Timestamp(head.started),
             as_of: head.as_of.map(Timestamp),
         };

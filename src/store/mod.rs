@@ -525,6 +525,20 @@ impl Store {
         Ok(())
     }
 
+    /// The next write fails, as on a full disk, and the files are opened again.
+    #[cfg(test)]
+    pub fn fail_writes(&self) {
+        if let Some(engine) = self.slot().as_ref() {
+            engine.faults.fail_from(1);
+        }
+    }
+
+    /// Whether a write failed, and the files were not opened again since.
+    #[cfg(test)]
+    pub fn is_broken(&self) -> bool {
+        self.slot().as_ref().is_none_or(Engine::is_broken)
+    }
+
     fn healthy<'a>(&self, slot: Option<&'a Engine>) -> Result<&'a Engine, StoreError> {
         slot.filter(|engine| !engine.is_broken()).ok_or_else(|| StoreError::Unavailable {
             dir: self.dir(),

@@ -294,7 +294,7 @@ impl Operator for NotingOperator {
             held: HeldRemovals { users: 7, ..HeldRemovals::default() },
         };
         let rows = page_of(&["deletes user ada (u1)"], &page, true);
-        Ok(HeldChanges { summary, rows, total: 1 })
+        Ok(HeldChanges { summary, rows, total: 1, unlisted: None })
     }
 
     async fn approve(&self, directory: &str, id: &str, by: Caller) -> Result<(), OperatorError> {

@@ -60,7 +60,7 @@ fn found(pages: &str, token: &str) -> Option<(String, String)> {
 
 fn origin() -> Origin {
     let (fingerprint, as_of) = ("f".to_owned(), Some(Timestamp(7)));
-    Origin { fingerprint, full: true, started: NOW, as_of }
+    Origin { fingerprint, full: true, caught_up: true, started: NOW, as_of }
 }
 
 fn wanted() -> Wanted {

@@ -46,13 +46,17 @@ pub(super) struct Actor {
     pub(super) syncs: Vec<oneshot::Sender<Result<(), String>>>,
     pub(super) failures: u32,
     /// The full crawl (by the start of the one before) that the feed was read for.
-    pub(super) caught_up: Option<Timestamp>,
+    caught_up_for: Option<Timestamp>,
+    /// The feed was read right before the full crawl that may begin now.
+    pub(super) caught_up: bool,
     /// When the full crawl began of which everything is held.
     pub(super) held_full_at: Option<Timestamp>,
     /// How many crawls in a row were incomplete.
     pub(super) incomplete: u32,
     /// When the picture was last confirmed; at first, when polling began.
     pub(super) confirmed: Instant,
+    /// That the objective is missed could not be journaled; the next poll tries.
+    pub(super) untold: bool,
     /// A failed crawl that can go on.
     pub(super) paused: Option<Paused>,
     /// What crawls write down, for the next process.
@@ -120,10 +124,12 @@ impl Actor {
             planned: None,
             syncs: Vec::new(),
             failures: 0,
-            caught_up: None,
+            caught_up_for: None,
+            caught_up: false,
             held_full_at: None,
             incomplete: 0,
             confirmed: clock::instant(),
+            untold: false,
             paused: None,
             checkpoints,
             recalled: false,
@@ -212,16 +218,17 @@ impl Actor {
     pub(super) async fn crawl_and_commit(&mut self, shutdown: &Shutdown) -> Result<(), PullError> {
         self.resting = false;
         self.heal().await?;
+        self.untold = false;
         self.statuses.update(&self.terms.name, |status| {
             status.crawling = true;
             status.last_attempt = Some(clock::now());
         });
         self.recall().await;
-        let caught_up = self.catch_up(shutdown).await;
+        self.caught_up = self.catch_up(shutdown).await;
         let crawled = self.crawl_with_fallback(shutdown).await;
         let outcome = match crawled {
             Ok(Some(mut crawled)) => {
-                if caught_up && crawled.full {
+                if crawled.caught_up {
                     crawled.outcome.drift += crawled.outcome.applies.counts.total();
                 }
                 let settled = self.settle(crawled).await;
@@ -308,7 +315,7 @@ impl Actor {
         }
         // Once for each: should it spend the quota, the full crawl has the next one.
         let full_at = self.progress.full_at;
-        if std::mem::replace(&mut self.caught_up, full_at) == full_at {
+        if std::mem::replace(&mut self.caught_up_for, full_at) == full_at {
             return false;
         }
         let Some(cursor) = self.cursor() else { return false };

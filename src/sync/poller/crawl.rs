@@ -25,6 +25,8 @@ pub(super) struct Crawled {
     pub(super) pages: u64,
     /// Everything was asked for, not only what changed.
     pub(super) full: bool,
+    /// The feed was read right before: what it finds is drift.
+    pub(super) caught_up: bool,
     pub(super) started: Timestamp,
     pub(super) ended: Timestamp,
     pub(super) duration: Duration,
@@ -45,6 +47,8 @@ pub(super) struct Paused {
     pub(super) token: Vec<u8>,
     pub(super) reconciler: Box<Reconciler>,
     pub(super) full: bool,
+    /// As of [`Crawled`].
+    pub(super) caught_up: bool,
     pub(super) started: Timestamp,
     /// Where it is written down, for a restart.
     pub(super) recorder: Recorder,
@@ -147,11 +151,18 @@ impl Actor {
             Start::Resume(_) => self.paused.take(),
             Start::Full | Start::Incremental(_) => None,
         };
-        let (reconciler, token, full, started) = match paused {
-            Some(paused) => (paused.reconciler, Some(paused.token), paused.full, paused.started),
+        let (full, caught_up, started) = match &paused {
+            Some(paused) => (paused.full, paused.caught_up, paused.started),
+            None => {
+                let full = start == Start::Full;
+                (full, full && self.caught_up, clock::now())
+            }
+        };
+        let (reconciler, token) = match paused {
+            Some(paused) => (paused.reconciler, Some(paused.token)),
             None => {
                 let base = self.ledger.directory(&self.terms.name);
-                (Box::new(Reconciler::new(base)), None, start == Start::Full, clock::now())
+                (Box::new(Reconciler::new(base)), None)
             }
         };
         let intake = Intake {
@@ -185,16 +196,21 @@ impl Actor {
             Wait::Ended(Ok(read)) => {
                 let Read { directory, reconciler, token, result } = *read;
                 self.directory = Some(directory);
-                let seal =
-                    match result {
-                        Ok(seal) => seal,
-                        Err(error) => {
-                            self.paused = token
-                                .filter(|_| is_passing(&error))
-                                .map(|token| Paused { token, reconciler, full, started, recorder });
-                            return Err(error);
-                        }
-                    };
+                let seal = match result {
+                    Ok(seal) => seal,
+                    Err(error) => {
+                        let token = token.filter(|_| is_passing(&error));
+                        self.paused = token.map(|token| Paused {
+                            token,
+                            reconciler,
+                            full,
+                            caught_up,
+                            started,
+                            recorder,
+                        });
+                        return Err(error);
+                    }
+                };
                 let pages = reconciler.pages();
                 let extent = seal.extent;
                 let gate = self.gate();
@@ -206,7 +222,16 @@ impl Actor {
                     })??;
                 let duration = clock::instant() - clock_start;
                 let ended = clock::now();
-                Ok(Some(Crawled { outcome, seal, pages, full, started, ended, duration }))
+                Ok(Some(Crawled {
+                    outcome,
+                    seal,
+                    pages,
+                    full,
+                    caught_up,
+                    started,
+                    ended,
+                    duration,
+                }))
             }
         }
     }

@@ -24,7 +24,10 @@ impl Actor {
 
     /// When the objective will be missed.
     pub(super) fn objective_due(&self) -> Option<Instant> {
-        let objective = self.terms.freshness_objective.filter(|_| !self.progress.stale)?;
+        let objective = self.terms.freshness_objective?;
+        if self.progress.stale || self.untold {
+            return None;
+        };
         Some(self.confirmed + objective)
     }
 
@@ -43,8 +46,9 @@ impl Actor {
         let progress = Progress { stale: true, ..self.progress.clone() };
         if let Err(error) = self.commit(vec![notice], progress, clock::now()).await {
             warn!(directory = self.terms.name, %error, "cannot journal the missed objective");
-            // Told in memory, so that a broken store is not asked at once again.
-            self.progress.stale = true;
+            // A broken store is not asked at once again, and receivers who did
+            // not hear of it must not hear that it is over.
+            self.untold = true;
         }
     }
 }

@@ -73,8 +73,8 @@ pub enum HoldError {
     #[error("the held set is now {current}, not {asked}: look at it again before you approve it")]
     Changed { asked: String, current: String },
     #[error(
-        "{id} was held before the restart; it can be shown and approved when the directory \
-         has been read again"
+        "{id} was held before the restart; its changes can be listed and approved when the \
+         directory has been read again"
     )]
     NotReadAgain { id: String },
     #[error("{0}")]
@@ -185,3 +185,6 @@ impl Remote {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 }
+
+#[cfg(test)]
+mod tests;

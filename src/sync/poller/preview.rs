@@ -46,6 +46,8 @@ pub struct HoldPreview {
     pub rows: Vec<Row>,
     /// Of all pages.
     pub total: u64,
+    /// Why no change can be listed, and how that ends.
+    pub unlisted: Option<String>,
 }
 
 /// One change.
@@ -119,9 +121,13 @@ impl Actor {
             self.expect_held(of)?;
         }
         let base = self.ledger.directory(&self.terms.name);
-        let plan = self.held_plan(base.clone()).await?;
-        let rows = rows(true, &plan, &base, page.offset, page.limit);
-        Ok(HoldPreview { summary: HoldSummary::from(&hold), rows, total: total(&plan) })
+        let summary = HoldSummary::from(&hold);
+        let (rows, total, unlisted) = match self.held_plan(base.clone()).await {
+            Ok(plan) => (rows(true, &plan, &base, page.offset, page.limit), total(&plan), None),
+            Err(error @ HoldError::NotReadAgain { .. }) => (Vec::new(), 0, Some(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        Ok(HoldPreview { summary, rows, total, unlisted })
     }
 
     /// What letting the held set through would change.

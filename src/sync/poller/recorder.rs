@@ -72,6 +72,7 @@ impl Actor {
         let origin = Origin {
             fingerprint: self.terms.settings.fingerprint(),
             full,
+            caught_up: full && self.caught_up,
             started: clock::now(),
             as_of: self.progress.as_of,
         };
@@ -133,7 +134,8 @@ fn recall(
         Ok(())
     })?;
     let Saved { origin, token, .. } = &saved;
-    let (token, full, started) = (token.clone(), origin.full, origin.started);
+    let (token, started) = (token.clone(), origin.started);
+    let (full, caught_up) = (origin.full, origin.caught_up);
     let recorder = Recorder::new(saved.resume(home, every));
-    Ok(Some(Paused { token, reconciler, full, started, recorder }))
+    Ok(Some(Paused { token, reconciler, full, caught_up, started, recorder }))
 }
