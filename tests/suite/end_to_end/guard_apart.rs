@@ -316,13 +316,24 @@ fn somebody_new_with_the_name_of_somebody_held_holds_everything() {
 
 #[test]
 fn hold_all_holds_additions_too() {
-    let (daemon, mut company) = started("on_hold = \"hold_all\"");
+    let (mut daemon, mut company) = started("on_hold = \"hold_all\"");
     company.dismiss(30..40);
     company.hire("new", "ops");
     assert_story(&company.tell(&daemon), &["directory.held"]);
     assert_eq!(users(&daemon), 40);
     let whole = hold(&daemon)["whole"].as_str().unwrap_or_default().to_owned();
     assert!(whole.contains("hold_all"), "{whole}");
+    // A new process knows what is held and why; the changes it has to read.
+    let listed = run(&daemon, &["hold"]);
+    daemon.kill9();
+    write(daemon.dir().join("roster.json"), "not whole");
+    daemon.resume();
+    let text = run(&daemon, &["hold"]);
+    let (known, rest) = text.split_once("  hold_").expect("why nothing is listed");
+    assert!(listed.starts_with(known) && known.contains("10 users deleted"), "{text}");
+    assert!(rest.contains("has been read again: `rosterd sync corp` reads it now"), "{text}");
+    company.tell(&daemon);
+    assert_eq!(run(&daemon, &["hold"]), listed);
     assert_eq!(decide(&daemon, &held_id(&daemon), "approve").0, 200);
     assert_eq!(users(&daemon), 31);
     super::assert_journal_is_the_picture(&daemon);

@@ -200,3 +200,34 @@ async fn the_doctor_says_where_changes_are_not_offered() {
     let steps = examine(&server).await;
     assert_eq!(steps["incremental"][0].0, Outcome::Warning);
 }
+
+/// Known failure R21: what belongs to one host never goes to another.
+#[tokio::test]
+async fn r21_a_national_cloud_gets_secrets_at_one_host_and_tokens_at_the_other() {
+    let secret = secrets::password();
+    let servers = [(); 2].map(|()| serve(Proof::Secret(secret.clone())));
+    let [authority, graph] = &servers;
+    authority.with(|contoso| contoso.stub.graph_at = Some(graph.url()));
+    authority.with(|granting| graph.with(|contoso| contoso.stub.trust(&granting.stub)));
+    let folder = scratch("entra-national");
+    let file = write_private(folder.path().join("secret"), &secret);
+    let proof = format!("client_secret = {{ file = {} }}", quoted(&file));
+    let [here, there] = [authority, graph].map(|server| format!("graph = \"{}\"", server.url()));
+    let block = block(&authority.url(), &proof).replace(&here, &there);
+    let (crawl, outcome) = crawl_once(&*settings("entra", &block), Start::Full).await;
+    outcome.unwrap();
+    assert!(!crawl.collected.items.is_empty());
+
+    let granted = authority.log();
+    assert_eq!(granted.len(), 1, "one token for all");
+    assert_eq!(granted[0].line(), "POST /contoso.com/oauth2/v2.0/token");
+    assert_eq!(granted[0].request.bearer(), None);
+    let asked = graph.log();
+    assert!(asked.len() > 3);
+    for seen in asked {
+        assert!(seen.request.path.starts_with("/v1.0/"), "{}", seen.line());
+        assert!(seen.request.bearer().is_some(), "{}", seen.line());
+        let all = format!("{:?} {}", seen.request, String::from_utf8_lossy(&seen.request.body));
+        assert!(!all.contains(&secret), "the secret went to Graph");
+    }
+}

@@ -39,6 +39,9 @@ async fn a_large_organization_costs_what_the_best_strategy_does() {
     let points: f64 = server.with(|world| world.spent.iter().map(|(.., cost)| cost).sum());
     assert!(points <= SHARE, "{points} points within an hour");
     exact(&crawl.collected.items);
+    let compared = seal.proof.compared.iter();
+    let compared: Vec<_> = compared.map(|one| (&*one.what, one.announced, one.read)).collect();
+    assert_eq!(compared, [("members", 20_001, 20_001), ("teams", 2_000, 2_000)]);
     let (first, last) = (server.log()[0].received, server.log()[sent as usize - 1].received);
     println!("{sent} requests and {points} points in {:?}", last - first);
 }

@@ -223,6 +223,19 @@ async fn doctor_names_what_is_missing_and_where_to_grant_it() {
 }
 
 #[tokio::test]
+async fn doctor_warns_when_no_member_of_any_group_is_visible() {
+    let server = start();
+    server.with(|google| {
+        google.apply(&Op::PutUser(1, 1));
+        (0..3).for_each(|group| google.apply(&Op::PutGroup(group, 1)));
+    });
+    let findings = settings("google", &block(&server.url(), "")).open(PATIENCE).examine().await;
+    let warning = findings.iter().find(|finding| finding.detail.contains("0 members of 3 groups"));
+    let warning = warning.unwrap_or_else(|| panic!("{findings:?}"));
+    assert_eq!(warning.outcome, rosterd::provider::Outcome::Warning);
+}
+
+#[tokio::test]
 async fn attributes_come_with_the_user() {
     let server = start();
     server.with(a_small_world);

@@ -1,13 +1,15 @@
 //! Full crawls: what they read, and how they go on after interruptions.
 
+use rosterd::clock;
+use rosterd::provider::Start;
 use serde_json::json;
 
 use super::access::Access;
 use super::roster;
 use super::scene::{Scene, server, small};
 use super::stub::EVERYONE;
-use crate::cloud::settings;
-use crate::harness::vendor::{Hazard, When};
+use crate::cloud::{crawl_once, settings};
+use crate::harness::vendor::{Hazard, Seen, When};
 use crate::harness::{artifacts, secrets, write_private};
 
 #[tokio::test]
@@ -151,4 +153,64 @@ async fn two_directories_with_different_credentials_never_mix() {
             });
         }
     }
+}
+
+#[tokio::test]
+async fn r1_a_page_that_is_missing_after_a_restart_shows_by_the_count() {
+    let server = server(|org| {
+        small(org);
+        org.page_max = 2;
+    });
+    let settings = settings("okta", &super::block(&server.url(), "parallel_requests_max = 1"));
+    server.arm(Hazard::Refuse, When::nth(2));
+    let (crawl, outcome) = crawl_once(&*settings, Start::Full).await;
+    outcome.unwrap_err();
+    let token = crawl.checkpoints.last().expect("the first page was read").clone();
+    // One who was read before changed since, which must not make up for one who
+    // is missing now: the new process does not know whom the old one counted.
+    server.with(|acme| {
+        acme.org.put_user("00uada", "ACTIVE", json!({"title": "Engineer"}));
+        acme.org.hidden_users.insert("00ucyd".to_owned());
+    });
+    let (_, outcome) = crawl_once(&*settings, Start::Resume(token)).await;
+    let error = outcome.unwrap_err().to_string();
+    assert!(error.contains("2 of the 3 users that Okta counts"), "{error}");
+}
+
+#[tokio::test]
+async fn which_statuses_are_active_is_a_setting() {
+    let statuses = |org: &mut super::stub::Org| {
+        for status in ["ACTIVE", "SUSPENDED", "LOCKED_OUT", "PROVISIONED"] {
+            org.put_user(&format!("00u{status}"), status, json!({}));
+        }
+    };
+    let cases = [
+        ("", ["ACTIVE", "LOCKED_OUT"]),
+        ("active_statuses = [\"SUSPENDED\", \"PROVISIONED\"]", ["PROVISIONED", "SUSPENDED"]),
+    ];
+    for (setting, expected) in cases {
+        let scene = Scene::open(setting, statuses);
+        scene.sync().await;
+        let users = scene.parts.roster().users;
+        let active = users.iter().filter(|(_, word)| word.ends_with(" active"));
+        let active: Vec<&str> = active.map(|(id, _)| id.trim_start_matches("00u")).collect();
+        assert_eq!(active, expected, "{setting}");
+    }
+}
+
+#[tokio::test]
+async fn r17_nothing_is_asked_before_the_reset_of_a_429() {
+    let scene = Scene::open("parallel_requests_max = 1", small);
+    let throttled = scene.server.arm(Hazard::Throttle, When::nth(2));
+    scene.sync_exactly().await;
+    assert_eq!(scene.server.fired(throttled), 1);
+    let (here, now, ahead) =
+        (clock::instant(), clock::now(), scene.change(|org| org.ahead.as_millis() as u64));
+    // By the org's clock.
+    let at = |seen: &Seen| now.0 + ahead - (here - seen.received).as_millis() as u64;
+    let log = scene.server.log();
+    let refused = log.iter().position(|seen| seen.status == 429).expect("it was throttled");
+    let reset = at(&log[refused]).div_ceil(1000) * 1000;
+    let early = log[refused + 1..].iter().filter(|seen| at(seen) + 2 < reset).count();
+    assert!(log.len() > refused + 1 && early == 0, "{early} requests came before the reset");
 }
