@@ -7,6 +7,7 @@
 //! away and reopened in between. What the guard holds never shows, what it
 //! does not hold does, and an approval leads to what the provider had.
 
+mod large;
 mod restarts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,6 +152,8 @@ struct World {
     /// How often an id was created: a re-created account has another id.
     incarnations: BTreeMap<String, u64>,
     mode: Option<Mode>,
+    /// The mode of the crawl after that.
+    then: Option<Mode>,
     /// Where crawls started, in order.
     starts: Vec<Start>,
     /// Rung by a crawl that hangs.
@@ -454,7 +457,8 @@ impl Scripted {
     /// `None`: it hangs.
     fn read(&self, start: Start, sink: &mut dyn Sink) -> Result<Option<Seal>, PullError> {
         let mut world = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mode = world.mode.take().unwrap_or(Mode::Well);
+        let then = world.then.take();
+        let mode = std::mem::replace(&mut world.mode, then).unwrap_or(Mode::Well);
         world.starts.push(start.clone());
         let hangs = world.hangs.clone();
         let cursor = Cursor(world.version.to_be_bytes().to_vec());
@@ -858,6 +862,33 @@ fn a_missed_freshness_objective_is_told_once_and_taken_back() {
 }
 
 #[test]
+fn whatever_was_told_to_fail_is_taken_back_exactly_once() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let world = Arc::new(Mutex::new(World::default()));
+        let objective = Some(rosterd::clock::Duration::from_millis(10));
+        let manner =
+            Manner { freshness_objective: objective, ..Manner::new(LENS, Limits::default()) };
+        let parts = open(folder.path(), &world, manner);
+        let news = || {
+            let is_news = |kind: &EventKind| {
+                matches!(kind, EventKind::DirectoryFailing | EventKind::DirectoryRecovered)
+            };
+            told(&parts).into_iter().map(|(kind, _)| kind).filter(is_news).collect::<Vec<_>>()
+        };
+        // Each time only the objective is missed: no poll fails.
+        for round in 0..3 {
+            while news().len() == 2 * round {
+                tokio::task::yield_now().await;
+            }
+            parts.sync().await.unwrap();
+        }
+        let one = [EventKind::DirectoryFailing, EventKind::DirectoryRecovered];
+        assert_eq!(news()[..6], one.repeat(3));
+    });
+}
+
+#[test]
 fn the_third_incomplete_crawl_in_a_row_is_told_with_what_differs() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
@@ -917,6 +948,45 @@ fn what_the_feed_forgot_is_found_by_reading_again_and_counted() {
         assert_eq!(drift(), 1);
         assert_eq!(parts.roster(), world.lock().unwrap().roster());
     });
+}
+
+#[test]
+fn what_a_full_crawl_that_rested_finds_is_counted_too() {
+    for restarts in [false, true] {
+        block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let world = Arc::new(Mutex::new(World::default()));
+            let full_every = rosterd::clock::Duration::ZERO;
+            let manner = Manner { full_every, ..Manner::new(LENS, Limits::default()) };
+            let mut parts = open(folder.path(), &world, manner);
+            (0..6).for_each(|user| world.lock().unwrap().apply(&Op::PutUser(user, 0)));
+            parts.sync().await.unwrap();
+            {
+                let mut world = world.lock().unwrap();
+                world.apply(&Op::PutUser(1, 7));
+                world.apply(&Op::PutUser(5, 7));
+                world.touched.clear();
+                // What the feed has to tell is read first; then the full crawl rests.
+                (world.mode, world.then) = (Some(Mode::Well), Some(Mode::Throttled(3)));
+                world.starts.clear();
+            }
+            parts.sync().await.unwrap_err();
+            if restarts {
+                parts.close().await;
+                parts = open(folder.path(), &world, manner);
+            }
+            parts.sync().await.unwrap();
+            assert!(
+                matches!(
+                    world.lock().unwrap().starts[..3],
+                    [Start::Incremental(_), Start::Full, Start::Resume(_)]
+                ),
+                "it went on"
+            );
+            assert_eq!(parts.statuses.get("corp").unwrap().drift, 2, "restarts: {restarts}");
+            assert_eq!(parts.roster(), world.lock().unwrap().roster());
+        });
+    }
 }
 
 proptest! {

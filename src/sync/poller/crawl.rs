@@ -1,7 +1,5 @@
 //! One crawl, in a task of its own, watched for as long as it makes progress.
 
-use std::sync::Arc;
-
 use tracing::info;
 
 use super::actor::Actor;
@@ -9,7 +7,6 @@ use super::preview::PlanError;
 use super::recorder::Recorder;
 use super::{Command, HoldError, Terms};
 use crate::clock::{self, Duration, Timestamp};
-use crate::index::DirectoryView;
 use crate::provider::pulse::Pulse;
 use crate::provider::{Directory, Item, PullError, Seal, Sink, Start};
 use crate::sync::guard::Gate;
@@ -55,11 +52,6 @@ pub(super) struct Paused {
 }
 
 impl Paused {
-    /// Whether it is compared with this very picture.
-    pub(super) fn is_of(&self, base: &Arc<DirectoryView>) -> bool {
-        Arc::ptr_eq(&self.reconciler.base, base)
-    }
-
     /// How far it came.
     pub(super) fn pages(&self) -> u64 {
         self.reconciler.pages()

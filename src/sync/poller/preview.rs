@@ -88,10 +88,10 @@ impl Actor {
         // A crawl that waits to go on is none of this one's business.
         let paused = self.paused.take();
         let crawled = self.crawl(Start::Full, Recorder::default(), shutdown).await;
-        // An approval meanwhile changed what it is compared with.
+        // An approval meanwhile changed what it is compared with; a notice did not.
+        let superseded = std::mem::take(&mut self.superseded);
+        self.paused = paused.filter(|_| !superseded);
         let base = self.ledger.directory(&self.terms.name);
-        self.paused = paused.filter(|paused| paused.is_of(&base));
-        self.superseded = false;
         let outcome = match crawled {
             Ok(Some(crawled)) => crawled.outcome,
             Ok(None) => return Err(PlanError::Failed("the crawl was interrupted".to_owned())),

@@ -172,10 +172,9 @@ fn a_plan_neither_uses_nor_harms_a_checkpoint() {
         let (folder, world) = (tempfile::tempdir().unwrap(), populated());
         let parts = interrupted(folder.path(), &world).await;
         let log = std::fs::read(log_of(folder.path())).unwrap();
-        let first = Page { of: None, offset: 0, limit: 100 };
-        parts.poller.remote().plan(first.clone()).await.unwrap();
+        parts.poller.remote().plan(first_page()).await.unwrap();
         world.lock().unwrap().mode = Some(Mode::Breaks(5));
-        parts.poller.remote().plan(first.clone()).await.unwrap_err();
+        parts.poller.remote().plan(first_page()).await.unwrap_err();
         assert_eq!(std::fs::read(log_of(folder.path())).unwrap(), log);
         assert_eq!(kinds(&world), ["full", "full"]);
         sync_exactly(&parts, &world).await;
@@ -241,5 +240,121 @@ fn what_cannot_be_read_or_written_fails_no_crawl() {
         world.lock().unwrap().apply(&Op::PutUser(8, 0));
         let parts = open(folder.path(), &world, manner());
         sync_exactly(&parts, &world).await;
+    });
+}
+
+fn first_page() -> Page {
+    Page { of: None, offset: 0, limit: 100 }
+}
+
+#[test]
+fn a_plan_beside_a_crawl_that_waits_leaves_it_its_place() {
+    block_on(async {
+        let (folder, world) = (tempfile::tempdir().unwrap(), populated());
+        let parts = open(folder.path(), &world, manner());
+        world.lock().unwrap().mode = Some(Mode::Breaks(3));
+        parts.sync().await.unwrap_err();
+        parts.poller.remote().plan(first_page()).await.unwrap();
+        world.lock().unwrap().mode = Some(Mode::Breaks(5));
+        parts.poller.remote().plan(first_page()).await.unwrap_err();
+        assert_eq!(kinds(&world), ["full", "full", "full"]);
+        sync_exactly(&parts, &world).await;
+        match &starts(&world)[..] {
+            [Start::Resume(token)] => assert_eq!(Token::read(token).done, 3, "the plan's place"),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+/// Half of eight users are removed, and held; the id of that set.
+async fn half_is_held(parts: &Parts, world: &Shared) -> String {
+    (0..8).for_each(|user| world.lock().unwrap().apply(&Op::PutUser(user, 0)));
+    parts.sync().await.unwrap();
+    (0..4).for_each(|user| world.lock().unwrap().apply(&Op::DeleteUser(user)));
+    parts.sync().await.unwrap();
+    parts.ledger.progress("corp").hold.expect("half of all users are held").id
+}
+
+fn users_deleted(parts: &Parts) -> usize {
+    told(parts).iter().filter(|(kind, _)| *kind == EventKind::UserDeleted).count()
+}
+
+/// The next crawl gives no sign of life until it is abandoned.
+fn hanging(world: &Shared) -> Arc<Notify> {
+    let mut world = world.lock().unwrap();
+    world.mode = Some(Mode::Hangs(0));
+    world.hangs.clone()
+}
+
+#[test]
+fn an_approval_during_a_crawl_stands_and_is_applied_once() {
+    block_on(async {
+        let (folder, world) = (tempfile::tempdir().unwrap(), Shared::default());
+        let parts = open(folder.path(), &world, Manner::new(LENS, strict()));
+        let id = half_is_held(&parts, &world).await;
+        let hangs = hanging(&world);
+        let remote = parts.poller.remote();
+        remote.nudge();
+        hangs.notified().await;
+        remote.approve(&id, Caller::daemon()).await.unwrap();
+        assert_eq!(parts.roster(), world.lock().unwrap().roster(), "applied");
+        let again = remote.approve(&id, Caller::daemon()).await.unwrap_err();
+        assert!(matches!(again, HoldError::NothingHeld { .. }), "{again}");
+        // The crawl was compared with what was there before, so it is done anew.
+        let patience = std::time::Duration::from_secs(60);
+        tokio::time::timeout(patience, sync_exactly(&parts, &world)).await.expect("a new crawl");
+        assert_eq!(users_deleted(&parts), 4);
+    });
+}
+
+#[test]
+fn an_approval_during_a_plan_ends_the_crawl_that_waited() {
+    block_on(async {
+        let (folder, world) = (tempfile::tempdir().unwrap(), Shared::default());
+        let parts = open(folder.path(), &world, Manner::new(LENS, strict()));
+        let id = half_is_held(&parts, &world).await;
+        world.lock().unwrap().apply(&Op::PutUser(9, 0));
+        world.lock().unwrap().mode = Some(Mode::Breaks(1));
+        parts.sync().await.unwrap_err();
+        kinds(&world);
+        let hangs = hanging(&world);
+        let (remote, other) = (parts.poller.remote(), parts.poller.remote());
+        let approval = async {
+            hangs.notified().await;
+            other.approve(&id, Caller::daemon()).await
+        };
+        let (plan, approval) = tokio::join!(remote.plan(first_page()), approval);
+        plan.unwrap_err();
+        approval.unwrap();
+        sync_exactly(&parts, &world).await;
+        let kinds = kinds(&world);
+        assert!(!kinds.contains(&"resume"), "went on beside another picture: {kinds:?}");
+        assert_eq!(users_deleted(&parts), 4);
+    });
+}
+
+#[test]
+fn a_whole_hold_is_shown_right_after_a_restart_and_listed_after_a_poll() {
+    block_on(async {
+        let (folder, world) = (tempfile::tempdir().unwrap(), Shared::default());
+        let manner = Manner { on_hold: OnHold::HoldAll, ..Manner::new(LENS, strict()) };
+        let parts = open(folder.path(), &world, manner);
+        let id = half_is_held(&parts, &world).await;
+        let before = parts.poller.remote().held(first_page()).await.unwrap();
+        assert_eq!((before.total, before.unlisted.as_deref()), (4, None));
+        parts.close().await;
+        let parts = open(folder.path(), &world, manner);
+        let remote = parts.poller.remote();
+        let shown = remote.held(first_page()).await.unwrap();
+        assert_eq!(shown.summary, before.summary, "what is held and why");
+        assert_eq!((shown.rows, shown.total), (Vec::new(), 0));
+        let why = shown.unlisted.expect("a reason");
+        assert!(why.contains("listed and approved when the directory has been read"), "{why}");
+        let refused = remote.approve(&id, Caller::daemon()).await.unwrap_err();
+        assert!(matches!(refused, HoldError::NotReadAgain { .. }), "{refused}");
+        parts.sync().await.unwrap();
+        assert_eq!(remote.held(first_page()).await.unwrap(), before);
+        remote.approve(&id, Caller::daemon()).await.unwrap();
+        assert_eq!(parts.roster(), world.lock().unwrap().roster());
     });
 }
