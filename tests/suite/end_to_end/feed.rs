@@ -83,8 +83,7 @@ fn apply(fold: &mut Fold, event: &Value) {
 fn by_long_poll(daemon: &Daemon, fold: &mut Fold, until: u64) {
     while fold.seq < until {
         let limit = (until - fold.seq).min(3);
-        let page =
-            daemon.get(&format!("/v1/events?after={}&limit={limit}&wait=30s", fold.seq));
+        let page = daemon.get(&format!("/v1/events?after={}&limit={limit}&wait=30s", fold.seq));
         page["events"].as_array().unwrap().iter().for_each(|event| apply(fold, event));
         assert_eq!(page["seq"], fold.seq);
     }
