@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ask::{Daemon, rows, text};
 use super::{Context, Exit, Failure, Paint, printable};
-use crate::client::ClientError;
+use crate::client::{ClientError, encoded};
 use crate::clock::Duration;
 use crate::wire::words;
 
@@ -25,6 +25,39 @@ pub struct Arguments {
     /// At most so many events
     #[arg(long)]
     limit: Option<u64>,
+    #[command(flatten)]
+    filter: Filters,
+}
+
+/// Several of one kind are separated by commas, or the option is repeated.
+#[derive(Debug, clap::Args)]
+struct Filters {
+    /// Only events of these types, like `user.*` or `group.user_added`
+    #[arg(long = "type", value_name = "GLOB", value_delimiter = ',')]
+    types: Vec<String>,
+    /// Only events of these directories
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    directory: Vec<String>,
+    /// Only events of directories of these tenants
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    tenant: Vec<String>,
+    /// Only events of directories of these products
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    product: Vec<String>,
+}
+
+impl Filters {
+    /// As it is appended to a query.
+    fn query(&self) -> String {
+        let lists = [
+            ("type", &self.types),
+            ("directory", &self.directory),
+            ("tenant", &self.tenant),
+            ("product", &self.product),
+        ];
+        let given = lists.iter().flat_map(|(key, list)| list.iter().map(move |one| (key, one)));
+        given.map(|(key, one)| format!("&{key}={}", encoded(one))).collect()
+    }
 }
 
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
@@ -35,8 +68,10 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
         (None, false) => None,
     };
     let mut left = arguments.limit.unwrap_or(u64::MAX);
+    let wait = if arguments.follow { format!("&wait={WAIT}") } else { String::new() };
+    let asked = wait + &arguments.filter.query();
     while left > 0 {
-        let page = match read(&daemon, after, left.min(1_000), arguments.follow) {
+        let page = match read(&daemon, after, left.min(1_000), &asked) {
             Ok(page) => page,
             Err(ClientError::Refused { status: 410, problem, .. })
                 if arguments.after.is_none() && problem.get("oldest").is_some() =>
@@ -55,20 +90,25 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
         let events = rows(&page, "events");
         for event in events {
             show(context, event)?;
-            after = event.get("seq").and_then(Value::as_u64).or(after);
         }
+        // Past the last one shown, where the events behind it are filtered out.
+        after = page.get("seq").and_then(Value::as_u64).or(after);
         left = left.saturating_sub(events.len() as u64);
-        if events.is_empty() && !arguments.follow {
+        if page.get("next_cursor").is_none() && !arguments.follow {
             break;
         }
     }
     Ok(Exit::Yes)
 }
 
-fn read(daemon: &Daemon, after: Option<u64>, limit: u64, wait: bool) -> Result<Value, ClientError> {
+fn read(
+    daemon: &Daemon,
+    after: Option<u64>,
+    limit: u64,
+    asked: &str,
+) -> Result<Value, ClientError> {
     let after = after.unwrap_or(0);
-    let wait = if wait { format!("&wait={WAIT}") } else { String::new() };
-    daemon.get(&format!("/v1/events?after={after}&limit={limit}{wait}"))
+    daemon.get(&format!("/v1/events?after={after}&limit={limit}{asked}"))
 }
 
 fn newest(daemon: &Daemon) -> Result<u64, Failure> {

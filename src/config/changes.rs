@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Config, Fingerprint};
+use super::{Config, Fingerprint, StoreConfig};
 
 /// The difference between the running configuration and a new one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,8 +45,8 @@ impl Changes {
             webhooks: NameChanges::between(&old.webhook_fingerprints, &new.webhook_fingerprints),
             query: query != old.query,
             log: new.log != old.log,
-            store: (new.store.journal_retention, new.store.history_retention)
-                != (old.store.journal_retention, old.store.history_retention),
+            store: StoreConfig { cache_bytes: old.store.cache_bytes, ..new.store.clone() }
+                != old.store,
             audit: new.audit != old.audit,
             needs_restart,
         }

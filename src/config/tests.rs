@@ -127,6 +127,25 @@ fn a_default_gives_way_to_what_is_written() {
 }
 
 #[test]
+fn the_number_of_events_has_a_floor_and_the_history_is_never_shorter() {
+    let stored = |text: &str| read(&format!("{MINIMAL}[store]\n{text}\n")).map(|all| all.store);
+    let store = stored("history_events_max = 5000").unwrap();
+    assert_eq!(store.journal_events_max, Some(5_000));
+    let store = stored("journal_events_max = 1000").unwrap();
+    assert_eq!((store.journal_events_max, store.history_events_max), (Some(1_000), None));
+    for (text, complaint) in [
+        ("journal_events_max = 999", "`journal_events_max` must be at least 1000"),
+        (
+            "journal_events_max = 2000\nhistory_events_max = 1000",
+            "`history_events_max` must not be less than `journal_events_max`",
+        ),
+    ] {
+        let report = stored(text).unwrap_err();
+        assert_eq!(report.mistakes()[0].message, complaint);
+    }
+}
+
+#[test]
 fn cross_checks_point_at_the_value() {
     check(
         r#"[store]

@@ -1,13 +1,14 @@
 //! Lets the store forget what is past its retention, and shrink.
 //!
 //! What is forgotten is gone, so a clock that jumps ahead is not believed at
-//! once: for a day the retention goes by the time that has passed.
+//! once: for a day the retention goes by the time that has passed. How many
+//! events there are needs no clock.
 
 use tracing::{info, warn};
 
 use crate::clock::{self, Duration, Instant, Timestamp};
 use crate::config::{AuditConfig, StoreConfig};
-use crate::store::{AuditRetention, Retention, Store};
+use crate::store::{AuditRetention, Kept, Retention, Store};
 use crate::task::{self, Task};
 
 /// How often there is a look.
@@ -26,8 +27,7 @@ const DOUBT: Duration = Duration::from_hours(24);
 /// Starts looking after `store`.
 pub fn start(store: Store, config: StoreConfig, audit: AuditConfig) -> Task {
     task::spawn("upkeep", async move {
-        let retention =
-            Retention { journal: config.journal_retention, history: config.history_retention };
+        let retention = retention(&config);
         let audit = AuditRetention { age: audit.retention, entries_max: audit.entries_max };
         let mut calendar = Calendar::new(passed(&store).await);
         loop {
@@ -42,6 +42,14 @@ pub fn start(store: Store, config: StoreConfig, audit: AuditConfig) -> Task {
             }
         }
     })
+}
+
+fn retention(config: &StoreConfig) -> Retention {
+    let kept = |age, events: Option<u64>| Kept { age, events_max: events.unwrap_or(u64::MAX) };
+    Retention {
+        journal: kept(config.journal_retention, config.journal_events_max),
+        history: kept(config.history_retention, config.history_events_max),
+    }
 }
 
 /// A moment that has surely passed: the date that was believed last, or else
@@ -209,10 +217,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_survives_a_jump() {
+    fn a_number_of_events_is_kept_whatever_the_clock_shows() {
         let dir = tempfile::tempdir().unwrap();
         let (store, _) = Store::open(dir.path(), crate::store::Options::default()).unwrap();
-        let commit = crate::model::Commit {
+        for _ in 0..5 {
+            store.commit(&notice()).unwrap();
+        }
+        let config = StoreConfig { journal_events_max: Some(2), ..StoreConfig::default() };
+        let audit = AuditRetention { age: DAY, entries_max: 1_000 };
+        let mut calendar = Calendar::new(Some(noon()));
+        let jumped = noon().plus(DAY * 400);
+        let date = calendar.look(jumped, clock::instant());
+        tend(&store, &retention(&config), &audit, date);
+        assert_eq!((store.oldest_seq(), store.oldest_history_seq()), (4, 1));
+        tend(&store, &retention(&config), &audit, noon().minus(DAY * 400));
+        assert_eq!(store.oldest_seq(), 4);
+    }
+
+    fn notice() -> crate::model::Commit {
+        crate::model::Commit {
             directory: "corp".to_owned(),
             tenant: "t".to_owned(),
             product: "p".to_owned(),
@@ -222,9 +245,15 @@ mod tests {
                 details: std::collections::BTreeMap::new(),
             }],
             progress: crate::model::Progress::default(),
-        };
-        store.commit(&commit).unwrap();
-        let retention = Retention { journal: DAY * 30, history: DAY * 90 };
+        }
+    }
+
+    #[test]
+    fn what_is_kept_survives_a_jump() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), crate::store::Options::default()).unwrap();
+        store.commit(&notice()).unwrap();
+        let retention = retention(&StoreConfig::default());
         let start = clock::instant();
         let mut calendar = Calendar::new(Some(noon()));
         let jumped = noon().plus(DAY * 400);

@@ -11,6 +11,9 @@ use super::server::Limits;
 use super::watched::{Activity, Phase, Ticks};
 use crate::task::Task;
 
+/// Why a client is closed that does not read.
+const DEAF: &str = "does not read";
+
 /// The open connections. A cheap handle.
 #[derive(Clone)]
 pub struct Connections {
@@ -74,14 +77,18 @@ impl Connections {
         self.ticks.advance();
         let mut open = self.lock();
         let metrics = &self.metrics;
+        let mut deaf = 0;
         open.entries.retain(|_, entry| {
             let reason = overdue(&entry.activity, &self.limits);
             if let Some(reason) = reason {
                 metrics.closed(reason);
+                deaf += u64::from(entry.activity.is_feed());
             }
             reason.is_none() && !entry.task.is_finished()
         });
         self.count(&open);
+        drop(open);
+        self.tell_of(deaf);
     }
 
     /// Returns when none is open.
@@ -110,8 +117,23 @@ impl Connections {
         };
         let longest = open.entries.iter().min_by_key(|(_, entry)| rank(entry));
         if let Some(number) = longest.map(|(number, _)| *number) {
-            open.entries.remove(&number);
+            let closed = open.entries.remove(&number);
             self.metrics.closed("full");
+            if closed.is_some_and(|entry| entry.activity.is_feed()) {
+                self.metrics.feed.dropped("full", 1);
+            }
+        }
+    }
+
+    /// Streams of events that were closed: their readers want to know why.
+    fn tell_of(&self, deaf: u64) {
+        if deaf > 0 {
+            self.metrics.feed.dropped(DEAF, deaf);
+            tracing::warn!(
+                readers = deaf,
+                patience = ?self.limits.stall,
+                "dropped readers of events that did not read; they can go on from their last id"
+            );
         }
     }
 
@@ -132,7 +154,7 @@ fn overdue(activity: &Activity, limits: &Limits) -> Option<&'static str> {
     let (limit, reason) = match phase {
         Phase::Idle => (limits.idle, "idle"),
         Phase::Head => (limits.head, "slow request"),
-        Phase::Blocked => (limits.stall, "does not read"),
+        Phase::Blocked => (limits.stall, DEAF),
         Phase::Answer => return None,
     };
     (limits.tick * ticks > limit).then_some(reason)

@@ -1,18 +1,19 @@
 //! What the socket asks of the journal and its history. All calls block.
 
 use crate::clock::Timestamp;
-use crate::model::{Event, Group, User};
+use crate::model::{Group, User};
+use crate::store::{Asked, Part};
 
 /// The journal, as its readers see it: the store in the daemon, a list in tests.
 pub trait Journal: Send + Sync {
     /// The first seq that can still be read.
     fn oldest_seq(&self) -> u64;
 
-    /// Up to `limit` events after a seq, in order, without a gap.
+    /// The events that are asked for, in order, without a gap.
     ///
     /// # Errors
     /// When they are no longer kept, or cannot be read.
-    fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, JournalError>;
+    fn read(&self, asked: &Asked<'_>) -> Result<Part, JournalError>;
 
     /// The first seq that questions about the past of a directory can be
     /// answered for; `None` when nothing was ever committed for it.

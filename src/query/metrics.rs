@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
+use super::events::Readers;
 use super::problem::Problem;
 use super::sources::Sources;
 use crate::clock;
@@ -23,6 +24,8 @@ pub struct Metrics {
     pub connections_open: Gauge,
     pub connections_accepted: Counter,
     closed: Family<ClosedLabels, Counter>,
+    /// Who reads events.
+    pub feed: Readers,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -57,6 +60,7 @@ impl Metrics {
             "Connections closed for a reason of ours",
             closed.clone(),
         );
+        let feed = Readers::new(&mut registry);
         registry.register_collector(Box::new(Readings(sources.clone())));
         let registry = Arc::new(registry);
         Metrics {
@@ -66,6 +70,7 @@ impl Metrics {
             connections_open,
             connections_accepted,
             closed,
+            feed,
         }
     }
 

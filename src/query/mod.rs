@@ -13,7 +13,7 @@
 //! | `denials` | who was refused, for the audit trail |
 //! | `router` | which request goes where |
 //! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `changes`, `metrics` | the answers |
-//! | `parameters`, `resolve`, `page`, `past`, `freshness`, `listing`, `problem` | what answers are made of |
+//! | `parameters`, `filter`, `resolve`, `page`, `past`, `freshness`, `listing`, `problem` | what answers are made of |
 //! | `sources`, `journal`, `stored` | what they are made from |
 
 mod audit;
@@ -24,6 +24,7 @@ mod connections;
 mod denials;
 mod directories;
 mod events;
+mod filter;
 mod freshness;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

@@ -1,4 +1,5 @@
-//! Query parameters: decoded, each one known, each at most once.
+//! Query parameters: decoded, each one known, each at most once unless it is a
+//! list.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -20,6 +21,18 @@ impl<'a> Parameters<'a> {
     /// # Errors
     /// A parameter that is not `known`, comes twice, or is badly encoded.
     pub fn parse(query: Option<&'a str>, known: &[&str]) -> Result<Parameters<'a>, Problem> {
+        Parameters::parse_with_lists(query, known, &[])
+    }
+
+    /// The same; those of `known` that are in `lists` may come again and again.
+    ///
+    /// # Errors
+    /// As for [`Parameters::parse`].
+    pub fn parse_with_lists(
+        query: Option<&'a str>,
+        known: &[&str],
+        lists: &[&str],
+    ) -> Result<Parameters<'a>, Problem> {
         let mut pairs: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::new();
         for part in query.unwrap_or_default().split('&').filter(|part| !part.is_empty()) {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
@@ -30,7 +43,8 @@ impl<'a> Parameters<'a> {
             if !known.contains(&key.as_ref()) {
                 return Err(unknown(&key, known));
             }
-            if pairs.iter().any(|(earlier, _)| *earlier == key) {
+            let is_list = lists.contains(&key.as_ref());
+            if !is_list && pairs.iter().any(|(earlier, _)| *earlier == key) {
                 return Err(Problem::bad_request(format!("the parameter `{key}` comes twice")));
             }
             pairs.push((key, decode(value)?));
@@ -41,6 +55,13 @@ impl<'a> Parameters<'a> {
     /// The value as text.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_ref())
+    }
+
+    /// The values, separated by commas or given one by one.
+    pub fn list(&self, key: &str) -> Option<Vec<&str>> {
+        let values = self.0.iter().filter(|(name, _)| name == key);
+        let all: Vec<&str> = values.flat_map(|(_, value)| value.split(',')).collect();
+        (!all.is_empty()).then_some(all)
     }
 
     /// The value as text, which must be there.
@@ -189,6 +210,17 @@ mod tests {
         assert!(user_of("usr=ada").unwrap_err().contains("`usr` is unknown"));
         assert!(user_of("user=a&user=b").unwrap_err().contains("comes twice"));
         assert_eq!(user_of("user=a&socket=%2Frun%2Fx.sock&socket=y").unwrap(), "a");
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas_or_repeated() {
+        let read = |query| Parameters::parse_with_lists(Some(query), &["a", "b"], &["a"]);
+        let lists = read("a=x,y&b=1,2&a=z%2Cw").unwrap();
+        assert_eq!(lists.list("a"), Some(vec!["x", "y", "z", "w"]));
+        assert_eq!(lists.text("b"), Some("1,2"));
+        assert_eq!(read("b=1").unwrap().list("a"), None);
+        assert_eq!(read("a=").unwrap().list("a"), Some(vec![""]));
+        assert!(read("b=1&a=x&b=2").unwrap_err().to_string().contains("comes twice"));
     }
 
     #[test]

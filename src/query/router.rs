@@ -128,7 +128,7 @@ async fn get_events(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Answer {
-    events::answer(&desk.sources, &headers, query.as_deref()).await
+    events::answer(&desk.sources, &desk.metrics.feed, &headers, query.as_deref()).await
 }
 
 async fn get_audit(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Answer {

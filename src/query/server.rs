@@ -282,7 +282,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(HEAD_BYTES_MAX).pipeline_flush(true);
+    // Without `pipeline_flush`: with it hyper (1.x, `can_buffer`) takes in an
+    // answer as fast as it is made, whether or not the client reads.
+    builder.max_buf_size(HEAD_BYTES_MAX);
     let mut connection = pin!(builder.serve_connection(io, service));
     let ended = tokio::select! {
         biased;

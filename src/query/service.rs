@@ -19,6 +19,7 @@ use tower::ServiceExt;
 
 use super::check;
 use super::denials::Denials;
+use super::events::IsFeed;
 use super::metrics::Metrics;
 use super::problem::Problem;
 use super::router::router;
@@ -175,6 +176,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 let (desk, activity) = (Arc::clone(&self.desk), Arc::clone(&self.activity));
                 Either::Right(Box::pin(async move {
                     let response = desk.route(request.map(Body::new)).await;
+                    activity.set_feed(response.extensions().get::<IsFeed>().is_some());
                     Ok(response.map(|body| Reply { content: Content::Router(body), activity }))
                 }))
             }
@@ -247,6 +249,7 @@ impl hyper::body::Body for Reply {
 
 impl Drop for Reply {
     fn drop(&mut self) {
+        self.activity.set_feed(false);
         self.activity.enter(Phase::Idle);
     }
 }

@@ -3,7 +3,8 @@
 //! First `{"type": "start", "seq": N, "directories": {…}}`; then of each
 //! directory its users, groups and memberships; at the end
 //! `{"type": "end", "seq": N, "count": M}` with the number of lines between.
-//! A snapshot without its end is not whole.
+//! A snapshot without its end is not whole. `directory`, `tenant` and `product`
+//! leave the other directories out.
 
 use std::sync::Arc;
 
@@ -15,15 +16,17 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::freshness::{self, Freshnesses};
+use super::filter;
+use super::freshness::Freshnesses;
 use super::listing::{Object, Row};
+use super::objects::unknown_directory;
 use super::parameters::Parameters;
 use super::problem::Problem;
 use super::resolve::Kind;
 use super::sources::Sources;
 use crate::clock::{self, Duration, Instant};
 use crate::index::{DirectoryView, View};
-use crate::model::MemberKind;
+use crate::model::{Filter, MemberKind};
 use crate::store::record;
 use crate::task;
 use crate::wire;
@@ -50,15 +53,16 @@ impl Snapshots {
     /// # Errors
     /// When a parameter is wrong, or too many snapshots are being read.
     pub fn answer(&self, sources: &Sources, query: Option<&str>) -> Result<Response, Problem> {
-        Parameters::parse(query, &[])?;
+        let parameters = Parameters::parse_with_lists(query, &filter::PLACES, &filter::PLACES)?;
+        let filter = filter::read(&parameters)?;
         let busy = |_| {
             let detail = format!("{AT_ONCE} snapshots are being read already");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).header(RETRY_AFTER, "5")
         };
+        let directories = chosen(sources, &filter)?;
         let permit = Arc::clone(&self.0).try_acquire_owned().map_err(busy)?;
         let view = sources.view.load();
-        let directories = freshness::of_all(&sources.statuses, None, clock::now());
-        let writer = Writer::new(view, directories);
+        let writer = Writer::new(view, filter, directories);
         let sending = Sending {
             writer,
             deadline: clock::instant() + PATIENCE,
@@ -109,6 +113,8 @@ impl Sending {
 /// Writes a view line by line and remembers where it is.
 struct Writer {
     view: Arc<View>,
+    /// The directories that are written.
+    filter: Filter,
     /// The first line's, until it is written.
     directories: Option<Freshnesses>,
     place: Option<Place>,
@@ -149,9 +155,9 @@ struct MemberLine<'a> {
 }
 
 impl Writer {
-    fn new(view: Arc<View>, directories: Freshnesses) -> Writer {
+    fn new(view: Arc<View>, filter: Filter, directories: Freshnesses) -> Writer {
         let place = Place { directory: 0, part: Part::Users, slot: 0, member: 0 };
-        Writer { view, directories: Some(directories), place: Some(place), count: 0 }
+        Writer { view, filter, directories: Some(directories), place: Some(place), count: 0 }
     }
 
     fn is_done(&self) -> bool {
@@ -168,6 +174,9 @@ impl Writer {
             && out.len() < CHUNK_BYTES
         {
             self.place = match view.directories().nth(place.directory) {
+                Some(directory) if !self.includes(directory) => {
+                    Some(Place { directory: place.directory + 1, ..place })
+                }
                 Some(directory) => Some(self.part(&mut out, directory, place)?),
                 None => {
                     write(&mut out, &Line::End { seq: view.seq, count: self.count })?;
@@ -176,6 +185,11 @@ impl Writer {
             };
         }
         Ok(out)
+    }
+
+    fn includes(&self, directory: &DirectoryView) -> bool {
+        let (name, tenant, product) = (directory.name(), directory.tenant(), directory.product());
+        filter::is_from(&self.filter, name, tenant, product)
     }
 
     /// Writes on from `place` until the chunk is full or the part is at its end.
@@ -251,6 +265,23 @@ impl Place {
         };
         Place { directory, part, slot: 0, member: 0 }
     }
+}
+
+/// The directories that are asked for. Who asks for none that exists must not
+/// take the answer for an empty one.
+fn chosen(sources: &Sources, filter: &Filter) -> Result<Freshnesses, Problem> {
+    let mut named = filter.directories.iter().flatten();
+    if let Some(unknown) = named.find(|name| sources.statuses.get(name).is_none()) {
+        return Err(unknown_directory(unknown));
+    }
+    let directories = filter::freshness(sources, filter);
+    let is_narrow =
+        filter.directories.is_some() || filter.tenants.is_some() || filter.products.is_some();
+    if directories.is_empty() && is_narrow {
+        return Err(Problem::unknown("no directory is of that tenant and product")
+            .hint("/v1/directories lists them"));
+    }
+    Ok(directories)
 }
 
 fn slots(directory: &DirectoryView, kind: Kind, from: u32) -> Box<dyn Iterator<Item = u32> + '_> {

@@ -8,8 +8,8 @@ use super::journal::{Journal, JournalError};
 use super::sources::AuditTrail;
 use crate::audit::Trail;
 use crate::clock::Timestamp;
-use crate::model::{Act, Event, Group, User};
-use crate::store::{AuditPage, EventsError, Store, StoreError};
+use crate::model::{Act, Group, User};
+use crate::store::{Asked, AuditPage, EventsError, Part, Store, StoreError};
 
 #[async_trait]
 impl AuditTrail for Trail {
@@ -33,8 +33,8 @@ impl Journal for Store {
         Store::oldest_seq(self)
     }
 
-    fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, JournalError> {
-        Store::events(self, after, limit).map_err(unreadable)
+    fn read(&self, asked: &Asked<'_>) -> Result<Part, JournalError> {
+        self.events_asked(asked).map_err(unreadable)
     }
 
     fn history_start(&self, directory: &str) -> Result<Option<u64>, JournalError> {

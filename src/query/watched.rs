@@ -26,6 +26,8 @@ pub struct Activity {
     turn: AtomicU64,
     blocked: AtomicBool,
     blocked_since: AtomicU32,
+    /// What is being sent is a stream of events.
+    feed: AtomicBool,
 }
 
 /// What a connection waits for.
@@ -63,6 +65,7 @@ impl Activity {
             turn: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
             blocked_since: AtomicU32::new(0),
+            feed: AtomicBool::new(false),
         };
         activity.enter(Phase::Idle);
         activity
@@ -73,6 +76,16 @@ impl Activity {
         self.phase.store(phase as u8, Ordering::Relaxed);
         self.since.store(self.ticks.now(), Ordering::Relaxed);
         self.turn.store(self.ticks.turns.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Whether a stream of events is being sent.
+    pub fn is_feed(&self) -> bool {
+        self.feed.load(Ordering::Relaxed)
+    }
+
+    /// A stream of events begins, or the answer ended.
+    pub fn set_feed(&self, feed: bool) {
+        self.feed.store(feed, Ordering::Relaxed);
     }
 
     /// The phase, for how many ticks, and its place in the order of all phases.

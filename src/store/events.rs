@@ -8,34 +8,50 @@ use super::error::Trouble;
 use super::record;
 use super::row::{self, Kind, Stamp};
 use crate::clock::Timestamp;
-use crate::model::{Event, EventKind, Group, Layer, MemberObject, Payload, Previous, User};
+use crate::model::{Event, EventKind, Filter, Group, Layer, MemberObject, Payload, Previous, User};
 
-/// Reads at most `limit` events after `after`, none beyond `last`.
-pub(super) fn read(
-    engine: &Engine,
-    epoch: u64,
-    after: u64,
-    last: u64,
-    limit: usize,
-) -> Result<Vec<Event>, Trouble> {
-    let mut events = Vec::new();
-    if after >= last || limit == 0 {
-        return Ok(events);
+/// Which events of the journal are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub filter: &'a Filter,
+    /// Those that follow this seq,
+    pub after: u64,
+    /// none beyond this one,
+    pub until: u64,
+    /// and at most so many.
+    pub limit: usize,
+    /// The reading ends when about so many were passed over.
+    pub passed_max: u64,
+}
+
+/// A part of the journal as a filter shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    pub events: Vec<Event>,
+    /// Every event up to here is among `events` or passed over.
+    pub upto: u64,
+}
+
+/// Reads what is asked for; `asked.until` is committed.
+pub(super) fn read(engine: &Engine, epoch: u64, asked: &Asked<'_>) -> Result<Part, Trouble> {
+    let mut part = Part { events: Vec::new(), upto: asked.after };
+    if asked.after >= asked.until || asked.limit == 0 {
+        return Ok(part);
     }
-    let until = last.min(after.saturating_add(limit as u64));
     let mut objects = Objects { engine, users: HashMap::new(), groups: HashMap::new() };
-    for found in blocks_from(engine, after + 1)? {
+    let mut passed = 0;
+    for found in blocks_from(engine, asked.after + 1)? {
         let block = found?;
-        if block.first_seq > until {
+        if block.first_seq > part.upto + 1 {
             break;
         }
-        let wanted = Wanted { epoch, from: after + 1, until };
-        wanted.take(&block, &mut objects, &mut events)?;
+        let telling = Telling { block: &block, epoch, asked };
+        passed += telling.take(&mut objects, &mut part)?;
+        if telling.is_enough(&part) || passed >= asked.passed_max {
+            return Ok(part);
+        }
     }
-    if events.len() as u64 != until - after {
-        return Err(Trouble::Damaged(format!("the journal has a gap after seq {after}")));
-    }
-    Ok(events)
+    Err(Trouble::Damaged(format!("the journal has a gap after seq {}", part.upto)))
 }
 
 /// The last seq at or before a moment, `first..=last` being kept.
@@ -90,60 +106,64 @@ fn time_of(engine: &Engine, seq: u64) -> Result<u64, Trouble> {
     }
 }
 
-/// Which events of a block are wanted.
-struct Wanted {
-    epoch: u64,
-    from: u64,
-    until: u64,
-}
-
-impl Wanted {
-    fn take(
-        &self,
-        block: &Block,
-        objects: &mut Objects<'_>,
-        events: &mut Vec<Event>,
-    ) -> Result<(), Trouble> {
-        for (first, entry) in block.numbered() {
-            objects.pass(block.dir, entry);
-            let end = first + entry.events();
-            if end <= self.from || first > self.until || end == first {
-                continue;
-            }
-            let telling = Telling { block, wanted: self };
-            telling.entry(first, entry, objects, events)?;
-        }
-        Ok(())
-    }
-}
-
+/// Tells the events of one block that are asked for.
 struct Telling<'a> {
     block: &'a Block,
-    wanted: &'a Wanted,
+    epoch: u64,
+    asked: &'a Asked<'a>,
 }
 
 impl Telling<'_> {
+    /// Goes on from where `part` is; returns how many events were passed over.
+    fn take(&self, objects: &mut Objects<'_>, part: &mut Part) -> Result<u64, Trouble> {
+        let mut passed = 0;
+        for (first, entry) in self.block.numbered() {
+            if self.is_enough(part) {
+                break;
+            }
+            objects.pass(self.block.dir, entry);
+            let end = first + entry.events();
+            if end <= part.upto + 1 {
+                continue;
+            }
+            match kind_of(entry)?.filter(|kind| self.is_wanted(*kind)) {
+                Some(kind) => self.entry(first, kind, entry, objects, part)?,
+                None => {
+                    let before = std::mem::replace(&mut part.upto, self.asked.until.min(end - 1));
+                    passed += part.upto - before;
+                }
+            }
+        }
+        Ok(passed)
+    }
+
+    fn is_enough(&self, part: &Part) -> bool {
+        part.events.len() >= self.asked.limit || part.upto >= self.asked.until
+    }
+
+    /// Asked before objects are read: that is what costs.
+    fn is_wanted(&self, kind: EventKind) -> bool {
+        let block = self.block;
+        self.asked.filter.admits(kind, &block.tenant, &block.product, &block.directory)
+    }
+
     fn entry(
         &self,
         seq: u64,
+        kind: EventKind,
         entry: &Entry,
         objects: &mut Objects<'_>,
-        events: &mut Vec<Event>,
+        part: &mut Part,
     ) -> Result<(), Trouble> {
         let dir = self.block.dir;
-        let (kind, payload) = match entry {
+        let payload = match entry {
             Entry::User { slot, put } => {
                 let user = objects.user(dir, *slot, seq)?;
                 let previous = match put {
                     Told::Updated => Some(Previous(objects.user_before(dir, *slot, seq)?)),
                     _ => None,
                 };
-                let kind = if previous.is_some() {
-                    EventKind::UserUpdated
-                } else {
-                    EventKind::UserCreated
-                };
-                (kind, Payload::User { user, previous })
+                Payload::User { user, previous }
             }
             Entry::Group { slot, put } => {
                 let group = objects.group(dir, *slot, seq)?;
@@ -151,53 +171,41 @@ impl Telling<'_> {
                     Told::Updated => Some(Previous(objects.group_before(dir, *slot, seq)?)),
                     _ => None,
                 };
-                let kind = if previous.is_some() {
-                    EventKind::GroupUpdated
-                } else {
-                    EventKind::GroupCreated
-                };
-                (kind, Payload::Group { group, previous })
+                Payload::Group { group, previous }
             }
             Entry::UserDeleted { slot, .. } => {
-                let user = objects.user_before(dir, *slot, seq)?;
-                (EventKind::UserDeleted, Payload::User { user, previous: None })
+                Payload::User { user: objects.user_before(dir, *slot, seq)?, previous: None }
             }
             Entry::GroupDeleted { slot, .. } => {
-                let group = objects.group_before(dir, *slot, seq)?;
-                (EventKind::GroupDeleted, Payload::Group { group, previous: None })
+                Payload::Group { group: objects.group_before(dir, *slot, seq)?, previous: None }
             }
-            Entry::Edges { .. } => return self.edges(seq, entry, objects, events),
-            Entry::Notice { kind, details } => {
-                let details = block::attributes(details);
-                (block::event_kind(kind)?, Payload::Directory { details })
+            Entry::Edges { .. } => return self.edges(seq, kind, entry, objects, part),
+            Entry::Notice { details, .. } => {
+                Payload::Directory { details: block::attributes(details) }
             }
             Entry::Unresolved { .. } | Entry::Cleared => return Ok(()),
         };
-        events.push(self.event(seq, kind, payload));
+        part.events.push(self.event(seq, kind, payload));
+        part.upto = seq;
         Ok(())
     }
 
     fn edges(
         &self,
         first: u64,
+        kind: EventKind,
         entry: &Entry,
         objects: &mut Objects<'_>,
-        events: &mut Vec<Event>,
+        part: &mut Part,
     ) -> Result<(), Trouble> {
-        let Entry::Edges { group, layer, added, packed, .. } = entry else { return Ok(()) };
+        let Entry::Edges { group, packed, .. } = entry else { return Ok(()) };
         let dir = self.block.dir;
-        let of_users = row::layer_of(u64::from(*layer))? != Layer::Subgroup;
-        let kind = match (of_users, *added) {
-            (true, true) => EventKind::GroupUserAdded,
-            (true, false) => EventKind::GroupUserRemoved,
-            (false, true) => EventKind::GroupGroupAdded,
-            (false, false) => EventKind::GroupGroupRemoved,
-        };
+        let of_users = matches!(kind, EventKind::GroupUserAdded | EventKind::GroupUserRemoved);
         for (seq, member) in (first..).zip(row::unpack(packed)) {
-            if seq < self.wanted.from {
+            if seq <= part.upto {
                 continue;
             }
-            if seq > self.wanted.until {
+            if self.is_enough(part) {
                 break;
             }
             let member = if of_users {
@@ -206,7 +214,8 @@ impl Telling<'_> {
                 MemberObject::Group(objects.group(dir, member, seq)?)
             };
             let group = objects.group(dir, *group, seq)?;
-            events.push(self.event(seq, kind, Payload::Membership { group, member }));
+            part.events.push(self.event(seq, kind, Payload::Membership { group, member }));
+            part.upto = seq;
         }
         Ok(())
     }
@@ -214,7 +223,7 @@ impl Telling<'_> {
     fn event(&self, seq: u64, kind: EventKind, payload: Payload) -> Event {
         let block = self.block;
         Event {
-            id: format!("evt_{:016x}{seq:012x}", self.wanted.epoch),
+            id: format!("evt_{:016x}{seq:012x}", self.epoch),
             seq,
             kind,
             occurred_at: Timestamp(block.occurred_at),
@@ -224,6 +233,28 @@ impl Telling<'_> {
             payload,
         }
     }
+}
+
+/// What the events of an entry are called; `None` when it has none.
+fn kind_of(entry: &Entry) -> Result<Option<EventKind>, Trouble> {
+    Ok(Some(match entry {
+        Entry::User { put: Told::Updated, .. } => EventKind::UserUpdated,
+        Entry::User { .. } => EventKind::UserCreated,
+        Entry::Group { put: Told::Updated, .. } => EventKind::GroupUpdated,
+        Entry::Group { .. } => EventKind::GroupCreated,
+        Entry::UserDeleted { .. } => EventKind::UserDeleted,
+        Entry::GroupDeleted { .. } => EventKind::GroupDeleted,
+        Entry::Edges { layer, added, .. } => {
+            match (row::layer_of(u64::from(*layer))? != Layer::Subgroup, *added) {
+                (true, true) => EventKind::GroupUserAdded,
+                (true, false) => EventKind::GroupUserRemoved,
+                (false, true) => EventKind::GroupGroupAdded,
+                (false, false) => EventKind::GroupGroupRemoved,
+            }
+        }
+        Entry::Notice { kind, .. } => block::event_kind(kind)?,
+        Entry::Unresolved { .. } | Entry::Cleared => return Ok(None),
+    }))
 }
 
 /// Objects as they are at the entry being read. Entries come in order and each

@@ -86,7 +86,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::model::{Act, Commit, Event, Progress};
+use crate::model::{Act, Commit, Event, Filter, Progress};
 use audit::Ends;
 use engine::{Batch, Engine};
 use error::Trouble;
@@ -96,10 +96,11 @@ use state::{DirState, Head};
 pub use audit::{AuditPage, AuditRetention};
 pub use checkpoint::{Checkpoints, Log, Origin, Saved, Useless, Wanted};
 pub use error::{EventsError, OpenError, StoreError};
+pub use events::{Asked, Part};
 pub use history::MembersAt;
 pub use load::Rows;
 pub use opening::Opening;
-pub use retention::{Pruned, Retention};
+pub use retention::{Kept, Pruned, Retention};
 pub use rewrite::Rewritten;
 
 /// How a store is opened.
@@ -373,17 +374,26 @@ impl Store {
 
     /// Up to `limit` events after a seq, in order, without a gap.
     pub fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, EventsError> {
+        let filter = &Filter::all();
+        let asked = Asked { filter, after, until: u64::MAX, limit, passed_max: u64::MAX };
+        Ok(self.events_asked(&asked)?.events)
+    }
+
+    /// The events that a filter shows, in order, and how far that reaches.
+    pub fn events_asked(&self, asked: &Asked<'_>) -> Result<Part, EventsError> {
         self.mend()?;
         let head = self.published();
-        if after.saturating_add(1) < head.retained.oldest {
+        let is_gone = |oldest| asked.after.saturating_add(1) < oldest;
+        if is_gone(head.retained.oldest) {
             return Err(EventsError::Gone { oldest: head.retained.oldest });
         }
-        let (epoch, last) = (head.marker.epoch, head.marker.last_seq);
-        let outcome = self.on_engine(|engine| events::read(engine, epoch, after, last, limit));
+        let epoch = head.marker.epoch;
+        let asked = Asked { until: asked.until.min(head.marker.last_seq), ..*asked };
+        let outcome = self.on_engine(|engine| events::read(engine, epoch, &asked));
         // Retention may have gone on while we read.
         let oldest = self.oldest_seq();
         match outcome {
-            Err(_) if after.saturating_add(1) < oldest => Err(EventsError::Gone { oldest }),
+            Err(_) if is_gone(oldest) => Err(EventsError::Gone { oldest }),
             outcome => Ok(outcome?),
         }
     }

@@ -16,13 +16,34 @@ use crate::clock::Timestamp;
 /// Rows that one call removes, about.
 const CALL_ROWS: u64 = 20_000;
 
-/// How long the past is kept.
+/// How much of the past is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Events younger than this can be read.
-    pub journal: Duration,
-    /// Questions about the past reach back this far; at least as far as the journal.
-    pub history: Duration,
+    /// Which events can be read.
+    pub journal: Kept,
+    /// How far questions about the past reach back; at least as far as the journal.
+    pub history: Kept,
+}
+
+/// The end of the journal that is kept: where both limits meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// What is younger than this,
+    pub age: Duration,
+    /// and no more than so many events.
+    pub events_max: u64,
+}
+
+impl Kept {
+    /// All that is younger than `age`.
+    pub fn for_age(age: Duration) -> Kept {
+        Kept { age, events_max: u64::MAX }
+    }
+
+    /// What either keeps, or more.
+    fn or(self, other: Kept) -> Kept {
+        Kept { age: self.age.max(other.age), events_max: self.events_max.max(other.events_max) }
+    }
 }
 
 /// What one call of [`Store::prune`] did.
@@ -35,16 +56,17 @@ pub struct Pruned {
 }
 
 impl Store {
-    /// Lets go of what is older than the retention: a bounded piece of it.
+    /// Lets go of what is beyond the retention: a bounded piece of it.
     pub fn prune(&self, now: Timestamp, retention: &Retention) -> Result<Pruned, StoreError> {
         let mut writer = self.writer();
         self.mend_writer(&mut writer)?;
-        let after = |age| {
-            let last = self.find_seq_at(&writer.head, now.minus(age))?;
-            Ok::<u64, StoreError>(last.map_or(0, |seq| seq + 1))
+        let first = |kept: Kept| {
+            let aged = self.find_seq_at(&writer.head, now.minus(kept.age))?;
+            let counted = (writer.head.marker.last_seq + 1).saturating_sub(kept.events_max);
+            Ok::<u64, StoreError>(aged.map_or(0, |seq| seq + 1).max(counted))
         };
-        let kept = retention.history.max(retention.journal);
-        let (oldest, floor) = (after(retention.journal)?, after(kept)?);
+        let history = retention.history.or(retention.journal);
+        let (oldest, floor) = (first(retention.journal)?, first(history)?);
         let blocks = self.on_engine(|engine| expired(engine, floor))?;
         let done = self.forget(&mut writer, oldest, &blocks)?;
         let floor = writer.head.retained.floor;

@@ -16,15 +16,15 @@ use crate::query::server::{Limits, Running, start};
 const PATIENCE: Duration = Duration::from_secs(30);
 const CHECK: &str = "GET /v1/check?user=u1&group=g1 HTTP/1.1\r\nhost: x\r\n\r\n";
 
-struct Served {
-    world: World,
+pub struct Served {
+    pub world: World,
     running: Running,
     path: PathBuf,
     _folder: tempfile::TempDir,
 }
 
 /// Serves a world with little patience.
-fn serve(world: World, connections_max: usize) -> Served {
+pub fn serve(world: World, connections_max: usize) -> Served {
     let short = Duration::from_millis(200);
     let tick = Duration::from_millis(20);
     let limits = Limits { connections_max, head: short, stall: short, tick, ..Limits::default() };
@@ -42,7 +42,7 @@ fn serve_with(world: World, limits: Limits) -> Served {
 }
 
 impl Served {
-    fn connect(&self) -> UnixStream {
+    pub fn connect(&self) -> UnixStream {
         connect(&self.path)
     }
 
@@ -52,13 +52,13 @@ impl Served {
         exchange(&mut stream, request)
     }
 
-    fn metric(&self, line_start: &str) -> u64 {
+    pub fn metric(&self, line_start: &str) -> u64 {
         let text = self.ask("GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n");
         let line = text.lines().find(|line| line.starts_with(line_start));
         line.and_then(|line| line.rsplit(' ').next()?.trim().parse().ok()).unwrap_or(0)
     }
 
-    fn wait_for_metric(&self, line_start: &str, enough: u64) {
+    pub fn wait_for_metric(&self, line_start: &str, enough: u64) {
         let deadline = clock::instant() + PATIENCE;
         while self.metric(line_start) < enough {
             assert!(clock::instant() < deadline, "{line_start} never reached {enough}");
@@ -96,7 +96,7 @@ fn read_answer(stream: &mut UnixStream) -> String {
 }
 
 /// Reads until the daemon closes; a reset is closing too.
-fn read_to_end(stream: &mut UnixStream) -> Vec<u8> {
+pub fn read_to_end(stream: &mut UnixStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
         Ok(_) => bytes,

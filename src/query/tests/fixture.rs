@@ -1,6 +1,7 @@
 //! A small world: two directories, a journal in memory, an operator who notes
 //! what is asked.
 
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -24,8 +25,8 @@ use crate::query::router::router;
 use crate::query::sources::{
     AuditTrail, Backlog, HeldChanges, Operator, OperatorError, Page, Plan, Row, Sources,
 };
-use crate::store::AuditPage;
 use crate::store::record::{encode_group, encode_user};
+use crate::store::{Asked, AuditPage, Part};
 use crate::sync::status::{Counts, DirectoryStatus, HeldRemovals, HoldSummary, Statuses};
 use crate::task::{self, Trigger};
 use tokio::sync::watch;
@@ -174,6 +175,10 @@ pub fn event(seq: u64) -> Event {
 pub struct MemoryJournal {
     pub events: Mutex<Vec<Event>>,
     pub oldest: Mutex<u64>,
+    /// How many events readers took.
+    pub given: AtomicUsize,
+    /// How far any of them came.
+    pub read_to: AtomicU64,
 }
 
 impl Journal for MemoryJournal {
@@ -181,13 +186,29 @@ impl Journal for MemoryJournal {
         (*self.oldest.lock().unwrap()).max(1)
     }
 
-    fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, JournalError> {
+    fn read(&self, asked: &Asked<'_>) -> Result<Part, JournalError> {
         let oldest = self.oldest_seq();
-        if after + 1 < oldest {
+        if asked.after + 1 < oldest {
             return Err(JournalError::Gone { oldest });
         }
+        let mut part = Part { events: Vec::new(), upto: asked.until };
         let events = self.events.lock().unwrap();
-        Ok(events.iter().filter(|event| event.seq > after).take(limit).cloned().collect())
+        let mut passed = 0;
+        for event in events.iter().filter(|one| one.seq > asked.after && one.seq <= asked.until) {
+            let Event { kind, tenant, product, directory, .. } = event;
+            if asked.filter.admits(*kind, tenant, product, directory) {
+                part.events.push(event.clone());
+            } else {
+                passed += 1;
+            }
+            if part.events.len() == asked.limit || passed == asked.passed_max {
+                part.upto = event.seq;
+                break;
+            }
+        }
+        self.given.fetch_add(part.events.len(), Ordering::SeqCst);
+        self.read_to.fetch_max(part.upto, Ordering::SeqCst);
+        Ok(part)
     }
 
     fn history_start(&self, _: &str) -> Result<Option<u64>, JournalError> {

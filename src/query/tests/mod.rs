@@ -3,8 +3,11 @@
 
 mod audit;
 mod clients;
+mod feed;
+mod filters;
 mod fixture;
 mod history;
+mod readers;
 mod routes;
 mod sockets;
 mod watching;

@@ -94,13 +94,13 @@ async fn w4_long_polls_lose_nothing_while_events_come() {
 }
 
 /// An open stream, read until the text it got ends with a given one.
-struct Stream {
+pub struct Stream {
     body: Body,
-    text: String,
+    pub text: String,
 }
 
 impl Stream {
-    async fn open(world: &World, uri: &str, last_event_id: Option<&str>) -> Stream {
+    pub async fn open(world: &World, uri: &str, last_event_id: Option<&str>) -> Stream {
         let mut request = Request::get(uri).header("accept", "text/event-stream");
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
@@ -112,7 +112,7 @@ impl Stream {
     }
 
     /// `None` at the end of the stream.
-    async fn chunk(&mut self) -> Option<()> {
+    pub async fn chunk(&mut self) -> Option<()> {
         let data = self.body.frame().await?.unwrap().into_data().unwrap();
         self.text.push_str(std::str::from_utf8(&data).unwrap());
         Some(())

@@ -6,7 +6,7 @@ use super::crash::{NAMES, Run};
 use super::world::{World, loaded, open};
 use crate::clock::Timestamp;
 use crate::model::{Change, Event};
-use crate::store::{DeliveryRow, EventsError, Retention, Store};
+use crate::store::{DeliveryRow, EventsError, Kept, Retention, Store};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -30,8 +30,55 @@ fn seconds(count: u64) -> (tempfile::TempDir, Store, Vec<(u64, World)>) {
 }
 
 fn prune(store: &Store, now: u64, journal: u32, history: u32) {
-    let retention = Retention { journal: SECOND * journal, history: SECOND * history };
+    let [journal, history] = [journal, history].map(|age| Kept::for_age(SECOND * age));
+    let retention = Retention { journal, history };
     while store.prune(Timestamp(now * 1000), &retention).unwrap().more {}
+}
+
+/// Prunes by number alone.
+fn prune_to(store: &Store, journal: u64, history: u64) {
+    let kept = |events_max| Kept { age: Duration::MAX, events_max };
+    let retention = Retention { journal: kept(journal), history: kept(history) };
+    while store.prune(Timestamp(16_000), &retention).unwrap().more {}
+}
+
+#[test]
+fn no_more_events_are_kept_than_were_asked_for() {
+    let (_dir, store, past) = seconds(16);
+    let (_, world) = past.last().unwrap();
+    let all = store.events(0, usize::MAX).unwrap();
+    let last = all.len() as u64;
+    for (journal, history) in [(u64::MAX, last), (last - 5, last - 2), (30, 45), (8, 8), (2, 1)] {
+        prune_to(&store, journal, history);
+        let (oldest, floor) = (store.oldest_seq(), store.oldest_history_seq());
+        assert_eq!(oldest, last.saturating_sub(journal) + 1);
+        // The history goes block by block, and never says that it has less.
+        let wanted = last.saturating_sub(history.max(journal)) + 1;
+        assert!(floor <= wanted && floor + 20 > wanted, "{floor} {wanted}");
+        assert_eq!(store.events(oldest - 1, usize::MAX).unwrap(), all[oldest as usize - 1..]);
+        if oldest > 1 {
+            assert_eq!(store.events(oldest - 2, 9), Err(EventsError::Gone { oldest }));
+        }
+        assert_eq!(loaded(&store, NAMES[0]), *world);
+        for (seq, then) in past.iter().filter(|(seq, _)| *seq >= floor) {
+            is_as_it_was(&store, world, *seq, then);
+        }
+    }
+}
+
+#[test]
+fn age_and_number_each_let_go_of_events() {
+    for (age, events_max) in [(6, 1_000), (1_000, 20), (6, 20), (2, 20)] {
+        let (_dir, store, _) = seconds(16);
+        let all = store.events(0, usize::MAX).unwrap();
+        let journal = Kept { age: SECOND * age, events_max };
+        let retention = Retention { journal, history: Kept::for_age(SECOND * 1_000) };
+        while store.prune(Timestamp(16_000), &retention).unwrap().more {}
+        let young = |event: &&Event| event.occurred_at.0 + u64::from(age) * 1_000 > 16_000;
+        let kept = all.iter().filter(young).count().min(events_max as usize);
+        assert_eq!(store.events(store.oldest_seq() - 1, usize::MAX).unwrap().len(), kept);
+        assert_eq!(store.oldest_history_seq(), 1);
+    }
 }
 
 #[test]
@@ -112,7 +159,8 @@ fn retention_that_crashes_anywhere_is_finished_later() {
         let (_, world) = past.last().unwrap();
         let all = store.events(0, usize::MAX).unwrap();
         store.slot().as_ref().unwrap().faults.fail_from(fault);
-        let retention = Retention { journal: SECOND * 2, history: SECOND * 3 };
+        let [journal, history] = [2, 3].map(|age| Kept::for_age(SECOND * age));
+        let retention = Retention { journal, history };
         let _ = store.prune(Timestamp(5_000), &retention);
         drop(store);
         let store = open(dir.path());

@@ -6,6 +6,7 @@ mod audit;
 mod command;
 mod crash;
 mod example;
+mod feed;
 mod frozen;
 mod guard;
 mod guard_apart;
