@@ -54,6 +54,12 @@ impl Filter {
         }
     }
 
+    /// The types that it lets through; `None` for all.
+    pub fn only_kinds(&self) -> Option<Vec<&'static str>> {
+        let some = self.kinds.len() < EventKind::ALL.len();
+        some.then(|| self.kinds.iter().map(|kind| kind.as_str()).collect())
+    }
+
     /// Whether a reader is told of an event of that type from there.
     pub fn admits(&self, kind: EventKind, tenant: &str, product: &str, directory: &str) -> bool {
         let within = |names: &Option<BTreeSet<String>>, name: &str| {

@@ -50,6 +50,7 @@
 //! | directory | number | names, progress, counts, next slots |
 //! | delivery | endpoint | how far a webhook is |
 //! | act | number | one entry of the audit trail |
+//! | attempt | endpoint, number | one entry of a delivery log |
 //!
 //! An event shows each object by its newest version at that seq, so it reads the
 //! same for ever: versions go only with the last block that needs them.
@@ -59,6 +60,7 @@ mod audit;
 mod block;
 mod checkpoint;
 mod commit;
+mod deliveries;
 mod engine;
 mod error;
 mod events;
@@ -88,6 +90,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::model::{Act, Commit, Event, Progress};
 use audit::Ends;
+use deliveries::Logs;
 use engine::{Batch, Engine};
 use error::Trouble;
 use home::Home;
@@ -95,6 +98,7 @@ use state::{DirState, Head};
 
 pub use audit::{AuditPage, AuditRetention};
 pub use checkpoint::{Checkpoints, Log, Origin, Saved, Useless, Wanted};
+pub use deliveries::{AttemptPage, AttemptRetention};
 pub use error::{EventsError, OpenError, StoreError};
 pub use history::MembersAt;
 pub use load::Rows;
@@ -169,6 +173,8 @@ struct Inner {
     /// The numbers of the audit trail; its lock puts acts in order. `None` when
     /// they have to be read again.
     trail: Mutex<Option<Ends>>,
+    /// Of the delivery logs; its lock puts attempts in order.
+    logs: Mutex<Logs>,
 }
 
 /// A call met damage. It may have been a bad moment of the disk, so the files
@@ -222,6 +228,7 @@ impl Store {
             engine: RwLock::new(Some(engine)),
             doubt: Mutex::default(),
             trail: Mutex::default(),
+            logs: Mutex::default(),
         };
         Ok((Store { inner: Arc::new(inner) }, opening))
     }
@@ -463,6 +470,7 @@ impl Store {
         drop(slot);
         *self.doubt() = Doubt::default();
         *self.trail() = None;
+        self.logs().forget();
         self.publish(&writer.head);
         Ok(opening)
     }
@@ -542,6 +550,10 @@ impl Store {
 
     fn trail(&self) -> EndsGuard<'_> {
         self.inner.trail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn logs(&self) -> MutexGuard<'_, Logs> {
+        self.inner.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn published(&self) -> Arc<Head> {

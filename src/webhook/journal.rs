@@ -1,7 +1,7 @@
 //! What an endpoint needs of the store.
 
 use crate::clock::Timestamp;
-use crate::model::Event;
+use crate::model::{Attempt, Event};
 use crate::store::{DeliveryRow, EventsError, Store, StoreError};
 
 /// The journal and the cursors of the endpoints. All calls may block.
@@ -24,6 +24,9 @@ pub trait Journal: Clone + Send + Sync + 'static {
     /// # Errors
     /// When the store fails.
     fn set_position(&self, endpoint: &str, position: &Position) -> Result<(), JournalError>;
+
+    /// Writes an attempt into the delivery log.
+    fn note_attempt(&self, _endpoint: &str, _attempt: &Attempt) {}
 }
 
 /// Where an endpoint is in the journal.
@@ -59,6 +62,13 @@ impl Journal for Store {
 
     fn set_position(&self, endpoint: &str, position: &Position) -> Result<(), JournalError> {
         Ok(self.set_delivery(endpoint, &DeliveryRow::from(position))?)
+    }
+
+    fn note_attempt(&self, endpoint: &str, attempt: &Attempt) {
+        // A delivery is worth more than its entry.
+        if let Err(error) = Store::note_attempt(self, endpoint, attempt) {
+            tracing::warn!(webhook = endpoint, %error, "an attempt is not in the delivery log");
+        }
     }
 }
 

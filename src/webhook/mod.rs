@@ -28,11 +28,11 @@ mod schedule;
 mod sign;
 mod status;
 
-pub use config::WebhookConfig;
+pub use config::{FirstSync, Ordering, WebhookConfig};
 pub use control::{Controls, Done, Order, OrderError};
 pub use journal::{Journal, JournalError, Position};
 pub use sign::{SigningKey, SigningKeyError};
-pub use status::{EndpointStatus, Statuses};
+pub use status::{EndpointStatus, Latency, State, Statuses};
 
 use std::sync::Arc;
 

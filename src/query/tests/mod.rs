@@ -8,3 +8,4 @@ mod history;
 mod routes;
 mod sockets;
 mod watching;
+mod webhooks;
