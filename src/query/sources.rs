@@ -158,8 +158,8 @@ pub struct EndpointSettings {
     pub log_deliveries: bool,
 }
 
-/// How far webhooks lag behind, for `/metrics`.
+/// How the webhooks are doing, for `/metrics`.
 pub trait Backlog: Send + Sync {
-    /// Each endpoint with the number of events it has not been told.
-    fn events_by_endpoint(&self) -> Vec<(String, u64)>;
+    /// Each endpoint, by name.
+    fn endpoints(&self) -> Vec<EndpointStatus>;
 }
