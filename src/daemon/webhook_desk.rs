@@ -93,7 +93,12 @@ impl Endpoints for Desk {
     }
 
     async fn order(&self, endpoint: &str, order: Order, by: Caller) -> Result<Done, OrderError> {
-        let done = self.controls.order(endpoint, order).await;
+        let done = match self.controls.order(endpoint, order).await {
+            Err(OrderError::Unknown(_)) if self.check_known(endpoint).is_ok() => {
+                Err(OrderError::Failed(NOT_RUNNING.to_owned()))
+            }
+            done => done,
+        };
         let act = act(order, by).on("webhook", endpoint);
         records::write(&self.trail, ended(act, &done)).await;
         done
@@ -178,11 +183,9 @@ fn shown(config: &WebhookConfig) -> Endpoint {
         },
         log_deliveries: config.log_deliveries,
     };
-    let status = EndpointStatus {
-        name: config.name.clone(),
-        url: config.shown_url(),
-        last_error: Some(NOT_RUNNING.to_owned()),
-        ..EndpointStatus::default()
-    };
+    let mut status = EndpointStatus::default();
+    status.name.clone_from(&config.name);
+    status.url = config.shown_url();
+    status.last_error = Some(NOT_RUNNING.to_owned());
     Endpoint { status, settings }
 }

@@ -158,7 +158,7 @@ async fn drain(response: &mut reqwest::Response) -> String {
             None => break,
         }
     }
-    printable::printable(&String::from_utf8_lossy(&shown)).into_owned()
+    printable::printable(String::from_utf8_lossy(&shown).trim_end()).into_owned()
 }
 
 fn tls(config: &WebhookConfig) -> Result<ClientConfig, String> {
