@@ -25,13 +25,19 @@ fn one(name: &str, context: &mut Context) -> Result<Exit, Failure> {
         context.output.json(&directory)?;
         return Ok(Exit::Yes);
     }
+    show_facts(context, &directory)?;
+    Ok(Exit::Yes)
+}
+
+/// Writes an answer as names and values.
+pub(super) fn show_facts(context: &mut Context, answer: &Value) -> Result<(), Failure> {
     let mut facts = Facts::default();
-    facts.object("", &directory);
+    facts.object("", answer);
     for (name, value) in facts.0 {
         let name = context.output.paint(Paint::Strong, &format!("{name:<32}"));
         context.output.line(&format!("{name} {value}"))?;
     }
-    Ok(Exit::Yes)
+    Ok(())
 }
 
 /// What an answer says, as names and values; `null` and empty ones are left out.

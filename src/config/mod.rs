@@ -11,7 +11,7 @@ pub mod duration;
 mod fingerprint;
 mod log;
 mod mask;
-mod nearest;
+pub mod nearest;
 mod outline;
 mod report;
 pub mod section;

@@ -12,6 +12,7 @@ mod records;
 mod signals;
 mod systemd;
 mod upkeep;
+mod webhook_desk;
 mod webhook_fleet;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use tracing::{error, info, warn};
 use self::fleet::Fleet;
 use self::operator::Remotes;
 use self::signals::{Request, Requests};
+use self::webhook_desk::Desk;
 use self::webhook_fleet::Webhooks;
 use crate::audit::Trail;
 use crate::clock::Duration;
@@ -77,6 +79,7 @@ struct Daemon {
     log: log::Control,
     fleet: Fleet,
     webhooks: Webhooks,
+    desk: Desk,
     trail: Trail,
     query: query::Running,
     trigger: Trigger,
@@ -94,6 +97,9 @@ impl Daemon {
         let statuses = Statuses::default();
         let remotes = Remotes::new(trail.clone());
         let endpoints = Arc::new(webhook::Statuses::default());
+        let controls = webhook::Controls::default();
+        let desk = Desk::new(Arc::clone(&endpoints), controls.clone(), trail.clone());
+        desk.adopt(&config).await;
         let listeners = query::Listeners::take(&config.query)
             .map_err(|error| fatal("cannot take the query socket", error))?;
         let sources = query::Sources {
@@ -103,6 +109,7 @@ impl Daemon {
             operator: Arc::new(remotes.clone()),
             backlog: Arc::new(operator::Lag::new(Arc::clone(&endpoints), ledger.store().clone())),
             trail: Arc::new(trail.clone()),
+            endpoints: Arc::new(desk.clone()),
             shutdown: shutdown.clone(),
         };
         let mut helpers = vec![
@@ -115,13 +122,13 @@ impl Daemon {
         fleet.start(&config, config.directories.keys().cloned().collect());
         let query = query::start(listeners, sources, config.query.limits(), shutdown)
             .map_err(|error| fatal("cannot start the query thread", error))?;
-        let mut webhooks = Webhooks::new(ledger.clone(), endpoints, webhook::Controls::default());
+        let mut webhooks = Webhooks::new(ledger.clone(), endpoints, controls);
         webhooks.start(&config, config.webhooks.keys().cloned().collect());
         helpers.extend(systemd::feed_watchdog(query.pulse()));
         info!(socket = %config.query.socket.display(), directories = config.directories.len(), "ready");
         systemd::ready(&summary(&config));
         let _helpers = helpers;
-        Ok(Daemon { path, config, log, fleet, webhooks, trail, query, trigger, _helpers })
+        Ok(Daemon { path, config, log, fleet, webhooks, desk, trail, query, trigger, _helpers })
     }
 
     async fn obey(mut self, mut requests: Requests) -> Result<(), Fatal> {
@@ -195,6 +202,7 @@ impl Daemon {
         self.fleet.start(&config, again);
         self.webhooks.stop(&changes.webhooks.removed, true).await;
         self.webhooks.stop(&changes.webhooks.changed, false).await;
+        self.desk.adopt(&config).await;
         let again = [changes.webhooks.added, changes.webhooks.changed].concat();
         self.webhooks.start(&config, again);
         if changes.log {

@@ -141,6 +141,11 @@ fn tend(store: &Store, retention: &Retention, audit: &AuditRetention, now: Times
         Ok(entries) => info!(entries, "forgot what is past the retention of the audit trail"),
         Err(error) => warn!(%error, "cannot forget old entries of the audit trail"),
     }
+    match store.prune_attempts(now) {
+        Ok(0) => {}
+        Ok(attempts) => info!(attempts, "forgot what is past the retention of delivery logs"),
+        Err(error) => warn!(%error, "cannot forget old entries of delivery logs"),
+    }
     match store.rewrite_if_grown() {
         Ok(None) => {}
         Ok(Some(rewritten)) => info!(

@@ -51,11 +51,15 @@ impl Action {
     pub const HOLD_CLEAR: Action = Action::known("directory_sync.hold.clear");
     pub const STORE_RESET: Action = Action::known("directory_sync.reset");
     pub const WEBHOOK_DISABLE: Action = Action::known("webhook.disable");
+    pub const WEBHOOK_PAUSE: Action = Action::known("webhook.pause");
+    pub const WEBHOOK_RESUME: Action = Action::known("webhook.resume");
     pub const WEBHOOK_REPLAY: Action = Action::known("webhook.replay");
+    pub const WEBHOOK_TEST: Action = Action::known("webhook.test");
+    pub const WEBHOOK_CLEAR: Action = Action::known("webhook.clear");
     pub const ACCESS_DENIED: Action = Action::known("access.denied");
 
     /// Every action of this version, as documented.
-    pub const ALL: [Action; 15] = [
+    pub const ALL: [Action; 19] = [
         Action::DAEMON_START,
         Action::DAEMON_STOP,
         Action::CONFIG_RELOAD,
@@ -69,7 +73,11 @@ impl Action {
         Action::HOLD_CLEAR,
         Action::STORE_RESET,
         Action::WEBHOOK_DISABLE,
+        Action::WEBHOOK_PAUSE,
+        Action::WEBHOOK_RESUME,
         Action::WEBHOOK_REPLAY,
+        Action::WEBHOOK_TEST,
+        Action::WEBHOOK_CLEAR,
         Action::ACCESS_DENIED,
     ];
 

@@ -12,7 +12,7 @@
 //! | `service` | one request: the short way for checks, the router for the rest |
 //! | `denials` | who was refused, for the audit trail |
 //! | `router` | which request goes where |
-//! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `changes`, `metrics` | the answers |
+//! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `changes`, `webhooks`, `metrics` | the answers |
 //! | `parameters`, `filter`, `resolve`, `page`, `past`, `freshness`, `listing`, `problem` | what answers are made of |
 //! | `sources`, `journal`, `stored` | what they are made from |
 
@@ -47,10 +47,14 @@ mod stored;
 #[cfg(test)]
 mod tests;
 mod watched;
+mod webhooks;
 
 pub use audit::Wanted;
 pub use config::{DEFAULT_SOCKET, Listen, QueryConfig};
 pub use journal::{Journal, JournalError};
 pub use listener::{ListenError, Listeners};
 pub use server::{Limits, Running, run, start};
-pub use sources::{AuditTrail, Backlog, HeldChanges, Operator, OperatorError, Page, Plan, Sources};
+pub use sources::{
+    AuditTrail, Backlog, Endpoint, EndpointSettings, Endpoints, HeldChanges, Operator,
+    OperatorError, Page, Plan, Sources,
+};

@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::resolve::Kind;
 use super::snapshot::Snapshots;
 use super::sources::Sources;
-use super::{audit, changes, check, directories, events, freshness, objects};
+use super::{audit, changes, check, directories, events, freshness, objects, webhooks};
 use crate::clock::{self, Duration};
 use crate::model::Caller;
 use crate::task;
@@ -60,6 +60,14 @@ pub fn router(sources: Sources, metrics: Metrics) -> Router {
         .route("/v1/directories/{name}/hold", get(get_hold))
         .route("/v1/directories/{name}/hold/{id}/approve", post(post_approve))
         .route("/v1/directories/{name}/hold/{id}/reject", post(post_reject))
+        .route("/v1/webhooks", get(get_webhooks))
+        .route("/v1/webhooks/{name}", get(get_webhook))
+        .route("/v1/webhooks/{name}/deliveries", get(get_deliveries))
+        .route("/v1/webhooks/{name}/pause", post(post_webhook_pause))
+        .route("/v1/webhooks/{name}/resume", post(post_webhook_resume))
+        .route("/v1/webhooks/{name}/replay", post(post_webhook_replay))
+        .route("/v1/webhooks/{name}/test", post(post_webhook_test))
+        .route("/v1/webhooks/{name}/clear", post(post_webhook_clear))
         .route("/metrics", get(get_metrics))
         .route("/healthz", get(get_health))
         .route("/readyz", get(get_readiness))
@@ -181,6 +189,63 @@ async fn post_reject(
 ) -> Answer {
     let Path((name, id)) = path.map_err(bad_path)?;
     directories::decide(&desk.sources, &name, &id, false, by).await
+}
+
+async fn get_webhooks(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Answer {
+    webhooks::list(&desk.sources, query.as_deref())
+}
+
+async fn get_webhook(State(desk): State<Desk>, name: Ref, RawQuery(query): RawQuery) -> Answer {
+    webhooks::one(&desk.sources, &reference(name)?, query.as_deref())
+}
+
+async fn get_deliveries(State(desk): State<Desk>, name: Ref, RawQuery(query): RawQuery) -> Answer {
+    webhooks::deliveries(&desk.sources, &reference(name)?, query.as_deref()).await
+}
+
+async fn post_webhook_pause(
+    State(desk): State<Desk>,
+    Extension(by): Extension<Caller>,
+    name: Ref,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    webhooks::pause(&desk.sources, &reference(name)?, query.as_deref(), by).await
+}
+
+async fn post_webhook_resume(
+    State(desk): State<Desk>,
+    Extension(by): Extension<Caller>,
+    name: Ref,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    webhooks::resume(&desk.sources, &reference(name)?, query.as_deref(), by).await
+}
+
+async fn post_webhook_replay(
+    State(desk): State<Desk>,
+    Extension(by): Extension<Caller>,
+    name: Ref,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    webhooks::replay(&desk.sources, &reference(name)?, query.as_deref(), by).await
+}
+
+async fn post_webhook_test(
+    State(desk): State<Desk>,
+    Extension(by): Extension<Caller>,
+    name: Ref,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    webhooks::test(&desk.sources, &reference(name)?, query.as_deref(), by).await
+}
+
+async fn post_webhook_clear(
+    State(desk): State<Desk>,
+    Extension(by): Extension<Caller>,
+    name: Ref,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    webhooks::clear(&desk.sources, &reference(name)?, query.as_deref(), by).await
 }
 
 async fn get_metrics(State(desk): State<Desk>) -> Answer {

@@ -133,6 +133,10 @@ impl Peer {
     }
 }
 
+fn is_for_operators(path: &str) -> bool {
+    ["/v1/directories/", "/v1/webhooks/"].iter().any(|start| path.starts_with(start))
+}
+
 fn is_loopback(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -170,7 +174,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             }
             None => {
                 // Only what operators ask for needs to know who asks.
-                if request.uri().path().starts_with("/v1/directories/") {
+                if is_for_operators(request.uri().path()) {
                     request.extensions_mut().insert(self.peer.caller());
                 }
                 let (desk, activity) = (Arc::clone(&self.desk), Arc::clone(&self.activity));

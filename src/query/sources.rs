@@ -10,8 +10,9 @@ use super::audit::Wanted;
 use super::journal::{Journal, JournalError};
 use crate::index::SharedView;
 use crate::model::{Act, Caller};
-use crate::store::AuditPage;
+use crate::store::{AttemptPage, AuditPage};
 use crate::sync::status::Statuses;
+use crate::webhook::{Done, EndpointStatus, Order, OrderError};
 
 pub use crate::sync::poller::{HoldPreview as HeldChanges, Page, Preview as Plan, Row};
 use crate::task::Shutdown;
@@ -25,6 +26,7 @@ pub struct Sources {
     pub operator: Arc<dyn Operator>,
     pub backlog: Arc<dyn Backlog>,
     pub trail: Arc<dyn AuditTrail>,
+    pub endpoints: Arc<dyn Endpoints>,
     /// Ends streams and waits when the daemon stops.
     pub shutdown: Shutdown,
 }
@@ -102,8 +104,62 @@ pub enum OperatorError {
     Failed(String),
 }
 
-/// How far webhooks lag behind, for `/metrics`.
+/// The webhook endpoints, for those who look after them. The daemon implements it.
+#[async_trait]
+pub trait Endpoints: Send + Sync {
+    /// All of them, by name.
+    fn all(&self) -> Vec<Endpoint>;
+
+    /// Up to `limit` entries of a delivery log before a number, the newest
+    /// first. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn attempts(
+        &self,
+        endpoint: &str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<AttemptPage, JournalError>;
+
+    /// Asks an endpoint for something, and records who asked.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it cannot be done.
+    async fn order(&self, endpoint: &str, order: Order, by: Caller) -> Result<Done, OrderError>;
+
+    /// Empties the delivery log, and records who asked; how many entries it had.
+    ///
+    /// # Errors
+    /// As for [`Endpoints::order`].
+    async fn clear(&self, endpoint: &str, by: Caller) -> Result<u64, OrderError>;
+}
+
+/// One endpoint: how it fares, and how it is set up.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoint {
+    pub status: EndpointStatus,
+    pub settings: EndpointSettings,
+}
+
+/// The settings that explain what an endpoint is sent. As on the wire.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct EndpointSettings {
+    /// Types of events; `*` for all.
+    pub events: Vec<String>,
+    /// `null` for all.
+    pub directories: Option<Vec<String>>,
+    pub tenants: Option<Vec<String>>,
+    pub products: Option<Vec<String>>,
+    pub ordering: &'static str,
+    pub concurrency: usize,
+    pub batch_max: usize,
+    pub on_first_sync: &'static str,
+    pub log_deliveries: bool,
+}
+
+/// How the webhooks are doing, for `/metrics`.
 pub trait Backlog: Send + Sync {
-    /// Each endpoint with the number of events it has not been told.
-    fn events_by_endpoint(&self) -> Vec<(String, u64)>;
+    /// Each endpoint, by name.
+    fn endpoints(&self) -> Vec<EndpointStatus>;
 }

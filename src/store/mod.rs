@@ -48,8 +48,9 @@
 //! | unresolved | directory, group | references that nobody is |
 //! | run | directory, side, first seq, first slot | membership changes by object, for the past |
 //! | directory | number | names, progress, counts, next slots |
-//! | delivery | endpoint | how far a webhook is |
+//! | delivery | endpoint | how far a webhook is, and whether it is paused or disabled |
 //! | act | number | one entry of the audit trail |
+//! | attempt | endpoint, number | one entry of a delivery log |
 //!
 //! An event shows each object by its newest version at that seq, so it reads the
 //! same for ever: versions go only with the last block that needs them.
@@ -59,6 +60,8 @@ mod audit;
 mod block;
 mod checkpoint;
 mod commit;
+mod cursor;
+mod deliveries;
 mod engine;
 mod error;
 mod events;
@@ -83,18 +86,19 @@ mod tests;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use serde::{Deserialize, Serialize};
-
 use crate::clock::Timestamp;
 use crate::model::{Act, Commit, Event, Filter, Progress};
 use audit::Ends;
-use engine::{Batch, Engine};
+use deliveries::Logs;
+use engine::Engine;
 use error::Trouble;
 use home::Home;
 use state::{DirState, Head};
 
 pub use audit::{AuditPage, AuditRetention};
 pub use checkpoint::{Checkpoints, Log, Origin, Saved, Useless, Wanted};
+pub use cursor::{Beyond, DeliveryRow, DisabledRow, FailingRow, ReplayRow};
+pub use deliveries::{AttemptPage, AttemptRetention};
 pub use error::{EventsError, OpenError, StoreError};
 pub use events::{Asked, Part};
 pub use history::MembersAt;
@@ -140,23 +144,6 @@ pub struct Committed {
     pub last_seq: u64,
 }
 
-/// How far a webhook endpoint is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeliveryRow {
-    /// The last event that was delivered (or filtered out).
-    pub seq: u64,
-    /// Nothing is sent until a person says so.
-    pub disabled: bool,
-    /// Failures in a row of the next event.
-    pub attempts: u32,
-    /// When the first of them was.
-    #[serde(with = "moment")]
-    pub failing_since: Option<Timestamp>,
-    /// Not before then, for the next attempt.
-    #[serde(with = "moment")]
-    pub next_attempt_at: Option<Timestamp>,
-}
-
 #[derive(Debug)]
 struct Inner {
     home: Home,
@@ -170,6 +157,8 @@ struct Inner {
     /// The numbers of the audit trail; its lock puts acts in order. `None` when
     /// they have to be read again.
     trail: Mutex<Option<Ends>>,
+    /// Of the delivery logs; its lock puts attempts in order.
+    logs: Mutex<Logs>,
 }
 
 /// A call met damage. It may have been a bad moment of the disk, so the files
@@ -223,6 +212,7 @@ impl Store {
             engine: RwLock::new(Some(engine)),
             doubt: Mutex::default(),
             trail: Mutex::default(),
+            logs: Mutex::default(),
         };
         Ok((Store { inner: Arc::new(inner) }, opening))
     }
@@ -422,27 +412,6 @@ impl Store {
         Ok(None)
     }
 
-    /// How far a webhook endpoint is; `None` when it never was anywhere.
-    pub fn delivery(&self, endpoint: &str) -> Result<Option<DeliveryRow>, StoreError> {
-        self.mend()?;
-        self.on_engine(|engine| match engine.get(&row::delivery(endpoint))? {
-            Some(row) => row.decode().map(Some),
-            None => Ok(None),
-        })
-    }
-
-    /// Remembers how far a webhook endpoint is. Survives the process; a power
-    /// cut may take back the last ones, so that events are delivered again.
-    pub fn set_delivery(&self, endpoint: &str, delivery: &DeliveryRow) -> Result<(), StoreError> {
-        self.mend()?;
-        self.on_engine(|engine| {
-            let mut batch = Batch::default();
-            batch.put_encoded(row::delivery(endpoint), delivery)?;
-            engine.write(&mut batch)?;
-            engine.flush()
-        })
-    }
-
     /// Where crawls of a directory write down how far they are.
     pub fn checkpoints(&self, directory: &str) -> Checkpoints {
         Checkpoints::new(self.inner.home.dir(), directory)
@@ -473,6 +442,7 @@ impl Store {
         drop(slot);
         *self.doubt() = Doubt::default();
         *self.trail() = None;
+        self.logs().forget();
         self.publish(&writer.head);
         Ok(opening)
     }
@@ -568,6 +538,10 @@ impl Store {
         self.inner.trail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn logs(&self) -> MutexGuard<'_, Logs> {
+        self.inner.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn published(&self) -> Arc<Head> {
         self.inner.published.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -616,20 +590,5 @@ impl DirectoryRow {
 impl From<record::RecordError> for Trouble {
     fn from(error: record::RecordError) -> Trouble {
         Trouble::Damaged(error.to_string())
-    }
-}
-
-/// Moments in rows, as milliseconds.
-mod moment {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use crate::clock::Timestamp;
-
-    pub fn serialize<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
-        at.map(|moment| moment.0).serialize(to)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
-        Ok(Option::<u64>::deserialize(from)?.map(Timestamp))
     }
 }

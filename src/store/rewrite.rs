@@ -8,6 +8,7 @@
 use std::sync::PoisonError;
 
 use super::audit;
+use super::deliveries;
 use super::engine::{Batch, Engine};
 use super::error::{StoreError, Trouble};
 use super::home::Current;
@@ -75,6 +76,7 @@ impl Store {
         let old = self.healthy(slot.as_ref())?;
         let ready = copy_rows(old, &fresh, row::DELIVERIES)
             .and_then(|()| audit::copy(old, &fresh))
+            .and_then(|()| deliveries::copy(old, &fresh))
             .and_then(|()| fresh.sync());
         ready.map_err(|trouble| self.error(trouble))?;
         if let Err(trouble) = self.inner.home.point_at(number)
@@ -89,14 +91,15 @@ impl Store {
     }
 }
 
-/// Everything but deliveries, which go on changing; acts recorded meanwhile are
-/// still to come.
+/// Everything but deliveries, which go on changing; acts recorded and attempts
+/// noted meanwhile are still to come.
 fn copy(engine: &Engine, folder: &std::path::Path, cache: u64) -> Result<Engine, Trouble> {
     let fresh = engine.open_beside(folder, cache)?;
     for prefix in row::COPIED {
         copy_rows(engine, &fresh, prefix)?;
     }
     audit::copy(engine, &fresh)?;
+    deliveries::copy(engine, &fresh)?;
     fresh.sync()?;
     Ok(fresh)
 }
@@ -112,7 +115,7 @@ fn copy_rows(from: &Engine, to: &Engine, prefix: &[u8]) -> Result<(), Trouble> {
 }
 
 fn live_bytes(engine: &Engine) -> Result<u64, Trouble> {
-    let mut bytes = audit::bytes(engine)?;
+    let mut bytes = audit::bytes(engine)? + deliveries::bytes(engine)?;
     for prefix in row::COPIED {
         for found in engine.rows(prefix)? {
             let row = found?;

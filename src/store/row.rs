@@ -57,10 +57,11 @@ pub(super) const APPLIED: &[u8] = b"A";
 pub(super) const RETAINED: &[u8] = b"R";
 pub(super) const BLOCKS: &[u8] = b"j";
 pub(super) const DIRECTORIES: &[u8] = b"d";
-pub(super) const DELIVERIES: &[u8] = b"w";
+pub(super) const DELIVERIES: &[u8] = b"W";
 pub(super) const DEAD: &[u8] = b"x";
 pub(super) const AUDIT: &[u8] = b"t";
 pub(super) const AUDIT_OLDEST: &[u8] = b"T";
+pub(super) const ATTEMPTS: &[u8] = b"l";
 
 /// The kinds of rows that a rewrite copies while deliveries and acts go on.
 pub(super) const COPIED: [&[u8]; 11] =
@@ -90,6 +91,25 @@ pub(super) fn audit(seq: u64) -> Vec<u8> {
 /// The number of a key that [`audit`] made.
 pub(super) fn read_audit(key: &[u8]) -> Result<u64, Trouble> {
     number::<8>(key, 1)
+}
+
+/// The delivery log of an endpoint. No name holds the byte that ends it.
+pub(super) fn attempts(endpoint: &str) -> Vec<u8> {
+    [ATTEMPTS, endpoint.as_bytes(), &[0]].concat()
+}
+
+/// One attempt of a delivery.
+pub(super) fn attempt(endpoint: &str, number: u64) -> Vec<u8> {
+    [attempts(endpoint).as_slice(), &number.to_be_bytes()].concat()
+}
+
+/// Endpoint and number of a key that [`attempt`] made.
+pub(super) fn read_attempt(key: &[u8]) -> Result<(String, u64), Trouble> {
+    let wrong = || damaged(key, "its key is no attempt's");
+    let end = key.iter().position(|&byte| byte == 0).ok_or_else(wrong)?;
+    let name = key.get(ATTEMPTS.len()..end).ok_or_else(wrong)?;
+    let name = str::from_utf8(name).map_err(|_| wrong())?;
+    Ok((name.to_owned(), number::<8>(key, end + 1)?))
 }
 
 /// The directory of a key that [`dead`] made.
@@ -247,6 +267,7 @@ pub(super) fn damaged(key: &[u8], why: &str) -> Trouble {
         Some(b'd' | b'x') => "directory",
         Some(b'w') => "delivery",
         Some(b't' | b'T') => "audit",
+        Some(b'l') => "delivery log",
         Some(b'v') => "record",
         Some(b'e') => "membership",
         Some(b'u') => "unresolved-reference",

@@ -23,8 +23,9 @@ use crate::query::journal::{Journal, JournalError};
 use crate::query::metrics::Metrics;
 use crate::query::router::router;
 use crate::query::sources::{
-    AuditTrail, Backlog, HeldChanges, Operator, OperatorError, Page, Plan, Row, Sources,
+    AuditTrail, Backlog, Endpoints, HeldChanges, Operator, OperatorError, Page, Plan, Row, Sources,
 };
+use crate::query::tests::webhooks::NotingDesk;
 use crate::store::record::{encode_group, encode_user};
 use crate::store::{Asked, AuditPage, Part};
 use crate::sync::status::{Counts, DirectoryStatus, HeldRemovals, HoldSummary, Statuses};
@@ -36,6 +37,7 @@ pub struct World {
     pub journal: Arc<MemoryJournal>,
     pub operator: Arc<NotingOperator>,
     pub trail: Arc<MemoryTrail>,
+    pub desk: Arc<NotingDesk>,
     pub trigger: Trigger,
 }
 
@@ -56,6 +58,7 @@ pub fn world_of(view: View) -> World {
     let journal = Arc::new(MemoryJournal::default());
     let operator = Arc::new(NotingOperator::default());
     let trail = Arc::new(MemoryTrail::default());
+    let desk = Arc::new(NotingDesk::default());
     let (trigger, shutdown) = task::shutdown();
     let sources = Sources {
         view: Arc::new(SharedView::new(view)),
@@ -64,9 +67,10 @@ pub fn world_of(view: View) -> World {
         operator: Arc::clone(&operator) as Arc<dyn Operator>,
         backlog: Arc::new(OneEndpoint),
         trail: Arc::clone(&trail) as Arc<dyn AuditTrail>,
+        endpoints: Arc::clone(&desk) as Arc<dyn Endpoints>,
         shutdown,
     };
-    World { sources, journal, operator, trail, trigger }
+    World { sources, journal, operator, trail, desk, trigger }
 }
 
 fn corp() -> DirectoryView {
@@ -136,6 +140,11 @@ impl World {
 
     pub async fn get(&self, uri: &str) -> (StatusCode, Value) {
         let (status, _, body) = self.send(Request::get(uri), "").await;
+        (status, body)
+    }
+
+    pub async fn post(&self, uri: &str) -> (StatusCode, Value) {
+        let (status, _, body) = self.send(Request::post(uri), "").await;
         (status, body)
     }
 
@@ -373,7 +382,19 @@ impl AuditTrail for MemoryTrail {
 struct OneEndpoint;
 
 impl Backlog for OneEndpoint {
-    fn events_by_endpoint(&self) -> Vec<(String, u64)> {
-        vec![("audit".into(), 3)]
+    fn endpoints(&self) -> Vec<crate::webhook::EndpointStatus> {
+        let statuses = crate::webhook::EndpointStatus {
+            name: "audit".into(),
+            state: crate::webhook::State::Disabled,
+            backlog: 3,
+            delivered_total: 2,
+            latency: crate::webhook::Latency {
+                count: 2,
+                sum_millis: 1500,
+                buckets: [0, 1, 0, 0, 0, 0, 0, 0, 1, 0],
+            },
+            ..crate::webhook::EndpointStatus::default()
+        };
+        vec![statuses]
     }
 }

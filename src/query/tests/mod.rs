@@ -11,3 +11,4 @@ mod readers;
 mod routes;
 mod sockets;
 mod watching;
+mod webhooks;

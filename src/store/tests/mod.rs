@@ -5,6 +5,7 @@ mod checkpoint;
 mod crash;
 mod damage;
 mod feed;
+mod deliveries;
 mod plain;
 mod upkeep;
 mod world;

@@ -242,7 +242,6 @@ impl Actor {
                 self.show_hold();
             }
         }
-        info!(directory = self.terms.name, hold = id, "the held changes were approved");
         self.next = clock::instant();
         Ok(())
     }
@@ -256,7 +255,6 @@ impl Actor {
         }
         let committed = self.commit(Vec::new(), progress, clock::now()).await;
         committed.map_err(|error| HoldError::Failed(error.to_string()))?;
-        info!(directory = self.terms.name, hold = id, "the held changes were rejected");
         self.show_hold();
         Ok(())
     }

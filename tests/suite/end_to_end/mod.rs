@@ -13,6 +13,7 @@ mod guard_apart;
 mod openldap;
 mod readme;
 mod service;
+mod webhook_desk;
 
 use std::collections::BTreeMap;
 use std::path::Path;
