@@ -7,8 +7,10 @@ use url::Url;
 
 use super::address::{self, Reach};
 use super::filter;
-use super::sign::SigningKey;
-use crate::config::Section;
+use super::format::{self, Format};
+use super::polis::PolisKey;
+use super::sign::SigningKeys;
+use crate::config::{SecretSource, Section};
 use crate::model::Filter;
 
 /// Headers that a delivery sets itself.
@@ -30,7 +32,9 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub struct WebhookConfig {
     pub name: String,
     pub url: Url,
-    pub secret: SigningKey,
+    /// What is sent and how it is signed, with the keys for it.
+    pub format: Format,
+    pub secret_source: SecretSource,
     pub filter: Filter,
     /// After the last delay it is repeated. Never empty.
     pub retry_schedule: Vec<Duration>,
@@ -49,7 +53,8 @@ impl WebhookConfig {
         let name = section.name().to_owned();
         let allow_private = section.boolean("allow_private").unwrap_or(false);
         let url = read_url(section, allow_private);
-        let secret = read_secret(section);
+        let format = read_format(section);
+        let secret_source = section.secret_source("secret");
         let filter = filter::read(section);
         let retry_schedule = read_schedule(section);
         let second = Duration::from_secs(1);
@@ -61,8 +66,9 @@ impl WebhookConfig {
             name,
             reach: Reach::of(&url, allow_private),
             url,
-            secret: secret?,
-            filter: filter?,
+            filter: sendable(section, filter?, format.as_ref()?)?,
+            format: format?,
+            secret_source: secret_source?,
             retry_schedule: retry_schedule?,
             timeout: timeout.unwrap_or(TIMEOUT),
             headers: headers?,
@@ -89,16 +95,38 @@ fn read_url(section: &mut Section<'_>, allow_private: bool) -> Option<Url> {
     Some(url)
 }
 
-fn read_secret(section: &mut Section<'_>) -> Option<SigningKey> {
+fn read_format(section: &mut Section<'_>) -> Option<Format> {
+    let words = [("standard", false), ("polis", true)];
+    let is_polis = match section.has("format") {
+        true => section.one_of("format", &words),
+        false => Some(false),
+    };
     let secret = section.required_secret("secret")?;
-    match SigningKey::parse(secret.expose()) {
-        Ok(key) => Some(key),
-        Err(error) => {
-            let hint = "make one with: echo whsec_$(head -c 32 /dev/urandom | base64)";
-            section.error("secret", error.to_string(), Some(hint.into()));
-            None
-        }
+    if is_polis? {
+        let key = PolisKey::parse(secret.expose());
+        let hint = "take the receiver's own, or make one with: openssl rand -hex 32";
+        return key.map(Format::Polis).map_err(|error| refuse(section, &error, hint)).ok();
     }
+    let hint = "make one with: echo whsec_$(head -c 32 /dev/urandom | base64)";
+    let keys = SigningKeys::parse(secret.expose());
+    let refuse_all = |errors: Vec<_>| errors.iter().for_each(|error| refuse(section, error, hint));
+    keys.map(Format::Standard).map_err(refuse_all).ok()
+}
+
+fn refuse(section: &mut Section<'_>, error: &impl ToString, hint: &str) {
+    section.error("secret", error.to_string(), Some(hint.to_owned()));
+}
+
+/// Without the events that the format does not have.
+fn sendable(section: &mut Section<'_>, filter: Filter, format: &Format) -> Option<Filter> {
+    let filter = filter.only(|kind| format.sends(kind));
+    if filter.is_some() {
+        return filter;
+    }
+    let hint = "leave `events` out, or name types of `user.*` and `group.*`";
+    let message = format!("the format `{}` has none of these events", format.as_str());
+    section.error("events", message, Some(hint.to_owned()));
+    None
 }
 
 fn read_schedule(section: &mut Section<'_>) -> Option<Vec<Duration>> {
@@ -149,7 +177,7 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> 
     if name == AUTHORIZATION {
         return Err("give `authorization = { file = \"…\" }` beside `headers`".into());
     }
-    if OWN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("webhook-") {
+    if OWN_HEADERS.contains(&name.as_str()) || format::is_own_header(name.as_str()) {
         return Err(format!("the header `{name}` is set by every delivery itself"));
     }
     let value = HeaderValue::from_str(value)
@@ -163,9 +191,15 @@ mod tests {
     use crate::config::section;
     use crate::model::EventKind;
 
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n";
+
     fn read(block: &str) -> Result<WebhookConfig, String> {
+        read_with(SECRET, block)
+    }
+
+    fn read_with(content: &str, block: &str) -> Result<WebhookConfig, String> {
         let secret = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(secret.path(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
+        std::fs::write(secret.path(), content).unwrap();
         let text = format!("[webhook.audit]\nsecret = {{ file = {:?} }}\n{block}", secret.path());
         section::read_text(&text, |root| {
             let (_, mut section) = root.sections("webhook").pop()?;
@@ -198,6 +232,31 @@ mod tests {
         {
             assert!(report.contains(expected), "{expected} in {report}");
         }
+    }
+
+    #[test]
+    fn each_of_several_secrets_must_be_right() {
+        let url = "url = \"https://hooks.example.org/\"";
+        assert!(read_with(&format!("{SECRET} {SECRET}"), url).is_ok());
+        let report = read_with(&format!("{SECRET}MfKQ9r8GKYqrTwjUPD8ILPZI"), url).unwrap_err();
+        assert!(report.contains("secret 2 of 2") && !report.contains("MfKQ"), "{report}");
+    }
+
+    #[test]
+    fn the_format_polis_has_its_own_secrets_and_fewer_events() {
+        let polis = "url = \"https://hooks.example.org/\"\nformat = \"polis\"\n";
+        let config = read_with("sixteen letters!\n", polis).unwrap();
+        assert_eq!(config.format.as_str(), "polis");
+        let admits = |kind| config.filter.admits(kind, "acme", "vpn", "corp");
+        assert!(admits(EventKind::GroupUserAdded) && !admits(EventKind::GroupGroupAdded));
+        assert!(admits(EventKind::UserDeleted) && !admits(EventKind::DirectorySynced));
+
+        assert!(read_with("too short\n", polis).unwrap_err().contains("too short: 16"));
+        assert!(read_with("sixteen letters!\n", "url = \"https://x.org/\"").is_err());
+        let report = read(&format!("{polis}events = [\"directory.*\", \"group.group_*\"]"));
+        assert!(report.unwrap_err().contains("has none of these events"));
+        let report = read(&format!("{polis}headers = {{ BoxyHQ-Signature = \"t=1\" }}"));
+        assert!(report.unwrap_err().contains("set by every delivery"));
     }
 
     #[test]

@@ -14,7 +14,6 @@ use super::status::Statuses;
 use crate::clock;
 use crate::model::{Event, Filter};
 use crate::task::{self, Shutdown};
-use crate::wire::EventBody;
 
 /// Events read at once.
 const BATCH_EVENTS: usize = 128;
@@ -183,7 +182,7 @@ impl<J: Journal> Endpoint<J> {
 
     /// Sends one event until it is accepted.
     async fn deliver(&mut self, event: &Event) -> Result<(), Stop> {
-        let body = EventBody::from(event).to_json();
+        let body = self.config.format.body(event);
         loop {
             match self.send(&event.id, body.clone()).await? {
                 Outcome::Accepted => {

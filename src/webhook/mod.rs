@@ -14,7 +14,8 @@
 //!   the daemon starts, waiting deliveries are tried at once.
 //! - When the journal's retention has passed the cursor, this is logged as an
 //!   error and counted, and deliveries go on with the oldest event there is.
-//! - Requests follow Standard Webhooks 1.0 (<https://www.standardwebhooks.com>).
+//! - Requests follow Standard Webhooks 1.0 (<https://www.standardwebhooks.com>),
+//!   or what Ory Polis does, as [`Format`] says; none goes out unsigned.
 //!   Redirects are not followed, and no proxy is used.
 
 mod address;
@@ -23,15 +24,19 @@ mod config;
 mod control;
 mod endpoint;
 mod filter;
+mod format;
 mod journal;
+mod polis;
 mod schedule;
 mod sign;
 mod status;
 
 pub use config::WebhookConfig;
 pub use control::{Controls, Done, Order, OrderError};
+pub use format::Format;
 pub use journal::{Journal, JournalError, Position};
-pub use sign::{SigningKey, SigningKeyError};
+pub use polis::{PolisKey, PolisKeyError};
+pub use sign::{SECRETS_MAX, SigningKeyError, SigningKeys, SigningKeysError};
 pub use status::{EndpointStatus, Statuses};
 
 use std::sync::Arc;
