@@ -37,6 +37,12 @@ impl Format {
         }
     }
 
+    /// Whether a batch may only have events of one directory: Polis makes them
+    /// for each directory, and receivers read the directory of the first event.
+    pub fn batches_apart(&self) -> bool {
+        matches!(self, Format::Polis(_))
+    }
+
     /// The body of one event.
     pub fn body(&self, event: &Event) -> Vec<u8> {
         match self {

@@ -73,6 +73,10 @@ impl Fold {
         }
         self.seq = seq;
         let directory = event["directory"].as_str().ok_or("an event without directory")?;
+        if directory.is_empty() {
+            // It speaks of the daemon, not of a directory.
+            return Ok(());
+        }
         let roster = self.directories.entry(directory.to_owned()).or_default();
         roster.apply(event).map_err(|reason| format!("{reason}: {event}"))
     }
