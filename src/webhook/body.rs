@@ -116,3 +116,61 @@ struct TestBody<'a> {
 struct TestData<'a> {
     webhook: &'a str,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::model::{EventKind, Group, Payload};
+    use crate::webhook::PolisKey;
+    use crate::webhook::queue::{Queue, Rules};
+
+    fn polis() -> Format {
+        Format::Polis(PolisKey::parse("sixteen letters!").unwrap())
+    }
+
+    fn event(seq: u64, directory: &str) -> Event {
+        let group = Group { id: format!("g{seq}"), name: "Ops".into(), ..Group::default() };
+        Event {
+            id: format!("evt_{seq}"),
+            seq,
+            kind: EventKind::GroupCreated,
+            occurred_at: Timestamp(seq),
+            tenant: "acme".into(),
+            product: "vpn".into(),
+            directory: directory.into(),
+            payload: Payload::Group { group, previous: None },
+        }
+    }
+
+    #[test]
+    fn a_batch_of_polis_is_an_array_with_events_of_one_directory() {
+        let (per_user, batch_apart) = (false, true);
+        let rules = Rules { per_user, concurrency: 1, batch_max: 10, batch_apart, room: 10 };
+        let mut queue = Queue::new(rules, 0, &[]);
+        for (seq, directory) in [(1, "corp"), (2, "corp"), (3, "labs")] {
+            queue.add(event(seq, directory));
+        }
+        let mut batches = Vec::new();
+        while let Some(parcel) = queue.next(clock::instant()) {
+            let message = of_parcel(&polis(), &parcel, true);
+            assert!(message.id.starts_with("bat_"));
+            let body: Vec<serde_json::Value> = serde_json::from_slice(&message.bytes).unwrap();
+            batches.push(body.iter().map(|event| event["data"]["id"].to_string()).collect());
+            queue.accepted(parcel.first);
+        }
+        let expected: [Vec<String>; 2] =
+            [vec!["\"g1\"".into(), "\"g2\"".into()], vec!["\"g3\"".into()]];
+        assert_eq!(batches, expected);
+    }
+
+    #[test]
+    fn a_test_has_the_shape_of_the_format() {
+        let message = of_test(&polis(), "audit", Timestamp(1));
+        assert!(message.id.starts_with("test_"));
+        assert_eq!(
+            String::from_utf8(message.bytes).unwrap(),
+            r#"{"directory_id":"","event":"webhook.test","tenant":"","product":"","data":{"webhook":"audit"}}"#
+        );
+    }
+}
