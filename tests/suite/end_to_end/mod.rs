@@ -12,6 +12,7 @@ mod guard_apart;
 mod openldap;
 mod readme;
 mod service;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::path::Path;
