@@ -151,7 +151,7 @@ mod tests {
         for (seq, directory) in [(1, "corp"), (2, "corp"), (3, "labs")] {
             queue.add(event(seq, directory));
         }
-        let mut batches = Vec::new();
+        let mut batches: Vec<Vec<String>> = Vec::new();
         while let Some(parcel) = queue.next(clock::instant()) {
             let message = of_parcel(&polis(), &parcel, true);
             assert!(message.id.starts_with("bat_"));
