@@ -3,6 +3,7 @@
 mod act;
 mod deliveries;
 mod list;
+mod rotate;
 mod show;
 
 use clap::Subcommand;
@@ -33,6 +34,8 @@ enum Word {
     Resume(act::Resume),
     /// Empty the delivery log of an endpoint
     Clear(act::Name),
+    /// Make a new signing secret, beside the one the receiver knows
+    Rotate(rotate::Arguments),
 }
 
 pub(super) fn run(arguments: Arguments, context: &mut Context) -> Result<Exit, Failure> {
@@ -44,6 +47,7 @@ pub(super) fn run(arguments: Arguments, context: &mut Context) -> Result<Exit, F
         Word::Replay(replay) => act::replay(&replay, context),
         Word::Pause(name) => act::pause(&name, context),
         Word::Resume(resume) => act::resume(&resume, context),
+        Word::Rotate(arguments) => rotate::run(&arguments, context),
         Word::Clear(name) => act::clear(&name, context),
     }
 }

@@ -83,7 +83,7 @@ fn waits((a_first, a): &(bool, About), (b_first, b): &(bool, About)) -> bool {
 }
 
 fn rules(per_user: bool, concurrency: usize, batch_max: usize) -> Rules {
-    Rules { per_user, concurrency, batch_max, room: ROOM }
+    Rules { per_user, concurrency, batch_max, batch_apart: false, room: ROOM }
 }
 
 /// Runs all events through a queue whose deliveries end in random order, some
@@ -196,4 +196,19 @@ fn what_the_receiver_asks_for_holds_back_everything() {
     assert!(all_next(&mut queue, now + 8 * SECOND).is_empty());
     assert_eq!(queue.due(), Some(now + 9 * SECOND));
     assert_eq!(all_next(&mut queue, now + 9 * SECOND), [1]);
+}
+
+#[test]
+fn one_event_that_fails_again_and_again_does_not_hold_back_the_others() {
+    let mut now = clock::instant();
+    let mut queue = queue_of_users(rules(true, 3, 1), 1);
+    for _ in 0..9 {
+        assert_eq!(all_next(&mut queue, now), [1]);
+        queue.failed(1, Timestamp(1));
+        queue.put_off(1, now + SECOND, Timestamp(2));
+        now += SECOND;
+    }
+    queue.put_off(1, now + SECOND, Timestamp(2));
+    queue.add(event(2, &(true, About::User(7))));
+    assert_eq!(all_next(&mut queue, now), [2]);
 }

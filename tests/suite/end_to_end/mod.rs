@@ -13,7 +13,9 @@ mod guard_apart;
 mod openldap;
 mod readme;
 mod service;
+mod signatures;
 mod webhook_desk;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::path::Path;
