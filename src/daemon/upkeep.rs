@@ -221,6 +221,7 @@ mod tests {
                 kind: crate::model::EventKind::DirectorySynced,
                 details: std::collections::BTreeMap::new(),
             }],
+            cause: crate::model::Cause::First,
             progress: crate::model::Progress::default(),
         };
         store.commit(&commit).unwrap();

@@ -122,6 +122,7 @@ mod tests {
                     kind: EventKind::DirectoryFailing,
                     details: Attributes::new(),
                 }],
+                cause: crate::model::Cause::First,
                 progress: Progress::default(),
             })
             .unwrap();

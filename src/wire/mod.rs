@@ -6,10 +6,12 @@
 //! `active` are always there.
 
 mod audit;
+mod cause;
 mod event;
 mod object;
 pub mod words;
 
 pub use audit::AuditBody;
+pub use cause::CauseBody;
 pub use event::{DataBody, EventBody, PreviousBody};
 pub use object::{AttributesBody, GroupBody, MemberBody, UserBody, ValueBody};

@@ -5,6 +5,7 @@ mod audit;
 mod clients;
 mod fixture;
 mod history;
+mod past;
 mod routes;
 mod sockets;
 mod watching;
