@@ -40,10 +40,7 @@ impl Journal for Store {
     }
 
     fn history_start(&self, directory: &str) -> Result<Option<u64>, JournalError> {
-        let rows = self.directories().map_err(failed)?;
-        let row = rows.into_iter().find(|row| row.name == directory);
-        let oldest = Store::oldest_state(self).map_err(failed)?.0;
-        Ok(row.map(|row| row.first_seq.max(oldest)))
+        Store::history_start(self, directory).map_err(failed)
     }
 
     fn seq_at(&self, at: Timestamp) -> Result<Option<u64>, JournalError> {

@@ -23,6 +23,15 @@ impl Store {
         }
     }
 
+    /// The oldest seq that a directory's past is known at; `None` when nothing was
+    /// committed for it, or it is gone.
+    pub fn history_start(&self, directory: &str) -> Result<Option<u64>, StoreError> {
+        self.mend()?;
+        let head = self.published();
+        let oldest = head.retained.floor - u64::from(head.floor_since.is_some());
+        Ok(head.dirs.get(directory).map(|dir| dir.first_seq.max(oldest)))
+    }
+
     /// When the event was committed; `None` when it is no longer, or not yet, kept.
     pub fn time_of(&self, seq: u64) -> Result<Option<Timestamp>, StoreError> {
         self.mend()?;
