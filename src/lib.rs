@@ -18,6 +18,7 @@
 //! | [`cli`] | the command; talks to the daemon over the socket |
 //! | [`audit`] | who did what: the trail of actions that are not data flow |
 //! | [`digest`] | short names for long texts |
+//! | [`fold`] | names without their case |
 //! | [`daemon`] | the wiring: the only place that sees every part |
 //!
 //! A reader never sees a provider, a provider never sees the store, and only
@@ -31,6 +32,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod digest;
+pub mod fold;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod glob;

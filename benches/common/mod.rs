@@ -150,6 +150,7 @@ pub fn first_commit(size: Size) -> Commit {
         product: "default".into(),
         occurred_at: rosterd::clock::now(),
         changes: users.chain(groups).chain(edges).collect(),
+        cause: rosterd::model::Cause::First,
         progress: Progress { as_of: Some(rosterd::clock::now()), ..Progress::default() },
     }
 }

@@ -126,7 +126,8 @@ fn show(context: &mut Context, entry: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-fn actor(actor: &Value) -> String {
+/// Who did it, in words.
+pub(super) fn actor(actor: &Value) -> String {
     let number = |field: &str| actor.get(field).and_then(Value::as_u64);
     match text(actor, "kind").as_str() {
         "process" => match (number("uid"), number("pid")) {

@@ -15,7 +15,7 @@ pub struct Arguments {
     /// Cannot tell when the answer is older than this (`5m`)
     #[arg(long, value_name = "DURATION")]
     max_age: Option<String>,
-    /// As of this moment (`2026-11-20T10:15:00Z`)
+    /// As of this moment (`2026-11-20T10:15:00Z`) or seq
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
 }

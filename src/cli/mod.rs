@@ -16,6 +16,7 @@ mod completions;
 mod doctor;
 mod events;
 mod failure;
+mod history;
 mod hold;
 mod is_member;
 mod list;
@@ -93,6 +94,8 @@ enum Command {
     User(object::Arguments),
     /// Show one group and its members
     Group(object::Arguments),
+    /// Show what happened to one user or group, and why
+    History(history::Arguments),
     /// Tell whether a user is in a group: exit 0 yes, 1 no, 2 cannot tell
     IsMember(is_member::Arguments),
     /// Tell through which groups a user is in a group
@@ -125,6 +128,7 @@ impl Command {
             Command::Groups(arguments) => list::groups(&arguments, context),
             Command::User(arguments) => object::user(&arguments, context),
             Command::Group(arguments) => object::group(&arguments, context),
+            Command::History(arguments) => history::run(&arguments, context),
             Command::IsMember(arguments) => is_member::run(&arguments, context),
             Command::Why(arguments) => why::run(&arguments, context),
             Command::Events(arguments) => events::run(&arguments, context),

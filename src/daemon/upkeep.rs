@@ -249,6 +249,7 @@ mod tests {
                 kind: crate::model::EventKind::DirectorySynced,
                 details: std::collections::BTreeMap::new(),
             }],
+            cause: crate::model::Cause::First,
             progress: crate::model::Progress::default(),
         }
     }

@@ -6,12 +6,12 @@
 //! changed entry copies one shard. Whether a slot really has the text is for
 //! the caller to see in its record.
 
-use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use super::lists::{least, pair, unpair};
 use super::paged::Paged;
+pub(super) use crate::fold::{fold, same_folded};
 
 /// Entries to a shard after a rebuild; it is rebuilt when they are twice that.
 /// (Tests have small directories.)
@@ -152,27 +152,6 @@ impl KeyHasher {
     }
 }
 
-/// Takes the case away: the lower case of every character by itself, and one
-/// small sigma. (No `ß` to `ss`, no dotless i: those would merge names that
-/// directories keep apart.)
-#[inline]
-pub(super) fn fold(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(text.chars().flat_map(fold_char).collect())
-}
-
-/// Whether two texts differ in case at most.
-#[inline]
-pub(super) fn same_folded(a: &str, b: &str) -> bool {
-    a.eq_ignore_ascii_case(b) || (!(a.is_ascii() && b.is_ascii()) && fold(a) == fold(b))
-}
-
-fn fold_char(c: char) -> std::char::ToLowercase {
-    if c == 'ς' { 'σ'.to_lowercase() } else { c.to_lowercase() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,17 +185,5 @@ mod tests {
         table.edit(&[], &adds);
         assert_eq!(table.candidates(77).collect::<Vec<_>>(), (0..5_000).collect::<Vec<_>>());
         assert_eq!(table.candidates(78).count(), 0);
-    }
-
-    #[test]
-    fn case_is_folded_and_nothing_else() {
-        for (a, b) in [("ADA", "ada"), ("Ärger", "äRGER"), ("ΟΔΟΣ", "οδος"), ("οδος", "οδοσ")]
-        {
-            assert!(same_folded(a, b), "{a} {b}");
-            assert_eq!(fold(a), fold(b));
-        }
-        for (a, b) in [("ada", "adb"), ("straße", "strasse"), ("admın", "admin"), ("é", "e")] {
-            assert!(!same_folded(a, b), "{a} {b}");
-        }
     }
 }

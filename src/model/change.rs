@@ -6,7 +6,7 @@
 //! that is needed to derive the new state from the old one, so the journal
 //! alone can rebuild what a crash left half written.
 
-use super::{Attributes, EventKind, Hold};
+use super::{Attributes, Cause, EventKind, Hold};
 use crate::clock::Timestamp;
 
 /// How objects refer to each other before it is known whom that means.
@@ -126,6 +126,8 @@ pub struct Commit {
     pub product: String,
     pub occurred_at: Timestamp,
     pub changes: Vec<Change>,
+    /// What led to it.
+    pub cause: Cause,
     /// What the poller wants to find after a restart.
     pub progress: Progress,
 }

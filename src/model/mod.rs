@@ -5,6 +5,7 @@
 
 mod attribute;
 mod audit;
+mod cause;
 mod change;
 mod counts;
 mod delivery;
@@ -14,6 +15,7 @@ mod hold;
 
 pub use attribute::{Attributes, Value};
 pub use audit::{Act, Action, Actor, AuditEntry, Caller, Target};
+pub use cause::Cause;
 pub use change::{Change, Commit, Layer, Progress, Put, Reference};
 pub use counts::Counts;
 pub use delivery::Attempt;

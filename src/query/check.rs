@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::freshness::{self, Freshnesses};
+use super::listing::Object;
 use super::parameters::Parameters;
-use super::past::Past;
+use super::past::{At, Then};
 use super::problem::Problem;
-use super::resolve::{Pair, Search};
+use super::resolve::{Kind, Pair, Search};
 use super::sources::Sources;
 use crate::clock::{self, Timestamp};
 use crate::config::duration;
@@ -34,18 +35,18 @@ struct Body<'a> {
     group: GroupBody<'a>,
 }
 
-/// The user as of now, also when the question was about the past.
+/// The user as of the moment that was asked about.
 #[derive(Serialize)]
 struct UserBody<'a> {
-    id: &'a str,
-    username: &'a str,
+    id: Cow<'a, str>,
+    username: Cow<'a, str>,
     active: bool,
 }
 
 #[derive(Serialize)]
 struct GroupBody<'a> {
-    id: &'a str,
-    name: &'a str,
+    id: Cow<'a, str>,
+    name: Cow<'a, str>,
 }
 
 /// Answers `GET /v1/check`. Blocks when the query asks about the past (`at`).
@@ -55,26 +56,28 @@ struct GroupBody<'a> {
 pub fn answer(sources: &Sources, query: Option<&str>) -> Result<Vec<u8>, Problem> {
     let parameters = Parameters::parse(query, &["user", "group", "max_age", "at"])?;
     let view = sources.view.load();
+    let now = clock::now();
     let search = Search {
         view: &view,
         statuses: &sources.statuses,
         max_age: parameters.duration("max_age")?,
-        now: clock::now(),
+        now,
+        then: then(sources, parameters.text("at"), view.seq, now)?,
     };
     let (pair, freshness) =
         search.pair(parameters.required("user")?, parameters.required("group")?)?;
-    let at = parameters.moment("at")?;
-    let (member, at_seq) = decide(sources, &pair, at, search.now)?;
+    let at = search.then.map(|then| then.at);
+    let Decided { member, user, group } = decide(&pair, search.then)?;
     let body = Body {
         member,
         seq: view.seq,
         directory: pair.directory.name(),
         as_of: freshness.as_of,
         age_seconds: freshness.age_seconds,
-        at: at_seq.and(at),
-        at_seq,
-        user: user_body(&pair)?,
-        group: group_body(&pair)?,
+        at: at.and_then(|at| at.moment),
+        at_seq: at.map(|at| at.seq),
+        user,
+        group,
     };
     serde_json::to_vec(&body).map_err(Problem::internal)
 }
@@ -85,31 +88,58 @@ pub fn asks_about_the_past(query: &str) -> bool {
     keys.any(|key| key == "at" || key.contains('%'))
 }
 
-/// The answer, and the seq it holds for when that is in the past.
-fn decide(
-    sources: &Sources,
-    pair: &Pair<'_>,
-    at: Option<Timestamp>,
+/// The moment that is asked about, when it is not now. Blocks.
+///
+/// # Errors
+/// As for [`At::read`].
+pub fn then<'v>(
+    sources: &'v Sources,
+    at: Option<&str>,
+    shown: u64,
     now: Timestamp,
-) -> Result<(bool, Option<u64>), Problem> {
-    let Some(at) = at else {
-        return Ok((pair.directory.is_member(pair.user, pair.group), None));
+) -> Result<Option<Then<'v>>, Problem> {
+    let journal = sources.journal.as_ref();
+    let at = at.map(|text| At::read(journal, text, shown, now)).transpose()?;
+    Ok(at.map(|at| Then { journal, at }))
+}
+
+/// The answer, and the two as they were.
+struct Decided<'a> {
+    member: bool,
+    user: UserBody<'a>,
+    group: GroupBody<'a>,
+}
+
+fn decide<'a>(pair: &Pair<'a>, then: Option<Then<'a>>) -> Result<Decided<'a>, Problem> {
+    let Some(then) = then else {
+        let member = pair.directory.is_member(pair.user, pair.group);
+        return Ok(Decided { member, user: user_body(pair)?, group: group_body(pair)? });
     };
-    let past = Past::at(sources.journal.as_ref(), pair.directory, at, now)?;
+    let past = then.of(pair.directory);
     let member = past.is_member(pair.user, pair.group)?;
-    Ok((member, Some(past.seq)))
+    let user = past.object(Kind::User, pair.user)?;
+    let group = past.object(Kind::Group, pair.group)?;
+    then.require(pair.directory.name())?;
+    let (Some(Object::User(user)), Some(Object::Group(group))) = (user, group) else {
+        return Err(Problem::internal("what was found at a moment was not there then"));
+    };
+    let (id, username) = (user.id.into(), user.username.into());
+    let user = UserBody { id, username, active: user.active };
+    let group = GroupBody { id: group.id.into(), name: group.name.into() };
+    Ok(Decided { member, user, group })
 }
 
 fn user_body<'a>(pair: &Pair<'a>) -> Result<UserBody<'a>, Problem> {
     let record = pair.directory.user_record(pair.user).unwrap_or_default();
     let user = UserSummary::read(record).map_err(Problem::internal)?;
-    Ok(UserBody { id: user.id, username: user.username, active: user.active })
+    let (id, username) = (user.id.into(), user.username.into());
+    Ok(UserBody { id, username, active: user.active })
 }
 
 fn group_body<'a>(pair: &Pair<'a>) -> Result<GroupBody<'a>, Problem> {
     let record = pair.directory.group_record(pair.group).unwrap_or_default();
     let (id, name) = record::id_and_name_of(record).map_err(Problem::internal)?;
-    Ok(GroupBody { id, name })
+    Ok(GroupBody { id: id.into(), name: name.into() })
 }
 
 /// What `POST /v1/check` takes: a list of pairs, alone or with what goes for all.
@@ -119,7 +149,15 @@ pub(super) struct Batch<'a> {
     #[serde(borrow)]
     checks: Vec<Question<'a>>,
     max_age: Option<String>,
-    at: Option<String>,
+    at: Option<Moment>,
+}
+
+/// A time or a seq.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Moment {
+    Seq(u64),
+    Text(String),
 }
 
 #[derive(Deserialize)]
@@ -135,7 +173,7 @@ struct Question<'a> {
 struct Results<'a> {
     seq: u64,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    past: Option<At>,
+    past: Option<AtBody>,
     directories: Freshnesses,
     total: usize,
     /// In the order of the questions.
@@ -143,9 +181,10 @@ struct Results<'a> {
 }
 
 #[derive(Clone, Copy, Serialize)]
-struct At {
-    #[serde(serialize_with = "freshness::moment")]
-    at: Timestamp,
+struct AtBody {
+    #[serde(serialize_with = "freshness::moment_or_null", skip_serializing_if = "Option::is_none")]
+    at: Option<Timestamp>,
+    at_seq: u64,
 }
 
 /// `{"member": …, "directory": …, "user": …, "group": …}`, or
@@ -164,27 +203,31 @@ enum Outcome<'a> {
 /// told in its place.
 pub fn answer_batch(sources: &Sources, body: &[u8]) -> Result<Vec<u8>, Problem> {
     let batch = read_batch(body)?;
-    let at = batch.at.as_deref().map(Timestamp::parse).transpose();
-    let at = at.map_err(Problem::bad_request)?;
+    let at = batch.at.as_ref().map(|at| match at {
+        Moment::Seq(seq) => seq.to_string(),
+        Moment::Text(text) => text.clone(),
+    });
     let max_age = batch.max_age.as_deref().map(duration::parse).transpose();
     let view = sources.view.load();
+    let now = clock::now();
     let search = Search {
         view: &view,
         statuses: &sources.statuses,
         max_age: max_age.map_err(Problem::bad_request)?,
-        now: clock::now(),
+        now,
+        then: then(sources, at.as_deref(), view.seq, now)?,
     };
     let checks: Vec<Outcome<'_>> = batch
         .checks
         .iter()
         .map(|question| {
-            one_of_many(sources, &search, question, at)
+            one_of_many(&search, question)
                 .unwrap_or_else(|problem| Outcome::Problem { problem: problem.body() })
         })
         .collect();
     let results = Results {
         seq: view.seq,
-        past: at.map(|at| At { at }),
+        past: search.then.map(|then| AtBody { at: then.at.moment, at_seq: then.at.seq }),
         directories: freshness::of_all(&sources.statuses, None, search.now),
         total: checks.len(),
         checks,
@@ -198,20 +241,10 @@ pub fn is_short(body: &[u8]) -> bool {
     body.len() <= SHORT_BYTES && !body.windows(4).any(|window| window == b"\"at\"")
 }
 
-fn one_of_many<'v>(
-    sources: &Sources,
-    search: &Search<'v>,
-    question: &Question<'_>,
-    at: Option<Timestamp>,
-) -> Result<Outcome<'v>, Problem> {
+fn one_of_many<'v>(search: &Search<'v>, question: &Question<'_>) -> Result<Outcome<'v>, Problem> {
     let (pair, _) = search.pair(&question.user, &question.group)?;
-    let (member, _) = decide(sources, &pair, at, search.now)?;
-    Ok(Outcome::Answer {
-        member,
-        directory: pair.directory.name(),
-        user: user_body(&pair)?,
-        group: group_body(&pair)?,
-    })
+    let Decided { member, user, group } = decide(&pair, search.then)?;
+    Ok(Outcome::Answer { member, directory: pair.directory.name(), user, group })
 }
 
 pub(super) fn read_batch(body: &[u8]) -> Result<Batch<'_>, Problem> {

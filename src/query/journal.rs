@@ -1,8 +1,10 @@
 //! What the socket asks of the journal and its history. All calls block.
 
+use std::ops::RangeInclusive;
+
 use crate::clock::Timestamp;
-use crate::model::{Group, User};
-use crate::store::{Asked, Part};
+use crate::model::{Group, MemberKind, MemberObject, User};
+use crate::store::{Asked, Happenings, Part};
 
 /// The journal, as its readers see it: the store in the daemon, a list in tests.
 pub trait Journal: Send + Sync {
@@ -27,6 +29,73 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// When it cannot be read.
     fn seq_at(&self, at: Timestamp) -> Result<Option<u64>, JournalError>;
+
+    /// The oldest seq whose state is known, and since when that was the state.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn oldest_state(&self) -> Result<(u64, Option<Timestamp>), JournalError>;
+
+    /// When an event was committed; `None` when that is not kept.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn time_of(&self, seq: u64) -> Result<Option<Timestamp>, JournalError>;
+
+    /// Who may have had this id, name or address once, and has it no longer.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn formerly_named(
+        &self,
+        directory: &str,
+        kind: MemberKind,
+        text: &str,
+    ) -> Result<Vec<u32>, JournalError>;
+
+    /// The seq of the last version of an object in which it was named so.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn last_named(
+        &self,
+        directory: &str,
+        kind: MemberKind,
+        slot: u32,
+        text: &str,
+    ) -> Result<Option<u64>, JournalError>;
+
+    /// How many users or groups there were at a seq.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn count_at(&self, directory: &str, kind: MemberKind, seq: u64) -> Result<u64, JournalError>;
+
+    /// The users or groups that there were at a seq, from a slot on, as they were.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn objects_at(
+        &self,
+        directory: &str,
+        kind: MemberKind,
+        from: u32,
+        limit: usize,
+        seq: u64,
+    ) -> Result<Vec<(u32, MemberObject)>, JournalError>;
+
+    /// What happened to an object in a range of seqs: the first `limit` after `after`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn happenings(
+        &self,
+        directory: &str,
+        object: (MemberKind, u32),
+        range: RangeInclusive<u64>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Happenings, JournalError>;
 
     /// The groups a user was directly in at a seq, given those of now.
     ///

@@ -7,12 +7,11 @@ use serde::{Serialize, Serializer};
 
 use super::freshness::{Freshness, Freshnesses};
 use super::page::{Page, Position};
-use super::past::Past;
+use super::past::{At, Past};
 use super::problem::Problem;
 use super::resolve::Kind;
-use crate::clock::Timestamp;
 use crate::index::DirectoryView;
-use crate::model::{Group, User};
+use crate::model::{Group, MemberObject, User};
 use crate::store::record;
 use crate::wire;
 
@@ -51,11 +50,15 @@ pub struct List<'a> {
 
 /// Where a list comes from.
 pub enum About<'a> {
-    /// Several directories; each row names its own.
-    Directories(Freshnesses),
+    /// Several directories, perhaps as they were; each row names its own.
+    Directories { all: Freshnesses, past: Option<(At, Unreached)> },
     /// One directory, perhaps as it was.
-    Directory { name: &'a str, freshness: Freshness, past: Option<(Timestamp, u64)> },
+    Directory { name: &'a str, freshness: Freshness, past: Option<At> },
 }
+
+/// Directories that are left out because what is kept of them begins later, each
+/// with the seq it begins with.
+pub type Unreached = Vec<(String, Option<u64>)>;
 
 impl<'v> Rows<'v> {
     /// Takes one page from all `rows` that are not before the page's start.
@@ -125,6 +128,15 @@ impl Object {
     }
 }
 
+impl From<MemberObject> for Object {
+    fn from(object: MemberObject) -> Object {
+        match object {
+            MemberObject::User(user) => Object::User(user),
+            MemberObject::Group(group) => Object::Group(group),
+        }
+    }
+}
+
 /// A user or a group as JSON.
 #[derive(Clone, Copy, Serialize)]
 #[serde(untagged)]
@@ -143,19 +155,42 @@ impl Serialize for List<'_> {
         }
         map.serialize_entry("seq", &self.seq)?;
         match &self.about {
-            About::Directories(all) => map.serialize_entry("directories", all)?,
+            About::Directories { all, past } => {
+                map.serialize_entry("directories", all)?;
+                if let Some((at, unreached)) = past {
+                    serialize_at(&mut map, at)?;
+                    serialize_unreached(&mut map, unreached)?;
+                }
+            }
             About::Directory { name, freshness, past } => {
                 map.serialize_entry("directory", name)?;
                 map.serialize_entry("as_of", &freshness.as_of.map(|at| at.to_string()))?;
                 map.serialize_entry("age_seconds", &freshness.age_seconds)?;
-                if let Some((at, seq)) = past {
-                    map.serialize_entry("at", &at.to_string())?;
-                    map.serialize_entry("at_seq", seq)?;
+                if let Some(at) = past {
+                    serialize_at(&mut map, at)?;
                 }
             }
         }
         map.end()
     }
+}
+
+fn serialize_at<M: SerializeMap>(map: &mut M, at: &At) -> Result<(), M::Error> {
+    if let Some(moment) = at.moment {
+        map.serialize_entry("at", &moment.to_string())?;
+    }
+    map.serialize_entry("at_seq", &at.seq)
+}
+
+fn serialize_unreached<M: SerializeMap>(map: &mut M, all: &Unreached) -> Result<(), M::Error> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let bodies: Vec<_> = all
+        .iter()
+        .map(|(name, oldest)| serde_json::json!({ "directory": name, "oldest": oldest }))
+        .collect();
+    map.serialize_entry("not_kept", &bodies)
 }
 
 struct ListedRows<'l, 'a>(&'l List<'a>);
@@ -170,7 +205,7 @@ impl Serialize for ListedRows<'_, '_> {
             (About::Directory { .. }, _) => {
                 serializer.collect_seq(objects.iter().map(|(_, object)| object.body()))
             }
-            (About::Directories(_), _) => serializer.collect_seq(
+            (About::Directories { .. }, _) => serializer.collect_seq(
                 objects
                     .iter()
                     .map(|(directory, object)| PlacedBody { directory, object: object.body() }),

@@ -17,6 +17,7 @@
 //! | `sources`, `journal`, `stored` | what they are made from |
 
 mod audit;
+mod biography;
 mod changes;
 mod check;
 mod config;
@@ -31,6 +32,7 @@ pub(crate) mod fuzz;
 mod journal;
 mod listener;
 mod listing;
+mod lists_at;
 mod metrics;
 mod objects;
 mod page;

@@ -10,11 +10,12 @@ use super::freshness::{self, Freshness};
 use super::listing::{About, List, Object, ObjectBody, Row, Rows};
 use super::page::Page;
 use super::parameters::Parameters;
-use super::past::Past;
+use super::past::{Past, Then};
 use super::problem::Problem;
 use super::resolve::{Candidate, Kind, Search};
 use super::sources::Sources;
-use crate::clock::{self, Timestamp};
+use super::{check, lists_at};
+use crate::clock;
 use crate::index::{DirectoryView, View};
 use crate::store::record;
 
@@ -26,8 +27,11 @@ const PATHS_MAX: usize = 1_000;
 /// # Errors
 /// When a parameter is wrong, or the directory it names is unknown.
 pub fn list(sources: &Sources, kind: Kind, query: Option<&str>) -> Result<Vec<u8>, Problem> {
-    let parameters = Parameters::parse(query, &["directory", "limit", "cursor"])?;
-    let name = plural(kind);
+    let parameters = Parameters::parse(query, &["directory", "at", "limit", "cursor"])?;
+    let name = kind.plural();
+    if let Some(at) = parameters.text("at") {
+        return lists_at::list(sources, kind, &parameters, at);
+    }
     let page = Page::read(&parameters, name)?;
     let only = parameters.text("directory");
     let view = sources.view.load();
@@ -46,7 +50,10 @@ pub fn list(sources: &Sources, kind: Kind, query: Option<&str>) -> Result<Vec<u8
         total: chosen().map(count).sum(),
         next_cursor: rows.next.map(|next| next.encode(name)),
         seq: view.seq,
-        about: About::Directories(freshness::of_all(&sources.statuses, only, clock::now())),
+        about: About::Directories {
+            all: freshness::of_all(&sources.statuses, only, clock::now()),
+            past: None,
+        },
     })
 }
 
@@ -60,12 +67,35 @@ pub fn one(
     text: &str,
     query: Option<&str>,
 ) -> Result<Vec<u8>, Problem> {
-    let parameters = Parameters::parse(query, &["max_age"])?;
+    let parameters = Parameters::parse(query, &["max_age", "at"])?;
     let view = sources.view.load();
     let search = search(sources, &view, &parameters)?;
     let Candidate { directory, slot } = search.one(kind, text)?;
-    let object = Object::read(&Row { directory, kind, slot })?;
-    let counts = match kind {
+    let (object, counts) = match search.then {
+        None => (Object::read(&Row { directory, kind, slot })?, counts(directory, kind, slot)),
+        Some(then) => one_at(then, directory, kind, slot)?,
+    };
+    let freshness = Freshness::of(&sources.statuses, directory.name(), search.now);
+    let mut body = json!({
+        "seq": view.seq,
+        "directory": directory.name(),
+        "as_of": freshness.as_of.map(|at| at.to_string()),
+        "age_seconds": freshness.age_seconds,
+        "counts": counts,
+    });
+    if let Some(then) = search.then {
+        then.require(directory.name())?;
+        body["at_seq"] = then.at.seq.into();
+        if let Some(moment) = then.at.moment {
+            body["at"] = moment.to_string().into();
+        }
+    }
+    body[kind.word()] = serde_json::to_value(object.body()).map_err(Problem::internal)?;
+    to_json(&body)
+}
+
+fn counts(directory: &DirectoryView, kind: Kind, slot: u32) -> serde_json::Value {
+    match kind {
         Kind::User => json!({
             "groups": directory.groups_of_user(slot).len(),
             "nested_groups": directory.ancestors_of_user(slot).len(),
@@ -76,17 +106,31 @@ pub fn one(
             "nested_users": directory.nested_user_count(slot),
             "unresolved": directory.unresolved(slot).len(),
         }),
+    }
+}
+
+/// The same as it was, but for references that nobody was: they are not kept.
+fn one_at(
+    then: Then<'_>,
+    directory: &DirectoryView,
+    kind: Kind,
+    slot: u32,
+) -> Result<(Object, serde_json::Value), Problem> {
+    let past = then.of(directory);
+    let object = past.object(kind, slot)?;
+    let object = object.ok_or_else(|| Problem::internal("it was found and is not there"))?;
+    let counts = match kind {
+        Kind::User => json!({
+            "groups": past.groups(slot, false)?.len(),
+            "nested_groups": past.groups(slot, true)?.len(),
+        }),
+        Kind::Group => {
+            let (users, groups) = past.members(slot, false)?;
+            let nested = past.members(slot, true)?.0.len();
+            json!({ "users": users.len(), "groups": groups.len(), "nested_users": nested })
+        }
     };
-    let freshness = Freshness::of(&sources.statuses, directory.name(), search.now);
-    let mut body = json!({
-        "seq": view.seq,
-        "directory": directory.name(),
-        "as_of": freshness.as_of.map(|at| at.to_string()),
-        "age_seconds": freshness.age_seconds,
-        "counts": counts,
-    });
-    body[kind.word()] = serde_json::to_value(object.body()).map_err(Problem::internal)?;
-    to_json(&body)
+    Ok((object, counts))
 }
 
 /// Answers `/v1/users/REF/groups` (`kind` is a user) and `/v1/groups/REF/members`.
@@ -109,17 +153,18 @@ pub fn related(
     let view = sources.view.load();
     let search = search(sources, &view, &parameters)?;
     let Candidate { directory, slot } = search.one(kind, text)?;
-    let past = parameters.moment("at")?.map(|at| past(sources, directory, at)).transpose()?;
+    let past = search.then.map(|then| then.of(directory));
     let (users, groups) = match &past {
-        Some((_, past)) => past_slots(past, kind, slot, nested)?,
+        Some(past) => past_slots(past, kind, slot, nested)?,
         None => slots(directory, kind, slot, nested),
     };
     let total = users.len() + groups.len();
     let rows = Rows::take(slot_rows(directory, users, groups, &page), &page);
     let objects = match &past {
-        Some((_, past)) => rows.objects_at(past)?,
+        Some(past) => rows.objects_at(past)?,
         None => rows.objects()?,
     };
+    search.then.map(|then| then.require(directory.name())).transpose()?;
     to_json(&List {
         name,
         objects,
@@ -129,7 +174,7 @@ pub fn related(
         about: About::Directory {
             name: directory.name(),
             freshness: Freshness::of(&sources.statuses, directory.name(), search.now),
-            past: past.as_ref().map(|(at, past)| (*at, past.seq)),
+            past: search.then.map(|then| then.at),
         },
     })
 }
@@ -160,7 +205,11 @@ struct Step<'a> {
 /// # Errors
 /// As for a check.
 pub fn why(sources: &Sources, query: Option<&str>) -> Result<Vec<u8>, Problem> {
-    let parameters = Parameters::parse(query, &["user", "group", "max_age", "limit"])?;
+    let parameters = Parameters::parse(query, &["user", "group", "max_age", "limit", "at"])?;
+    if parameters.text("at").is_some() {
+        return Err(Problem::bad_request("`/v1/why` tells the paths of now only")
+            .hint("/v1/check?at= tells whether it was so; /v1/users/REF/groups?nested=true&at= lists the groups"));
+    }
     let limit = parameters.limit(PATHS_MAX)?;
     let view = sources.view.load();
     let search = search(sources, &view, &parameters)?;
@@ -198,7 +247,9 @@ fn search<'v>(
     parameters: &Parameters<'_>,
 ) -> Result<Search<'v>, Problem> {
     let max_age = parameters.duration("max_age")?;
-    Ok(Search { view, statuses: &sources.statuses, max_age, now: clock::now() })
+    let now = clock::now();
+    let then = check::then(sources, parameters.text("at"), view.seq, now)?;
+    Ok(Search { view, statuses: &sources.statuses, max_age, now, then })
 }
 
 fn step(directory: &DirectoryView, group: u32) -> Result<Step<'_>, Problem> {
@@ -255,14 +306,6 @@ fn slots(directory: &DirectoryView, kind: Kind, slot: u32, nested: bool) -> (Vec
     }
 }
 
-fn past<'v>(
-    sources: &'v Sources,
-    directory: &'v DirectoryView,
-    at: Timestamp,
-) -> Result<(Timestamp, Past<'v>), Problem> {
-    Ok((at, Past::at(sources.journal.as_ref(), directory, at, clock::now())?))
-}
-
 fn past_slots(
     past: &Past<'_>,
     kind: Kind,
@@ -272,13 +315,6 @@ fn past_slots(
     match kind {
         Kind::User => Ok((Vec::new(), past.groups(slot, nested)?)),
         Kind::Group => Ok(past.members(slot, nested)?),
-    }
-}
-
-fn plural(kind: Kind) -> &'static str {
-    match kind {
-        Kind::User => "users",
-        Kind::Group => "groups",
     }
 }
 

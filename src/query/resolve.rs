@@ -11,9 +11,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::freshness::{self, Freshness};
+use super::listing::Object;
+use super::past::Then;
 use super::problem::Problem;
 use crate::clock::{Duration, Timestamp};
 use crate::index::{DirectoryView, View};
+use crate::model::MemberKind;
 use crate::store::record::{GroupKeys, UserKeys};
 use crate::sync::status::Statuses;
 
@@ -40,12 +43,14 @@ pub struct Pair<'v> {
 }
 
 /// Where and by what rules to look.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Search<'v> {
     pub view: &'v View,
     pub statuses: &'v Statuses,
     pub max_age: Option<Duration>,
     pub now: Timestamp,
+    /// The moment whose objects and names are looked at, when it is not now.
+    pub then: Option<Then<'v>>,
 }
 
 impl<'v> Search<'v> {
@@ -54,13 +59,13 @@ impl<'v> Search<'v> {
     /// # Errors
     /// 404 unknown, 409 ambiguous, or 503 when where it is, or may be, is stale.
     pub fn one(&self, kind: Kind, text: &str) -> Result<Candidate<'v>, Problem> {
-        match self.candidates(kind, text).as_slice() {
-            [] => Err(self.unknown(kind, text)),
+        match self.candidates(kind, text)?.as_slice() {
+            [] => Err(self.unknown(kind, text)?),
             [only] => {
                 self.freshness(only.directory)?;
                 Ok(*only)
             }
-            several => Err(ambiguous(kind, text, several)),
+            several => Err(self.ambiguous(kind, text, several)),
         }
     }
 
@@ -70,11 +75,11 @@ impl<'v> Search<'v> {
     /// # Errors
     /// As [`Search::one`]; 404 also when no directory has both.
     pub fn pair(&self, user: &str, group: &str) -> Result<(Pair<'v>, Freshness), Problem> {
-        let users = self.candidates(Kind::User, user);
-        let groups = self.candidates(Kind::Group, group);
+        let users = self.candidates(Kind::User, user)?;
+        let groups = self.candidates(Kind::Group, group)?;
         let pair = match (users.as_slice(), groups.as_slice()) {
-            ([], _) => return Err(self.unknown(Kind::User, user)),
-            (_, []) => return Err(self.unknown(Kind::Group, group)),
+            ([], _) => return Err(self.unknown(Kind::User, user)?),
+            (_, []) => return Err(self.unknown(Kind::Group, group)?),
             ([one], [other]) if same(one, other) => pair_of(one, other),
             (users, groups) => self.only_pair((user, users), (group, groups))?,
         };
@@ -105,21 +110,39 @@ impl<'v> Search<'v> {
                     other.user == first.user && Arc::ptr_eq(other.directory, first.directory)
                 }) =>
             {
-                Err(ambiguous(Kind::Group, group, groups))
+                Err(self.ambiguous(Kind::Group, group, groups))
             }
-            _ => Err(ambiguous(Kind::User, user, users)),
+            _ => Err(self.ambiguous(Kind::User, user, users)),
         }
     }
 
-    fn candidates(&self, kind: Kind, text: &str) -> Vec<Candidate<'v>> {
+    fn candidates(&self, kind: Kind, text: &str) -> Result<Vec<Candidate<'v>>, Problem> {
         let mut found = Vec::new();
         for directory in self.view.directories() {
-            add(&mut found, kind, directory, text);
+            self.add(&mut found, kind, directory, text)?;
         }
         if let Some((directory, rest)) = self.narrowed(text) {
-            add(&mut found, kind, directory, rest);
+            self.add(&mut found, kind, directory, rest)?;
         }
-        found
+        Ok(found)
+    }
+
+    fn add(
+        &self,
+        found: &mut Vec<Candidate<'v>>,
+        kind: Kind,
+        directory: &'v Arc<DirectoryView>,
+        text: &str,
+    ) -> Result<(), Problem> {
+        let Some(then) = self.then else {
+            add(found, kind, directory, text);
+            return Ok(());
+        };
+        if then.reaches(directory.name())? {
+            let slots = then.candidates(kind, directory, text)?;
+            slots.into_iter().for_each(|slot| push(found, directory, slot));
+        }
+        Ok(())
     }
 
     fn narrowed<'t>(&self, text: &'t str) -> Option<(&'v Arc<DirectoryView>, &'t str)> {
@@ -133,18 +156,48 @@ impl<'v> Search<'v> {
         Ok(freshness)
     }
 
-    fn unknown(&self, kind: Kind, text: &str) -> Problem {
+    /// That nobody is called so; it may also be that nobody can tell.
+    fn unknown(&self, kind: Kind, text: &str) -> Result<Problem, Problem> {
         let only = text.split_once('/').map(|(name, _)| name);
         let only = only.filter(|name| self.statuses.get(name).is_some());
         if let Err(stale) = freshness::require_all(self.statuses, only, self.max_age, self.now) {
-            return stale;
+            return Ok(stale);
+        }
+        if let Some(unreached) = self.unreached(only)? {
+            return Ok(unreached);
         }
         let place =
             only.map_or("no directory has".to_owned(), |name| format!("{name} does not have"));
         let word = kind.word();
-        Problem::unknown(format!("{place} a {word} `{}`", text.escape_debug()))
+        let then = self.then.map(|then| format!(" at seq {}", then.at.seq)).unwrap_or_default();
+        Ok(Problem::unknown(format!("{place} a {word} `{}`{then}", text.escape_debug()))
             .member("unknown", word)
-            .hint(kind.hint())
+            .hint(kind.hint()))
+    }
+
+    /// The first directory, or the one named, that is not kept back to the moment.
+    fn unreached(&self, only: Option<&str>) -> Result<Option<Problem>, Problem> {
+        let Some(then) = self.then else { return Ok(None) };
+        for directory in self.view.directories().map(|directory| directory.name()) {
+            if only.is_none_or(|only| only == directory) && !then.reaches(directory)? {
+                return then.unreached(directory).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn ambiguous(&self, kind: Kind, text: &str, candidates: &[Candidate<'_>]) -> Problem {
+        let describe = |candidate: &Candidate<'_>| match self.then {
+            None => describe(kind, candidate),
+            Some(then) => describe_then(then, kind, candidate),
+        };
+        let shown: Vec<Value> = candidates.iter().take(20).map(describe).collect();
+        let detail =
+            format!("`{}` may mean {} {}s", text.escape_debug(), candidates.len(), kind.word());
+        Problem::new(http::StatusCode::CONFLICT, "ambiguous", detail)
+            .hint("name the one that is meant by its id, or as directory/REF")
+            .member("ambiguous", kind.word())
+            .member("candidates", shown)
     }
 }
 
@@ -154,6 +207,14 @@ impl Kind {
         match self {
             Kind::User => "user",
             Kind::Group => "group",
+        }
+    }
+
+    /// `users` or `groups`.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Kind::User => "users",
+            Kind::Group => "groups",
         }
     }
 
@@ -175,13 +236,7 @@ fn add<'v>(
         Kind::User => directory.user_by_id(text),
         Kind::Group => directory.group_by_id(text),
     };
-    let mut push = |slot: u32| {
-        let known =
-            |other: &Candidate<'_>| other.slot == slot && Arc::ptr_eq(other.directory, directory);
-        if !found.iter().any(known) {
-            found.push(Candidate { directory, slot });
-        }
-    };
+    let mut push = |slot: u32| push(found, directory, slot);
     match (by_id, kind) {
         (Some(slot), _) => push(slot),
         (None, Kind::User) => {
@@ -195,23 +250,20 @@ fn add<'v>(
     }
 }
 
+fn push<'v>(found: &mut Vec<Candidate<'v>>, directory: &'v Arc<DirectoryView>, slot: u32) {
+    let known =
+        |other: &Candidate<'_>| other.slot == slot && Arc::ptr_eq(other.directory, directory);
+    if !found.iter().any(known) {
+        found.push(Candidate { directory, slot });
+    }
+}
+
 fn same(user: &Candidate<'_>, group: &Candidate<'_>) -> bool {
     Arc::ptr_eq(user.directory, group.directory)
 }
 
 fn pair_of<'v>(user: &Candidate<'v>, group: &Candidate<'v>) -> Pair<'v> {
     Pair { directory: user.directory, user: user.slot, group: group.slot }
-}
-
-fn ambiguous(kind: Kind, text: &str, candidates: &[Candidate<'_>]) -> Problem {
-    let shown: Vec<Value> =
-        candidates.iter().take(20).map(|candidate| describe(kind, candidate)).collect();
-    let detail =
-        format!("`{}` may mean {} {}s", text.escape_debug(), candidates.len(), kind.word());
-    Problem::new(http::StatusCode::CONFLICT, "ambiguous", detail)
-        .hint("name the one that is meant by its id, or as directory/REF")
-        .member("ambiguous", kind.word())
-        .member("candidates", shown)
 }
 
 fn describe(kind: Kind, candidate: &Candidate<'_>) -> Value {
@@ -229,6 +281,35 @@ fn describe(kind: Kind, candidate: &Candidate<'_>) -> Value {
     let mut described = described.unwrap_or_else(|| json!({}));
     described["directory"] = directory.name().into();
     described
+}
+
+fn describe_then(then: Then<'_>, kind: Kind, candidate: &Candidate<'_>) -> Value {
+    let name = candidate.directory.name();
+    match then.object(name, kind, candidate.slot) {
+        Ok(Some(object)) => describe_object(name, &object),
+        Ok(None) | Err(_) => json!({ "directory": name }),
+    }
+}
+
+/// What a list of candidates shows of one.
+pub fn describe_object(directory: &str, object: &Object) -> Value {
+    match object {
+        Object::User(user) => json!({
+            "id": user.id, "username": user.username, "email": user.email(), "directory": directory,
+        }),
+        Object::Group(group) => json!({
+            "id": group.id, "name": group.name, "email": group.email, "directory": directory,
+        }),
+    }
+}
+
+impl From<Kind> for MemberKind {
+    fn from(kind: Kind) -> MemberKind {
+        match kind {
+            Kind::User => MemberKind::User,
+            Kind::Group => MemberKind::Group,
+        }
+    }
 }
 
 fn apart(

@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::resolve::Kind;
 use super::snapshot::Snapshots;
 use super::sources::Sources;
-use super::{audit, changes, check, directories, events, freshness, objects, webhooks};
+use super::{audit, biography, changes, check, directories, events, freshness, objects, webhooks};
 use crate::clock::{self, Duration};
 use crate::model::Caller;
 use crate::task;
@@ -47,9 +47,11 @@ pub fn router(sources: Sources, metrics: Metrics) -> Router {
         .route("/v1/users", get(get_users))
         .route("/v1/users/{ref}", get(get_user))
         .route("/v1/users/{ref}/groups", get(get_user_groups))
+        .route("/v1/users/{ref}/history", get(get_user_history))
         .route("/v1/groups", get(get_groups))
         .route("/v1/groups/{ref}", get(get_group))
         .route("/v1/groups/{ref}/members", get(get_group_members))
+        .route("/v1/groups/{ref}/history", get(get_group_history))
         .route("/v1/events", get(get_events))
         .route("/v1/audit", get(get_audit))
         .route("/v1/snapshot", get(get_snapshot))
@@ -128,6 +130,26 @@ async fn get_group_members(
 ) -> Answer {
     let text = reference(text)?;
     aside(desk, move |sources| objects::related(sources, Kind::Group, &text, query.as_deref()))
+        .await
+}
+
+async fn get_user_history(
+    State(desk): State<Desk>,
+    text: Ref,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let text = reference(text)?;
+    aside(desk, move |sources| biography::answer(sources, Kind::User, &text, query.as_deref()))
+        .await
+}
+
+async fn get_group_history(
+    State(desk): State<Desk>,
+    text: Ref,
+    RawQuery(query): RawQuery,
+) -> Answer {
+    let text = reference(text)?;
+    aside(desk, move |sources| biography::answer(sources, Kind::Group, &text, query.as_deref()))
         .await
 }
 

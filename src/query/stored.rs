@@ -1,5 +1,7 @@
 //! The store as the journal that the socket asks.
 
+use std::ops::RangeInclusive;
+
 use async_trait::async_trait;
 use tokio::sync::watch;
 
@@ -8,8 +10,8 @@ use super::journal::{Journal, JournalError};
 use super::sources::AuditTrail;
 use crate::audit::Trail;
 use crate::clock::Timestamp;
-use crate::model::{Act, Group, User};
-use crate::store::{Asked, AuditPage, EventsError, Part, Store, StoreError};
+use crate::model::{Act, Group, MemberKind, MemberObject, User};
+use crate::store::{Asked, AuditPage, EventsError, Happenings, Part, Store, StoreError};
 
 #[async_trait]
 impl AuditTrail for Trail {
@@ -38,13 +40,64 @@ impl Journal for Store {
     }
 
     fn history_start(&self, directory: &str) -> Result<Option<u64>, JournalError> {
-        let rows = self.directories().map_err(failed)?;
-        let row = rows.into_iter().find(|row| row.name == directory);
-        Ok(row.map(|row| row.first_seq.max(self.oldest_history_seq())))
+        Store::history_start(self, directory).map_err(failed)
     }
 
     fn seq_at(&self, at: Timestamp) -> Result<Option<u64>, JournalError> {
         Store::seq_at(self, at).map_err(failed)
+    }
+
+    fn oldest_state(&self) -> Result<(u64, Option<Timestamp>), JournalError> {
+        Store::oldest_state(self).map_err(failed)
+    }
+
+    fn time_of(&self, seq: u64) -> Result<Option<Timestamp>, JournalError> {
+        Store::time_of(self, seq).map_err(failed)
+    }
+
+    fn formerly_named(
+        &self,
+        directory: &str,
+        kind: MemberKind,
+        text: &str,
+    ) -> Result<Vec<u32>, JournalError> {
+        Store::formerly_named(self, directory, kind, text).map_err(failed)
+    }
+
+    fn last_named(
+        &self,
+        directory: &str,
+        kind: MemberKind,
+        slot: u32,
+        text: &str,
+    ) -> Result<Option<u64>, JournalError> {
+        Store::last_named(self, directory, kind, slot, text).map_err(failed)
+    }
+
+    fn count_at(&self, directory: &str, kind: MemberKind, seq: u64) -> Result<u64, JournalError> {
+        Store::count_at(self, directory, kind, seq).map_err(failed)
+    }
+
+    fn objects_at(
+        &self,
+        directory: &str,
+        kind: MemberKind,
+        from: u32,
+        limit: usize,
+        seq: u64,
+    ) -> Result<Vec<(u32, MemberObject)>, JournalError> {
+        Store::objects_at(self, directory, kind, from, limit, seq).map_err(failed)
+    }
+
+    fn happenings(
+        &self,
+        directory: &str,
+        object: (MemberKind, u32),
+        range: RangeInclusive<u64>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Happenings, JournalError> {
+        Store::happenings(self, directory, object, range, after, limit).map_err(failed)
     }
 
     fn groups_of_user_at(

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::block::{Block, Entry};
 use super::engine::{Batch, Engine, Row};
 use super::error::Trouble;
+use super::names;
 use super::row;
 use super::runs::Runs;
 use super::state::Marker;
@@ -43,7 +44,7 @@ pub(super) fn drop_beyond(engine: &Engine, marker: &Marker) -> Result<(), Troubl
     let from = row::block(marker.last_seq + 1, marker.next_block);
     for found in engine.rows_from(row::BLOCKS, &from)? {
         let found = found?;
-        let block: Block = found.decode()?;
+        let block = Block::read(&found)?;
         for (seq, entry) in block.numbered() {
             if let Some(touched) = entry.touched() {
                 let stamp = block.stamp(touched, seq);
@@ -67,7 +68,7 @@ pub(super) fn blocks_of<'a>(
     let next = marker.next_block;
     let rows = engine.rows_from(row::BLOCKS, &row::block(marker.first_seq, marker.first_block))?;
     Ok(rows
-        .map(|found| found.and_then(|row| row.decode::<Block>()))
+        .map(|found| found.and_then(|row| Block::read(&row)))
         .take_while(move |block| block.as_ref().map_or(true, |block| block.number < next)))
 }
 
@@ -99,6 +100,7 @@ impl<'a> State<'a> {
             self.dir = block.dir;
         }
         for (seq, entry) in block.numbered() {
+            self.names(block, seq, entry)?;
             match entry {
                 Entry::Edges { group, layer, added, visible, packed, .. } => {
                     let layer = row::layer_of(u64::from(*layer))?;
@@ -129,6 +131,16 @@ impl<'a> State<'a> {
             self.engine.write_if_full(&mut self.batch)?;
         }
         if self.gathered >= GATHERED { self.settle() } else { Ok(()) }
+    }
+
+    /// Notes the names that an entry takes away. A new object had none before.
+    fn names(&mut self, block: &Block, seq: u64, entry: &Entry) -> Result<(), Trouble> {
+        if entry.is_first_of_its_slot(block.baseline) {
+            return Ok(());
+        }
+        let Some(touched) = entry.touched() else { return Ok(()) };
+        let object = (block.dir, touched.kind, touched.slot);
+        names::note(self.engine, object, block.stamp(touched, seq), &mut self.batch)
     }
 
     fn finish(&mut self, marker: &Marker) -> Result<(), Trouble> {

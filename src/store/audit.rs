@@ -290,8 +290,9 @@ struct StoredAct {
     metadata: Vec<(String, StoredValue)>,
 }
 
-#[derive(Serialize, Deserialize)]
-enum StoredActor {
+/// [`Actor`] as stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum StoredActor {
     Daemon,
     Process { uid: u32, gid: Option<u32>, pid: Option<u32> },
     Token(String),

@@ -6,13 +6,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cause::StoredCause;
 use super::error::Trouble;
 use super::row::{self, Kind};
 use crate::model::{Attributes, EventKind, Layer, Put, Reference, Value};
 
 /// Some entries of one commit; the names are in it because configuration may
 /// change them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Block {
     pub number: u64,
     pub commit: u64,
@@ -27,6 +28,9 @@ pub(super) struct Block {
     /// The first objects of a directory: membership history begins after it.
     pub baseline: bool,
     pub entries: Vec<Entry>,
+    /// What led to the commit; stands behind the fields (`Block::encode`).
+    #[serde(skip)]
+    pub cause: StoredCause,
 }
 
 /// One [`Change`](crate::model::Change), or a part of a long one.
@@ -128,6 +132,16 @@ impl Entry {
             }
             Entry::Unresolved { .. } | Entry::Cleared => 0,
             Entry::Notice { .. } => 1,
+        }
+    }
+
+    /// Whether it puts an object that was not there before.
+    pub(super) fn is_first_of_its_slot(&self, baseline: bool) -> bool {
+        match self {
+            Entry::User { put, .. } | Entry::Group { put, .. } => {
+                *put == Told::Created || (baseline && *put == Told::Silent)
+            }
+            _ => false,
         }
     }
 

@@ -323,6 +323,7 @@ impl<'a> Journal<'a> {
             first_seq: marker.first_seq,
             baseline: before.is_none_or(DirState::is_untouched),
             entries: Vec::new(),
+            cause: (&commit.cause).into(),
         };
         let next_seq = marker.first_seq;
         Journal { engine, batch: Batch::default(), block, size: 0, next_seq, next_dir }
@@ -398,7 +399,7 @@ impl<'a> Journal<'a> {
         if self.block.entries.is_empty() {
             return Ok(());
         }
-        self.batch.put_encoded(self.block.key(), &self.block)?;
+        self.batch.put(self.block.key(), &self.block.encode()?);
         self.block.number += 1;
         self.block.first_seq = self.next_seq;
         self.block.entries.clear();

@@ -82,7 +82,7 @@ pub(super) fn blocks_from(
         .last(&row::block(0, 0), &row::block(seq, u64::MAX))?
         .ok_or_else(|| Trouble::Damaged(format!("the journal has no block with seq {seq}")))?;
     let rows = engine.rows_from(row::BLOCKS, &start.key)?;
-    Ok(rows.map(|found| found.and_then(|row| row.decode::<Block>())))
+    Ok(rows.map(|found| found.and_then(|row| Block::read(&row))))
 }
 
 /// The record of an object as it was when `seq` was told; `None` when it did

@@ -9,7 +9,7 @@ pub fn feed(bytes: &[u8]) {
     records(bytes);
     let (key, value) = bytes.split_at(bytes.len().min(usize::from(*bytes.first().unwrap_or(&0))));
     let _ = row::unseal(key, value);
-    let _ = row::decode::<Block>(key, value);
+    let _ = Block::decode(key, value);
     let _ = row::decode::<state::Marker>(key, value);
     let _ = row::decode::<state::DirState>(key, value);
     let framed = row::seal(key, row::WHOLE, value);

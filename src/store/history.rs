@@ -98,7 +98,7 @@ impl Store {
         Ok(found.flatten())
     }
 
-    fn in_directory<T>(
+    pub(super) fn in_directory<T>(
         &self,
         directory: &str,
         ask: impl FnOnce(&Engine, u32) -> Result<T, Trouble>,

@@ -31,8 +31,8 @@
 //!    and nobody sees it: readers ask for the newest version up to a seq.
 //! 3. The high-water mark beside the database is raised, durably.
 //! 4. **The marker is written and synced: the commit point.**
-//! 5. Memberships, unresolved references, membership history and the directory's
-//!    row are derived from the blocks; the last batch says that the commit is
+//! 5. Memberships, unresolved references, membership history, lost names and the
+//!    directory's row are derived from the blocks; the last batch says that the commit is
 //!    applied.
 //!
 //! Opening drops blocks and versions beyond the marker, and does step 5 again when
@@ -47,6 +47,7 @@
 //! | chunk | directory, group, layer, first slot | up to 1,000 members |
 //! | unresolved | directory, group | references that nobody is |
 //! | run | directory, side, first seq, first slot | membership changes by object, for the past |
+//! | name | directory, kind, digest, slot | a name that its owner lost, for the past |
 //! | directory | number | names, progress, counts, next slots |
 //! | delivery | endpoint | how far a webhook is, and whether it is paused or disabled |
 //! | act | number | one entry of the audit trail |
@@ -57,7 +58,9 @@
 
 mod apply;
 mod audit;
+mod biography;
 mod block;
+mod cause;
 mod checkpoint;
 mod commit;
 mod cursor;
@@ -73,6 +76,7 @@ mod held;
 mod history;
 mod home;
 mod load;
+mod names;
 mod opening;
 pub mod record;
 mod retention;
@@ -82,6 +86,7 @@ mod runs;
 mod state;
 #[cfg(test)]
 mod tests;
+mod then;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -96,6 +101,7 @@ use home::Home;
 use state::{DirState, Head};
 
 pub use audit::{AuditPage, AuditRetention};
+pub use biography::{Happening, Happenings, What};
 pub use checkpoint::{Checkpoints, Log, Origin, Saved, Useless, Wanted};
 pub use cursor::{Beyond, DeliveryRow, DisabledRow, FailingRow, ReplayRow};
 pub use deliveries::{AttemptPage, AttemptRetention};
@@ -409,7 +415,7 @@ impl Store {
             }
             last = first - 1;
         }
-        Ok(None)
+        Ok(head.floor_since.filter(|since| *since <= moment.0).map(|_| floor - 1))
     }
 
     /// Where crawls of a directory write down how far they are.

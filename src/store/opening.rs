@@ -7,6 +7,7 @@ use super::audit;
 use super::engine::{self, Batch, Engine};
 use super::error::{OpenError, Trouble};
 use super::home::{Current, Home};
+use super::names;
 use super::rewrite;
 use super::row;
 use super::state::{Head, Marker, Rebuilding, Retained};
@@ -218,6 +219,7 @@ fn initialise(engine: &Engine, last_seq: u64, rebuilding: Rebuilding) -> Result<
     batch.put_encoded(row::MARKER.to_vec(), &marker)?;
     batch.put_encoded(row::APPLIED.to_vec(), &marker.commit)?;
     batch.put_encoded(row::RETAINED.to_vec(), &retained)?;
+    batch.put(row::NAMED.to_vec(), &[1]);
     engine.write(&mut batch)?;
     engine.sync()?;
     Head::read(engine, marker)
@@ -237,7 +239,9 @@ fn recover(engine: &Engine, marker: Marker) -> Result<Head, Trouble> {
         let reason = format!("commit {} is marked, but {applied} was the last", marker.commit);
         return Err(Trouble::Damaged(reason));
     }
-    Head::read(engine, marker)
+    let head = Head::read(engine, marker)?;
+    names::derive_all(engine, head.dirs.values())?;
+    Ok(head)
 }
 
 fn random() -> Result<u64, Trouble> {

@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use super::block::{Block, Entry, Told};
+use super::block::{Block, Entry};
 use super::engine::{Batch, Engine, Row};
 use super::error::{StoreError, Trouble};
 use super::row::{self, Stamp};
 use super::state::Retained;
-use super::{Store, Writer, runs};
+use super::{Store, Writer, names, runs};
 use crate::clock::Timestamp;
 
 /// Rows that one call removes, about.
@@ -90,14 +90,20 @@ impl Store {
         let before = writer.head.retained;
         let floor = expired.blocks.last().map_or(before.floor, |(_, block)| block.next_seq());
         let floor = floor.max(before.floor);
+        let last = expired.blocks.last().filter(|(_, block)| block.next_seq() == floor);
+        let since = last.map(|(_, block)| block.occurred_at).or(writer.head.floor_since);
         let retained = Retained { oldest: oldest.max(before.oldest).max(floor), floor };
         if retained != before {
             self.on_engine(|engine| {
                 let mut batch = Batch::default();
                 batch.put_encoded(row::RETAINED.to_vec(), &retained)?;
+                if let Some(since) = since {
+                    batch.put_encoded(row::FLOOR.to_vec(), &(floor, since))?;
+                }
                 engine.write(&mut batch)
             })?;
             writer.head.retained = retained;
+            writer.head.floor_since = since;
             self.publish(&writer.head);
         }
         for (row, block) in &expired.blocks {
@@ -119,7 +125,7 @@ fn expired(engine: &Engine, floor: u64) -> Result<Expired, Trouble> {
     let mut rows = 0;
     for found in engine.rows(row::BLOCKS)? {
         let found = found?;
-        let block: Block = found.decode()?;
+        let block = Block::read(&found)?;
         if block.next_seq() > floor {
             break;
         }
@@ -158,13 +164,9 @@ fn remove_versions(
     entry: &Entry,
     batch: &mut Batch,
 ) -> Result<(), Trouble> {
-    let first_of_its_slot = match entry {
-        Entry::User { put, .. } | Entry::Group { put, .. } => {
-            *put == Told::Created || (block.baseline && *put == Told::Silent)
-        }
-        _ => false,
-    };
-    let Some(touched) = entry.touched().filter(|_| !first_of_its_slot) else { return Ok(()) };
+    let is_new = entry.is_first_of_its_slot(block.baseline);
+    let Some(touched) = entry.touched().filter(|_| !is_new) else { return Ok(()) };
+    let object = (block.dir, touched.kind, touched.slot);
     let stamp = block.stamp(touched, seq);
     let start = row::version(block.dir, touched.kind, touched.slot, Stamp { seq: 0, sub: 0 });
     let prefix = row::versions_of(block.dir, touched.kind, touched.slot);
@@ -174,6 +176,7 @@ fn remove_versions(
         if at > stamp || (at == stamp && !touched.deleted) {
             break;
         }
+        names::forget(engine, object, found.bytes(), stamp.seq, batch)?;
         batch.remove_row(&found);
     }
     Ok(())
@@ -188,7 +191,7 @@ fn bury(engine: &Engine, floor: u64) -> Result<bool, Trouble> {
         let found = found?;
         let (dir, until) = (row::read_dead(&found.key)?, found.decode::<u64>()?);
         let versions = (until < floor).then(|| row::all_versions(dir));
-        let prefixes = [row::edges(dir), row::unresolved(dir), row::history(dir)];
+        let prefixes = [row::edges(dir), row::unresolved(dir), row::history(dir), row::names(dir)];
         for prefix in prefixes.into_iter().chain(versions.clone()) {
             for found in engine.rows(&prefix)? {
                 if left == 0 {

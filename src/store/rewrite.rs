@@ -48,6 +48,12 @@ impl Store {
         self.rewrite(&mut writer).map(Some)
     }
 
+    /// Rewrites the database, whatever its size.
+    #[cfg(test)]
+    pub(crate) fn rewrite_now(&self) -> Result<Rewritten, StoreError> {
+        self.rewrite(&mut self.writer())
+    }
+
     pub(super) fn rewrite(&self, writer: &mut Writer) -> Result<Rewritten, StoreError> {
         let bytes_before = self.size_on_disk();
         let home = &self.inner.home;

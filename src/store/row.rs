@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::engine::Row;
 use super::error::Trouble;
-use crate::model::Layer;
+use crate::model::{Layer, MemberKind};
 
 /// Bytes in front of every payload.
 pub(super) const FRAME: usize = 6;
@@ -30,10 +30,29 @@ pub(super) struct Stamp {
     pub sub: u32,
 }
 
+impl Stamp {
+    /// The greatest stamp before this one.
+    pub(super) fn before(self) -> Stamp {
+        match self.sub.checked_sub(1) {
+            Some(sub) => Stamp { sub, ..self },
+            None => Stamp { seq: self.seq.saturating_sub(1), sub: u32::MAX },
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
     User,
     Group,
+}
+
+impl From<MemberKind> for Kind {
+    fn from(kind: MemberKind) -> Kind {
+        match kind {
+            MemberKind::User => Kind::User,
+            MemberKind::Group => Kind::Group,
+        }
+    }
 }
 
 /// Whose memberships a history row tells of.
@@ -62,10 +81,28 @@ pub(super) const DEAD: &[u8] = b"x";
 pub(super) const AUDIT: &[u8] = b"t";
 pub(super) const AUDIT_OLDEST: &[u8] = b"T";
 pub(super) const ATTEMPTS: &[u8] = b"l";
+/// Says that the rows of names that were lost are there.
+pub(super) const NAMED: &[u8] = b"N";
+/// Since when the state is known that the oldest block starts from.
+pub(super) const FLOOR: &[u8] = b"F";
 
 /// The kinds of rows that a rewrite copies while deliveries and acts go on.
-pub(super) const COPIED: [&[u8]; 11] =
-    [MARKER, APPLIED, RETAINED, BLOCKS, DIRECTORIES, DEAD, AUDIT_OLDEST, b"v", b"e", b"u", b"h"];
+pub(super) const COPIED: [&[u8]; 14] = [
+    MARKER,
+    APPLIED,
+    RETAINED,
+    FLOOR,
+    BLOCKS,
+    DIRECTORIES,
+    DEAD,
+    AUDIT_OLDEST,
+    NAMED,
+    b"v",
+    b"e",
+    b"u",
+    b"h",
+    b"n",
+];
 
 pub(super) fn block(first_seq: u64, number: u64) -> Vec<u8> {
     [BLOCKS, &first_seq.to_be_bytes(), &number.to_be_bytes()].concat()
@@ -218,6 +255,31 @@ pub(super) fn read_history(key: &[u8]) -> Result<(u64, u32), Trouble> {
     Ok((number::<8>(key, 6)?, number::<4>(key, 14)? as u32))
 }
 
+/// Names that objects of a directory lost.
+pub(super) fn names(dir: u32) -> Vec<u8> {
+    [b"n".as_slice(), &dir.to_be_bytes()].concat()
+}
+
+/// Those who lost the name of this digest.
+pub(super) fn names_of(dir: u32, kind: Kind, digest: u64) -> Vec<u8> {
+    let mut key = names(dir);
+    key.push(kind as u8);
+    key.extend(digest.to_be_bytes());
+    key
+}
+
+/// One who lost the name of this digest.
+pub(super) fn name(dir: u32, kind: Kind, digest: u64, slot: u32) -> Vec<u8> {
+    let mut key = names_of(dir, kind, digest);
+    key.extend(slot.to_be_bytes());
+    key
+}
+
+/// The slot of a key that [`name`] made.
+pub(super) fn read_name(key: &[u8]) -> Result<u32, Trouble> {
+    Ok(number::<4>(key, 14)? as u32)
+}
+
 /// The first key behind all that start with `prefix`; `None` when there is none.
 pub(super) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
@@ -262,7 +324,7 @@ pub(super) fn decode<T: DeserializeOwned>(key: &[u8], payload: &[u8]) -> Result<
 /// Damage at `key`, in words.
 pub(super) fn damaged(key: &[u8], why: &str) -> Trouble {
     let what = match key.first() {
-        Some(b'M' | b'A' | b'R') => "marker",
+        Some(b'M' | b'A' | b'R' | b'F' | b'N') => "marker",
         Some(b'j') => "journal",
         Some(b'd' | b'x') => "directory",
         Some(b'w') => "delivery",
@@ -272,6 +334,7 @@ pub(super) fn damaged(key: &[u8], why: &str) -> Trouble {
         Some(b'e') => "membership",
         Some(b'u') => "unresolved-reference",
         Some(b'h') => "history",
+        Some(b'n') => "name",
         _ => "unknown",
     };
     Trouble::Damaged(format!("a {what} row is not believed ({why})"))

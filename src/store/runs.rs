@@ -99,6 +99,19 @@ pub(super) fn since(
     seq: u64,
 ) -> Result<Vec<Told>, Trouble> {
     let mut told = Vec::new();
+    visit(engine, dir, side, slot, seq, &mut |one| told.push(one))?;
+    Ok(told)
+}
+
+/// The same, one by one.
+pub(super) fn visit(
+    engine: &Engine,
+    dir: u32,
+    side: Side,
+    slot: u32,
+    seq: u64,
+    take: &mut dyn FnMut(Told),
+) -> Result<(), Trouble> {
     let mut run = run_at(engine, dir, side, seq)?;
     let prefix = row::history_side(dir, side);
     'runs: loop {
@@ -107,14 +120,14 @@ pub(super) fn since(
             let (at, _) = row::read_history(&found.key)?;
             let only = found.decode::<RunRow>()?.only;
             if only {
-                unpack(&found, slot, seq, &mut told)?;
+                unpack(&found, slot, seq, take)?;
                 continue;
             }
-            search(engine, (dir, side, at), slot, seq, &mut told)?;
+            search(engine, (dir, side, at), slot, seq, take)?;
             run = at + 1;
             continue 'runs;
         }
-        return Ok(told);
+        return Ok(());
     }
 }
 
@@ -154,7 +167,7 @@ fn search(
     (dir, side, run): (u32, Side, u64),
     slot: u32,
     seq: u64,
-    told: &mut Vec<Told>,
+    take: &mut dyn FnMut(Told),
 ) -> Result<(), Trouble> {
     let first = row::history_at(dir, side, run, 0, 0);
     // The object's first changes may end a row that begins with another one.
@@ -169,7 +182,7 @@ fn search(
         if at != run || from > slot {
             break;
         }
-        unpack(&found, slot, seq, told)?;
+        unpack(&found, slot, seq, take)?;
     }
     Ok(())
 }
@@ -194,7 +207,7 @@ fn in_rows(told: &[Told], first_seq: u64) -> Vec<(u32, Vec<u8>)> {
 }
 
 /// Adds what a row says of `slot` after `seq`.
-fn unpack(found: &Row, slot: u32, seq: u64, told: &mut Vec<Told>) -> Result<(), Trouble> {
+fn unpack(found: &Row, slot: u32, seq: u64, take: &mut dyn FnMut(Told)) -> Result<(), Trouble> {
     let (first_seq, mut at) = row::read_history(&found.key)?;
     let row: RunRow = found.decode()?;
     let mut numbers = row::numbers(&row.packed);
@@ -213,7 +226,7 @@ fn unpack(found: &Row, slot: u32, seq: u64, told: &mut Vec<Told>) -> Result<(), 
             of_user: head & 1 != 0,
         };
         if at == slot && one.seq > seq {
-            told.push(one);
+            take(one);
         }
     }
     Ok(())

@@ -93,6 +93,8 @@ pub(super) struct Retained {
 pub(super) struct Head {
     pub marker: Marker,
     pub retained: Retained,
+    /// Since when the state is known that the oldest block starts from.
+    pub floor_since: Option<u64>,
     pub dirs: BTreeMap<String, DirState>,
 }
 
@@ -137,8 +139,10 @@ impl Head {
         let retained = engine
             .get(row::RETAINED)?
             .ok_or_else(|| row::damaged(row::RETAINED, "it is missing"))?
-            .decode()?;
-        Ok(Head { marker, retained, dirs })
+            .decode::<Retained>()?;
+        let since = engine.get(row::FLOOR)?.map(|row| row.decode::<(u64, u64)>()).transpose()?;
+        let floor_since = since.and_then(|since| since_of(&retained, since));
+        Ok(Head { marker, retained, floor_since, dirs })
     }
 
     /// Follows a commit that was made.
@@ -155,6 +159,11 @@ impl Head {
         let settled = self.dirs.get(name).is_some_and(|dir| dir.progress.as_of.is_some());
         !settled && self.marker.rebuilding.covers(name)
     }
+}
+
+/// The row of the floor, when it is of this one.
+fn since_of(retained: &Retained, (floor, since): (u64, u64)) -> Option<u64> {
+    (retained.floor == floor).then_some(since)
 }
 
 impl DirState {

@@ -11,7 +11,7 @@ use super::notice;
 use crate::audit::Trail;
 use crate::clock;
 use crate::index::{Builder, DirectoryView, SharedView, View};
-use crate::model::{Act, Action, Attributes, Caller, Change, Commit, EventKind, Progress};
+use crate::model::{Act, Action, Attributes, Caller, Cause, Change, Commit, EventKind, Progress};
 use crate::store::{Committed, Store, StoreError};
 use crate::task::{self, TaskEnd};
 
@@ -161,6 +161,7 @@ impl Ledger {
             product: base.product().to_owned(),
             occurred_at: clock::now(),
             changes: notice::removed(&base),
+            cause: Cause::Removed,
             progress: Progress::default(),
         };
         let act = Act::of(Action::DIRECTORY_DELETE, by).on("directory", name);
@@ -187,6 +188,7 @@ impl Ledger {
             product: String::new(),
             occurred_at: clock::now(),
             changes: vec![Change::Notice { kind, details }],
+            cause: Cause::Daemon,
             progress: Progress::default(),
         };
         self.commit_recorded(commit, self.generation(), Some(act)).await

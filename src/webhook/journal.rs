@@ -136,6 +136,7 @@ mod tests {
                     kind: EventKind::DirectoryFailing,
                     details: Attributes::new(),
                 }],
+                cause: crate::model::Cause::First,
                 progress: Progress::default(),
             })
             .unwrap();

@@ -25,7 +25,7 @@ struct TargetBody<'a> {
 }
 
 /// `{"kind": "process", "uid": 0, …}`.
-struct ActorBody<'a>(&'a Actor);
+pub(super) struct ActorBody<'a>(pub &'a Actor);
 
 impl<'a> From<&'a AuditEntry> for AuditBody<'a> {
     fn from(entry: &'a AuditEntry) -> AuditBody<'a> {

@@ -6,12 +6,14 @@
 //! `active` are always there.
 
 mod audit;
+mod cause;
 mod event;
 mod object;
 mod polis;
 pub mod words;
 
 pub use audit::AuditBody;
+pub use cause::CauseBody;
 pub use event::{DataBody, EventBody, PreviousBody};
 pub use object::{AttributesBody, GroupBody, MemberBody, UserBody, ValueBody};
 pub use polis::{Plain, PolisBody, PolisData, PolisGroup, PolisUser};

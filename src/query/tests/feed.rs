@@ -11,7 +11,7 @@ use super::fixture::{World, user, world_of};
 use super::watching::Stream;
 use crate::clock::Timestamp;
 use crate::index::View;
-use crate::model::{Change, Commit, Event, EventKind, Progress};
+use crate::model::{Cause, Change, Commit, Event, EventKind, Progress};
 use crate::query::journal::Journal;
 use crate::store::{Options, Store};
 use crate::task;
@@ -106,6 +106,7 @@ fn commit(number: u32, slots: &mut BTreeMap<&'static str, u32>) -> Commit {
         product: "vpn".into(),
         occurred_at: Timestamp(u64::from(number)),
         changes,
+        cause: Cause::Unknown,
         progress: Progress::default(),
     }
 }

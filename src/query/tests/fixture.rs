@@ -15,7 +15,8 @@ use tower::ServiceExt;
 use crate::clock::{self, Timestamp};
 use crate::index::{DirectoryView, SharedView, View};
 use crate::model::{
-    Act, AuditEntry, Caller, Change, Event, EventKind, Group, Layer, Payload, Put, User,
+    Act, AuditEntry, Caller, Change, Event, EventKind, Group, Layer, MemberKind, MemberObject,
+    Payload, Put, User,
 };
 use crate::provider::{GroupItem, UserItem};
 use crate::query::audit::Wanted;
@@ -27,7 +28,7 @@ use crate::query::sources::{
 };
 use crate::query::tests::webhooks::NotingDesk;
 use crate::store::record::{encode_group, encode_user};
-use crate::store::{Asked, AuditPage, Part};
+use crate::store::{Asked, AuditPage, Happenings, Part};
 use crate::sync::status::{Counts, DirectoryStatus, HeldRemovals, HoldSummary, Statuses};
 use crate::task::{self, Trigger};
 use tokio::sync::watch;
@@ -228,6 +229,54 @@ impl Journal for MemoryJournal {
         Ok(Some(at.0 / 1000).filter(|seq| *seq > 0).map(|seq| seq.min(10)))
     }
 
+    fn oldest_state(&self) -> Result<(u64, Option<Timestamp>), JournalError> {
+        Ok((2, Some(Timestamp(2_000))))
+    }
+
+    fn time_of(&self, seq: u64) -> Result<Option<Timestamp>, JournalError> {
+        Ok(Some(Timestamp(seq * 1_000)))
+    }
+
+    fn formerly_named(&self, _: &str, _: MemberKind, _: &str) -> Result<Vec<u32>, JournalError> {
+        Ok(vec![])
+    }
+
+    fn last_named(
+        &self,
+        _: &str,
+        _: MemberKind,
+        _: u32,
+        _: &str,
+    ) -> Result<Option<u64>, JournalError> {
+        Ok(None)
+    }
+
+    fn count_at(&self, _: &str, _: MemberKind, _: u64) -> Result<u64, JournalError> {
+        Ok(0)
+    }
+
+    fn objects_at(
+        &self,
+        _: &str,
+        _: MemberKind,
+        _: u32,
+        _: usize,
+        _: u64,
+    ) -> Result<Vec<(u32, MemberObject)>, JournalError> {
+        Ok(vec![])
+    }
+
+    fn happenings(
+        &self,
+        _: &str,
+        _: (MemberKind, u32),
+        _: std::ops::RangeInclusive<u64>,
+        _: u64,
+        _: usize,
+    ) -> Result<Happenings, JournalError> {
+        Ok(Happenings::default())
+    }
+
     fn groups_of_user_at(
         &self,
         _: &str,
@@ -263,11 +312,13 @@ impl Journal for MemoryJournal {
     }
 
     fn user_at(&self, _: &str, user: u32, _: u64) -> Result<Option<User>, JournalError> {
-        Ok(Some(User { id: format!("old{user}"), ..User::default() }))
+        let (id, username) = (format!("u{}", user + 1), format!("old{user}"));
+        Ok(Some(User { id, username, ..User::default() }))
     }
 
     fn group_at(&self, _: &str, group: u32, _: u64) -> Result<Option<Group>, JournalError> {
-        Ok(Some(Group { id: format!("old{group}"), ..Group::default() }))
+        let (id, name) = (format!("g{}", group + 1), format!("old{group}"));
+        Ok(Some(Group { id, name, ..Group::default() }))
     }
 }
 

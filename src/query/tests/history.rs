@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::fixture::{World, edges, group, user, world_of};
 use crate::clock::Timestamp;
 use crate::index::{DirectoryView, View};
-use crate::model::{Change, Commit, Layer, Progress};
+use crate::model::{Actor, Cause, Change, Commit, Layer, Progress, Put};
 use crate::query::Journal;
 use crate::store::{Options, Store};
 
@@ -26,12 +26,17 @@ impl History {
     }
 
     fn commit(&mut self, seconds: u64, changes: Vec<Change>) {
+        self.commit_for(seconds, changes, Cause::Crawl { full: false });
+    }
+
+    fn commit_for(&mut self, seconds: u64, changes: Vec<Change>, cause: Cause) {
         let commit = Commit {
             directory: "corp".into(),
             tenant: "acme".into(),
             product: "vpn".into(),
             occurred_at: Timestamp(seconds * 1000),
             changes,
+            cause,
             progress: Progress { as_of: Some(Timestamp(seconds * 1000)), ..Progress::default() },
         };
         let committed = self.store.commit(&commit).unwrap();
@@ -106,4 +111,111 @@ async fn lists_of_the_past_show_who_was_there() {
     assert_eq!(ids("/v1/users/ada/groups", "groups", 150).await, ["g1", "g2"]);
     assert_eq!(ids("/v1/users/ada/groups", "groups", 250).await, ["g2"]);
     assert_eq!(ids("/v1/users/ada/groups", "groups", 350).await, [""; 0]);
+}
+
+/// ada joins a group, is renamed, leaves by an approval, and is deleted; another
+/// takes the name.
+fn life() -> History {
+    let mut life = history();
+    life.commit(400, vec![edges(0, Layer::Listed, &[0])]);
+    let Change::User { slot, record, .. } = user(0, "u1", "ada.l", "ada@x") else { panic!() };
+    life.commit(500, vec![Change::User { slot, record, put: Put::Updated }]);
+    let by = Actor::Process { uid: 0, gid: Some(0), pid: Some(7) };
+    let approval = Cause::Approval { hold: "h_1".into(), by };
+    let deleted = Change::UserDeleted { slot: 0, visible: true };
+    life.commit_for(600, vec![gone(0, Layer::Listed, &[0]), deleted], approval);
+    life.commit(700, vec![user(2, "u9", "ada", "ada@y")]);
+    life
+}
+
+#[tokio::test]
+async fn a_history_reads_like_a_log_with_reasons_also_of_the_deleted() {
+    let world = life().world();
+    let (status, body) = world.get("/v1/users/ada.l/history").await;
+    assert_eq!(status, 200, "{body}");
+    let entries = body["history"].as_array().unwrap();
+    let told: Vec<(&str, &Value)> = entries
+        .iter()
+        .map(|entry| (entry["what"].as_str().unwrap(), &entry["occurred_at"]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("left", &json!("1970-01-01T00:05:00Z")),
+            ("joined", &json!("1970-01-01T00:06:40Z")),
+            ("updated", &json!("1970-01-01T00:08:20Z")),
+            ("left", &json!("1970-01-01T00:10:00Z")),
+            ("deleted", &json!("1970-01-01T00:10:00Z")),
+        ]
+    );
+    assert_eq!(entries[0]["group"], json!({ "id": "g2", "name": "inner" }));
+    assert_eq!(entries[0]["cause"], json!({ "kind": "crawl", "extent": "incremental" }));
+    assert_eq!(entries[2]["previous"], json!({ "username": "ada" }));
+    assert_eq!(entries[3]["cause"]["hold"], "h_1");
+    assert_eq!(entries[3]["cause"]["by"]["uid"], 0);
+    assert_eq!(body["start"]["groups"], json!([{ "id": "g2", "name": "inner" }]));
+    assert_eq!(body["total"], 5);
+    // The name is another's now; the moment tells who is meant.
+    let (_, other) = world.get("/v1/users/ada/history").await;
+    assert_eq!(other["user"]["id"], "u9");
+    let (_, then) = world.get(&format!("/v1/users/ada/history?{}", at(450))).await;
+    assert_eq!(then["history"], body["history"]);
+}
+
+#[tokio::test]
+async fn a_history_comes_in_pages_and_of_a_part_of_the_time() {
+    let world = life().world();
+    let (_, whole) = world.get("/v1/users/u1/history").await;
+    let (mut paged, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let (_, page) = world.get(&format!("/v1/users/u1/history?limit=2{cursor}")).await;
+        assert_eq!(page["total"], 5);
+        paged.extend(page["history"].as_array().unwrap().iter().cloned());
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(json!(paged), whole["history"]);
+    let since = Timestamp(400_000);
+    let uri = format!("/v1/users/u1/history?since={since}&until={}", Timestamp(500_000));
+    let (_, part) = world.get(&uri).await;
+    assert_eq!(part["history"], json!([whole["history"][2]]));
+    assert_eq!(part["start"]["groups"], json!([{ "id": "g1", "name": "outer" }]));
+}
+
+#[tokio::test]
+async fn a_group_s_history_tells_who_came_and_went() {
+    let world = life().world();
+    let (_, body) = world.get("/v1/groups/outer/history").await;
+    let told: Vec<String> = body["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            format!(
+                "{} {}",
+                entry["what"].as_str().unwrap(),
+                entry["member"]["id"].as_str().unwrap()
+            )
+        })
+        .collect();
+    assert_eq!(told, ["member_left g2", "member_joined u2", "member_joined u1", "member_left u1"]);
+    let (_, inner) = world.get("/v1/groups/inner/history?until=7").await;
+    assert_eq!(inner["history"][0]["what"], "left");
+    assert_eq!(inner["history"][0]["group"]["name"], "outer");
+    assert_eq!(inner["start"]["users"], 1);
+}
+
+#[tokio::test]
+async fn a_seq_is_as_good_as_a_time_and_the_paths_are_of_now_only() {
+    let world = history().world();
+    let (_, by_seq) = world.get("/v1/check?user=ada&group=outer&at=6").await;
+    assert_eq!((&by_seq["member"], &by_seq["at_seq"]), (&json!(true), &json!(6)));
+    assert_eq!(by_seq["at"], "1970-01-01T00:01:40Z");
+    assert_eq!(world.get("/v1/check?user=ada&group=outer&at=7").await.1["member"], false);
+    assert_eq!(world.get("/v1/check?user=ada&group=outer&at=10").await.0, 400);
+    assert_eq!(world.get("/v1/check?user=ada&group=outer&at=noon").await.0, 400);
+    let (status, old) = world.get("/v1/check?user=ada&group=outer&at=5").await;
+    assert_eq!((status.as_u16(), &old["oldest"]), (410, &json!(6)));
+    assert_eq!(old["oldest_at"], "1970-01-01T00:01:40Z");
+    assert_eq!(world.get("/v1/why?user=ada&group=outer&at=6").await.0, 400);
 }

@@ -7,6 +7,7 @@ mod feed;
 mod filters;
 mod fixture;
 mod history;
+mod past;
 mod readers;
 mod routes;
 mod sockets;

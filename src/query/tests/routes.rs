@@ -138,10 +138,10 @@ async fn the_past_is_answered_from_the_history() {
     let (_, body) = world.get(&format!("/v1/groups/g3/members?{at}")).await;
     assert_eq!(
         body["members"][0],
-        json!({ "kind": "user", "id": "old0", "username": "", "active": false })
+        json!({ "kind": "user", "id": "u1", "username": "old0", "active": false })
     );
     let (_, body) = world.get(&format!("/v1/users/u1/groups?{at}&nested=true")).await;
-    assert_eq!(body["groups"], json!([{ "id": "old2", "name": "" }]));
+    assert_eq!(body["groups"], json!([{ "id": "g3", "name": "old2" }]));
 }
 
 #[tokio::test]

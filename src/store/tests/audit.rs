@@ -35,6 +35,7 @@ fn commit(number: u64) -> Commit {
         product: "vpn".into(),
         occurred_at: Timestamp(number),
         changes: vec![notice(EventKind::DirectoryHeld)],
+        cause: crate::model::Cause::First,
         progress: Progress { fingerprint: number.to_string(), ..Progress::default() },
     }
 }

@@ -79,6 +79,7 @@ fn goes_on_anew(run: &Run, store: &Store) {
         product: "vpn".into(),
         occurred_at: Timestamp(9),
         changes,
+        cause: crate::model::Cause::First,
         progress: Progress { as_of: Some(Timestamp(9)), ..Progress::default() },
     };
     assert_eq!(store.commit(&commit).unwrap().first_seq, last + 1);

@@ -3,7 +3,7 @@
 use super::crash::{NAMES, Run};
 use super::world::notice;
 use crate::clock::Timestamp;
-use crate::model::{Act, Action, Change, Commit, EventKind, Progress};
+use crate::model::{Act, Action, Cause, Change, Commit, EventKind, Progress};
 use crate::store::{Opening, Options, Store, StoreError};
 
 fn commit(changes: Vec<Change>) -> Commit {
@@ -13,6 +13,7 @@ fn commit(changes: Vec<Change>) -> Commit {
         product: String::new(),
         occurred_at: Timestamp(5_000_000_000_000),
         changes,
+        cause: Cause::Daemon,
         progress: Progress::default(),
     }
 }
@@ -84,8 +85,8 @@ fn they_go_with_retention_and_a_rebuild_knows_nothing_of_them() {
     let done = run.store().commit(&disabled()).unwrap();
     assert_eq!(done.first_seq, last + 1);
     let retention = crate::store::Retention {
-        journal: std::time::Duration::from_secs(1),
-        history: std::time::Duration::from_secs(1),
+        journal: crate::store::Kept::for_age(std::time::Duration::from_secs(1)),
+        history: crate::store::Kept::for_age(std::time::Duration::from_secs(1)),
     };
     while run.store().prune(Timestamp(6_000_000_000_000), &retention).unwrap().more {}
     assert_eq!(run.store().oldest_seq(), done.last_seq + 1);

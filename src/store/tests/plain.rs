@@ -14,6 +14,7 @@ fn commit(changes: Vec<Change>) -> Commit {
         product: "vpn".into(),
         occurred_at: Timestamp(5_000_000_000),
         changes,
+        cause: crate::model::Cause::First,
         progress: Progress { as_of: Some(Timestamp(1)), ..Progress::default() },
     }
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::crash::{NAMES, Run};
 use super::world::{World, loaded, open};
 use crate::clock::Timestamp;
-use crate::model::{Change, Event};
-use crate::store::{DeliveryRow, EventsError, Kept, Retention, Store};
+use crate::model::{Change, Event, MemberKind, Put, User};
+use crate::provider::UserItem;
+use crate::store::engine::Batch;
+use crate::store::{DeliveryRow, EventsError, Kept, Retention, Store, record};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -127,7 +129,7 @@ fn retention_leaves_no_rows_that_nobody_needs() {
     let slot = store.slot();
     let rows = |prefix: &[u8]| slot.as_ref().unwrap().rows(prefix).unwrap().count();
     assert_eq!(rows(b"j"), 0);
-    assert_eq!(rows(b"h"), 0);
+    assert_eq!((rows(b"h"), rows(b"n")), (0, 0));
     assert_eq!(rows(b"v"), world.users.len() + world.groups.len());
 }
 
@@ -143,7 +145,7 @@ fn a_cleared_directory_is_buried_with_its_last_event() {
     let all = store.events(0, usize::MAX).unwrap();
     let rows = |prefix: &[u8]| store.slot().as_ref().unwrap().rows(prefix).unwrap().count();
     prune(&store, 10, 100, 100);
-    assert_eq!((rows(b"e"), rows(b"u"), rows(b"h")), (0, 0, 0));
+    assert_eq!((rows(b"e"), rows(b"u"), rows(b"h"), rows(b"n")), (0, 0, 0, 0));
     assert_eq!(store.events(0, usize::MAX).unwrap(), all);
     commit.changes = vec![super::world::notice(crate::model::EventKind::DirectoryRemoved)];
     commit.occurred_at = Timestamp(50_000);
@@ -228,4 +230,78 @@ fn folders(run: &Run) -> Vec<String> {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.starts_with("db-"))
         .collect()
+}
+
+/// A user by name, as the only change of a commit at a second.
+fn named(store: &Store, second: u64, name: &str, put: Put) {
+    let user = User { id: "u".into(), username: name.into(), ..User::default() };
+    let record = record::encode_user(&UserItem { user, ..UserItem::default() });
+    commit(store, second, Change::User { slot: 0, record, put });
+}
+
+fn commit(store: &Store, second: u64, change: Change) {
+    let (_, mut commit) = World::default().step(&mut fastrand::Rng::with_seed(1), NAMES[0], 0);
+    commit.occurred_at = Timestamp(second * 1000);
+    commit.changes = vec![change];
+    store.commit(&commit).unwrap();
+}
+
+fn name_at(store: &Store, second: u64) -> Option<String> {
+    let seq = store.seq_at(Timestamp(second * 1000)).unwrap()?;
+    store.user_at(NAMES[0], 0, seq).unwrap().map(|item| item.user.username)
+}
+
+#[test]
+fn history_outlives_events_and_reaches_back_to_what_stood_before_its_oldest_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    named(&store, 10, "ada", Put::Created);
+    named(&store, 40, "bea", Put::Updated);
+    named(&store, 80, "cleo", Put::Updated);
+    prune(&store, 100, 30, 90);
+    assert_eq!((store.oldest_seq(), store.oldest_history_seq()), (3, 2));
+    // Nothing changed between 10 and 40: what stood then is kept, and known from 10 on.
+    assert_eq!(store.oldest_state().unwrap(), (1, Some(Timestamp(10_000))));
+    let told = |store: &Store| [9, 10, 39, 40, 79, 80, 100].map(|second| name_at(store, second));
+    let expected =
+        [None, Some("ada"), Some("ada"), Some("bea"), Some("bea"), Some("cleo"), Some("cleo")]
+            .map(|name| name.map(str::to_owned));
+    assert_eq!(told(&store), expected);
+    assert_eq!(store.formerly_named(NAMES[0], MemberKind::User, "ADA").unwrap(), [0]);
+    store.rewrite(&mut store.writer()).unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(told(&store), expected);
+    assert_eq!(store.formerly_named(NAMES[0], MemberKind::User, "ada").unwrap(), [0]);
+    prune(&store, 500, 1, 1);
+    assert_eq!(name_at(&store, 400).as_deref(), Some("cleo"), "a quiet time is no gap");
+    assert_eq!((name_at(&store, 79), store.oldest_history_seq()), (None, 4));
+    assert_eq!(store.formerly_named(NAMES[0], MemberKind::User, "ada").unwrap(), [0; 0]);
+}
+
+#[test]
+fn a_store_without_rows_of_lost_names_is_given_them_when_it_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    named(&store, 1, "ada", Put::Created);
+    named(&store, 2, "bea", Put::Updated);
+    commit(&store, 3, Change::UserDeleted { slot: 0, visible: true });
+    let names = |store: &Store| -> Vec<(Vec<u8>, Vec<u8>)> {
+        let slot = store.slot();
+        let rows = slot.as_ref().unwrap().rows(b"n").unwrap().map(Result::unwrap);
+        rows.map(|row| (row.key.clone(), row.bytes().to_vec())).collect()
+    };
+    let derived = names(&store);
+    assert_eq!(derived.len(), 3, "ada, bea and the id");
+    {
+        let slot = store.slot();
+        let engine = slot.as_ref().unwrap();
+        let mut batch = Batch::default();
+        batch.remove(b"N".to_vec());
+        derived.iter().for_each(|(key, _)| batch.remove(key.clone()));
+        engine.write(&mut batch).unwrap();
+    }
+    assert_eq!(names(&store), []);
+    drop(store);
+    assert_eq!(names(&open(dir.path())), derived);
 }

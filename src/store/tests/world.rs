@@ -76,6 +76,7 @@ impl World {
             product: "vpn".into(),
             occurred_at: Timestamp(1_000 * random.u64(1..1000)),
             changes,
+            cause: crate::model::Cause::First,
             progress: Progress {
                 fingerprint: format!("{:x}", random.u64(..)),
                 as_of: Some(Timestamp(7)),

@@ -10,7 +10,7 @@ use super::preview::Planned;
 use super::recorder::{self, Recorder};
 use super::{Command, Terms};
 use crate::clock::{self, Duration, Instant, Timestamp};
-use crate::model::{Act, Caller, Change, Commit, Pending, Progress};
+use crate::model::{Act, Caller, Cause, Change, Commit, Pending, Progress};
 use crate::provider::{Cursor, Directory, Extent, PullError, Start};
 use crate::store::Checkpoints;
 use crate::sync::ledger::{Ledger, LedgerError};
@@ -348,7 +348,7 @@ impl Actor {
         }
         let notice = notice::failing("poll", &text, self.progress.as_of);
         let progress = Progress { failing: true, ..self.progress.clone() };
-        if let Err(error) = self.commit(vec![notice], progress, clock::now()).await {
+        if let Err(error) = self.commit(vec![notice], progress, clock::now(), Cause::Daemon).await {
             warn!(directory = self.terms.name, %error, "cannot journal the failure");
         }
     }
@@ -358,6 +358,7 @@ impl Actor {
         changes: Vec<Change>,
         progress: Progress,
         occurred_at: Timestamp,
+        cause: Cause,
     ) -> Result<(), PullError> {
         if !changes.is_empty() {
             self.planned = None;
@@ -368,6 +369,7 @@ impl Actor {
             product: self.terms.product.clone(),
             occurred_at,
             changes,
+            cause,
             progress: storable(progress.clone()),
         };
         let act = self.recording.take();

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::actor::Actor;
 use crate::clock::{self, Instant};
-use crate::model::Progress;
+use crate::model::{Cause, Progress};
 use crate::sync::notice;
 
 impl Actor {
@@ -44,7 +44,7 @@ impl Actor {
         warn!(directory = self.terms.name, reason = text, "the freshness objective is missed");
         let notice = notice::failing("freshness_objective", &text, self.progress.as_of);
         let progress = Progress { stale: true, ..self.progress.clone() };
-        if let Err(error) = self.commit(vec![notice], progress, clock::now()).await {
+        if let Err(error) = self.commit(vec![notice], progress, clock::now(), Cause::Daemon).await {
             warn!(directory = self.terms.name, %error, "cannot journal the missed objective");
             // A broken store is not asked at once again, and receivers who did
             // not hear of it must not hear that it is over.

@@ -6,8 +6,8 @@ use super::HoldError;
 use super::actor::Actor;
 use super::crawl::Crawled;
 use crate::clock::{self, Timestamp};
-use crate::model::{EventKind, Hold, Progress};
-use crate::provider::PullError;
+use crate::model::{Actor as Decider, Cause, EventKind, Hold, Progress};
+use crate::provider::{Extent, PullError};
 use crate::sync::notice;
 use crate::sync::split::{HeldPart, Outcome};
 use crate::sync::status::{CrawlSummary, HoldSummary};
@@ -21,7 +21,7 @@ impl Actor {
             Some(hold) if hold.whole.is_some() => self.hold_whole(hold, crawled).await,
             hold => {
                 let cleared = self.hold().is_some() && hold.is_none();
-                self.apply(crawled, hold.map(Box::new), false).await?;
+                self.apply(crawled, hold.map(Box::new), None).await?;
                 if cleared {
                     info!(directory = self.terms.name, "the hold cleared by itself");
                 }
@@ -63,7 +63,8 @@ impl Actor {
                 "everything that changed is held"
             );
             self.record_hold(&summary);
-            self.commit(vec![notice::held(&summary)], progress, crawled.ended).await?;
+            let notice = vec![notice::held(&summary)];
+            self.commit(notice, progress, crawled.ended, Cause::Daemon).await?;
         }
         self.held_full_at = Some(crawled.started).filter(|_| crawled.full).or(self.held_full_at);
         self.held = Some(crawled);
@@ -83,7 +84,7 @@ impl Actor {
         &mut self,
         crawled: Crawled,
         hold: Option<Box<Hold>>,
-        is_approval: bool,
+        approval: Option<Cause>,
     ) -> Result<(), PullError> {
         let Crawled { outcome: Outcome { applies: plan, .. }, seal, full, started, ended, .. } =
             crawled;
@@ -96,6 +97,7 @@ impl Actor {
         }
         // An approval reads nothing: whether the provider answers is not known.
         let Progress { failing, stale, .. } = self.progress;
+        let is_approval = approval.is_some();
         let was_failing = (failing || stale) && !is_approval;
         let reason = match (rebuilding, first, was_failing) {
             (true, ..) => Some("rebuilt"),
@@ -103,6 +105,12 @@ impl Actor {
             (.., true) => Some("recovered"),
             _ => None,
         };
+        let crawl = Cause::Crawl { full: seal.extent == Extent::Whole };
+        let cause = approval.unwrap_or(match (rebuilding, first) {
+            (true, _) => Cause::Rebuilt,
+            (_, true) => Cause::First,
+            _ => crawl,
+        });
         if was_failing {
             changes.push(notice::plain(EventKind::DirectoryRecovered));
         }
@@ -146,7 +154,7 @@ impl Actor {
             // settings is not: each restart would read everything again.
             self.progress = progress;
         } else {
-            self.commit(changes, progress, ended).await?;
+            self.commit(changes, progress, ended, cause).await?;
         }
         self.held = None;
         self.paused = None;
@@ -224,12 +232,14 @@ impl Actor {
         let failed = |error: PullError| HoldError::Failed(error.to_string());
         self.heal().await.map_err(failed)?;
         self.expect_held(id)?;
+        let by = self.decider.as_ref().map_or(Decider::Daemon, |caller| caller.actor.clone());
+        let cause = Cause::Approval { hold: id.to_owned(), by };
         let base = self.ledger.directory(&self.terms.name);
         let plan = self.held_plan(base).await?;
         match self.held.take() {
             Some(mut crawled) => {
                 crawled.outcome = Outcome { applies: plan, ..Outcome::default() };
-                self.apply(crawled, None, true).await.map_err(failed)?;
+                self.apply(crawled, None, Some(cause)).await.map_err(failed)?;
             }
             None => {
                 let now = clock::now();
@@ -237,7 +247,7 @@ impl Actor {
                 let progress = Progress { hold: None, ..self.progress.clone() };
                 self.checkpoints.remove();
                 self.record_release(&plan.counts);
-                self.commit(plan.changes, progress, now).await.map_err(failed)?;
+                self.commit(plan.changes, progress, now, cause).await.map_err(failed)?;
                 self.paused = None;
                 self.show_hold();
             }
@@ -253,7 +263,7 @@ impl Actor {
         if let Some(hold) = &mut progress.hold {
             hold.rejected = true;
         }
-        let committed = self.commit(Vec::new(), progress, clock::now()).await;
+        let committed = self.commit(Vec::new(), progress, clock::now(), Cause::Daemon).await;
         committed.map_err(|error| HoldError::Failed(error.to_string()))?;
         self.show_hold();
         Ok(())

@@ -1,7 +1,7 @@
 //! A first sync told as one summary.
 
 use super::*;
-use crate::model::{Change, Commit, Progress, Put};
+use crate::model::{Cause, Change, Commit, Progress, Put};
 
 #[tokio::test]
 async fn the_first_sync_is_one_event_and_what_follows_is_told() {
@@ -67,6 +67,7 @@ impl Committed {
             product: "vpn".into(),
             occurred_at: Timestamp(1),
             changes: created.chain(notices).collect(),
+            cause: Cause::First,
             progress: Progress { as_of: Some(Timestamp(1)), ..Progress::default() },
         };
         self.store.commit(&commit).unwrap();

@@ -48,6 +48,8 @@ fn every_question_is_answered_for_people_and_for_machines() {
         (&["group", "crew"], "crew"),
         (&["why", "ada", "all"], "crew"),
         (&["events"], "user ada (a) joined group crew (c)"),
+        (&["history", "user", "ada"], "was in crew"),
+        (&["history", "group", "crew"], "had 1 users, 0 groups"),
         (&["sync", "corp"], ""),
         (&["hold"], ""),
     ] {
