@@ -7,6 +7,7 @@
 //! away and reopened in between. What the guard holds never shows, what it
 //! does not hold does, and an approval leads to what the provider had.
 
+mod receivers;
 mod restarts;
 mod world;
 

@@ -97,7 +97,11 @@ impl Roster {
         }
     }
 
-    fn apply(&mut self, event: &Value) -> Result<(), String> {
+    /// Folds one more event of this directory.
+    ///
+    /// # Errors
+    /// Why it does not follow from what came before.
+    pub fn apply(&mut self, event: &Value) -> Result<(), String> {
         let data = &event["data"];
         match event["type"].as_str().unwrap_or_default() {
             "user.created" => create(&mut self.users, &data["user"]),
@@ -114,9 +118,11 @@ impl Roster {
                 *self = Roster::default();
                 Ok(())
             }
-            "directory.synced" | "directory.failing" | "directory.recovered" | "directory.held" => {
-                Ok(())
-            }
+            "directory.synced"
+            | "directory.failing"
+            | "directory.recovered"
+            | "directory.held"
+            | "webhook.disabled" => Ok(()),
             other => Err(format!("no such type: {other}")),
         }
     }
