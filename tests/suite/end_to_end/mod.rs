@@ -11,6 +11,7 @@ mod guard;
 mod guard_apart;
 mod openldap;
 mod readme;
+mod receivers;
 mod service;
 
 use std::collections::BTreeMap;

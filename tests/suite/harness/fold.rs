@@ -71,7 +71,16 @@ impl Fold {
         if seq != self.seq + 1 {
             return Err(format!("seq {seq} follows {}", self.seq));
         }
-        self.seq = seq;
+        self.take(event)
+    }
+
+    /// Folds one more event, whatever its seq: for receivers whose events keep
+    /// their order per user and group only.
+    ///
+    /// # Errors
+    /// Why it does not follow from what came before.
+    pub fn take(&mut self, event: &Value) -> Result<(), String> {
+        self.seq = self.seq.max(event["seq"].as_u64().ok_or("an event without seq")?);
         let directory = event["directory"].as_str().ok_or("an event without directory")?;
         let roster = self.directories.entry(directory.to_owned()).or_default();
         roster.apply(event).map_err(|reason| format!("{reason}: {event}"))
