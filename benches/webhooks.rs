@@ -14,6 +14,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use common::{Size, cpu};
 use http::{Request, Response};
@@ -26,7 +27,7 @@ use rosterd::store::{Options, Store, record};
 use rosterd::sync::ledger::Ledger;
 use rosterd::task::{self, Task, Trigger};
 use rosterd::tls::{Trust, client_config};
-use rosterd::webhook::{self, Controls, Statuses, WebhookConfig};
+use rosterd::webhook::{self, Controls, Disabled, Notary, Statuses, WebhookConfig};
 use rosterd::wire::EventBody;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -37,7 +38,11 @@ const TICK: Duration = Duration::from_millis(25);
 const MANY: usize = 50;
 
 /// Ways to configure an endpoint.
-const MANNERS: [(&str, &str); 1] = [("rosterd", "")];
+const MANNERS: [(&str, &str); 3] = [
+    ("rosterd", ""),
+    ("rosterd, per_user", "ordering = \"per_user\"\nconcurrency = 4"),
+    ("rosterd, batch_max 100", "batch_max = 100"),
+];
 
 fn main() {
     let [events, commits, rounds] = arguments([5_000, 200, 3]);
@@ -233,8 +238,9 @@ impl Rosterd {
             });
             let (trigger, shutdown) = task::shutdown();
             let (store, seq) = (ledger.store().clone(), ledger.view().subscribe());
+            let journal = (store, Arc::new(Nobody) as Arc<dyn Notary>);
             let config = config.unwrap_or_else(|report| panic!("{report}"));
-            let task = webhook::start(config, store, seq, statuses.clone(), &controls, shutdown);
+            let task = webhook::start(config, journal, seq, statuses.clone(), &controls, shutdown);
             (task.expect("it starts"), trigger)
         };
         let running = urls.iter().enumerate().map(start).collect();
@@ -262,6 +268,16 @@ impl Drop for Rosterd {
                 let _ended = task.join().await;
             }
         });
+    }
+}
+
+/// Nobody is told when an endpoint is given up; none is here.
+struct Nobody;
+
+#[async_trait]
+impl Notary for Nobody {
+    async fn disabled(&self, _: Disabled) -> Result<(), String> {
+        Ok(())
     }
 }
 

@@ -134,8 +134,8 @@ const GROUPS: usize = 8;
 /// The endpoints, and in which order they promise to tell.
 const MANNERS: [(&str, &str, Ordering); 3] = [
     ("ordered", "", Ordering::BySeq),
-    ("second", "", Ordering::BySeq),
-    ("third", "", Ordering::BySeq),
+    ("per_user", "ordering = \"per_user\"\nconcurrency = 4", Ordering::PerObject),
+    ("batches", "batch_max = 10", Ordering::BySeq),
 ];
 
 /// The whole directory, which changes at random.
