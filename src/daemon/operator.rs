@@ -121,8 +121,7 @@ impl Lag {
 }
 
 impl Backlog for Lag {
-    fn events_by_endpoint(&self) -> Vec<(String, u64)> {
-        let endpoints = self.endpoints.snapshot(self.store.last_seq());
-        endpoints.into_iter().map(|endpoint| (endpoint.name, endpoint.backlog)).collect()
+    fn endpoints(&self) -> Vec<webhook::EndpointStatus> {
+        self.endpoints.snapshot(self.store.last_seq())
     }
 }

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use tracing::{error, warn};
 
 use crate::config::Config;
+use crate::model::{Act, Action, Attributes, EventKind, Value};
 use crate::sync::ledger::Ledger;
 use crate::task::{self, Task, Trigger};
-use crate::webhook::{self, Controls, Statuses};
+use crate::webhook::{self, Controls, Disabled, Notary, Statuses};
 
 /// Running endpoints by name.
 pub struct Webhooks {
@@ -30,8 +32,16 @@ impl Webhooks {
             let (trigger, shutdown) = task::shutdown();
             let (journal, statuses) = (self.ledger.store().clone(), Arc::clone(&self.statuses));
             let seq = self.ledger.view().subscribe();
-            match webhook::start(endpoint.clone(), journal, seq, statuses, &self.controls, shutdown)
-            {
+            let notary = Arc::new(Announcer(self.ledger.clone()));
+            let started = webhook::start(
+                endpoint.clone(),
+                (journal, notary),
+                seq,
+                statuses,
+                &self.controls,
+                shutdown,
+            );
+            match started {
                 Ok(task) => drop(self.running.insert(name, (task, trigger))),
                 Err(error) => error!(webhook = name, error, "cannot deliver"),
             }
@@ -62,5 +72,28 @@ impl Webhooks {
     pub async fn stop_all(&mut self) {
         let names: Vec<String> = self.running.keys().cloned().collect();
         self.stop(&names, false).await;
+    }
+}
+
+/// Tells of endpoints in the journal, and in the audit trail with the same write.
+struct Announcer(Ledger);
+
+#[async_trait]
+impl Notary for Announcer {
+    async fn disabled(&self, notice: Disabled) -> Result<(), String> {
+        let Disabled { webhook, since, reason, seq } = notice;
+        let act = Act::of_daemon(Action::WEBHOOK_DISABLE)
+            .on("webhook", &webhook)
+            .with("reason", reason.as_str())
+            .with("since", since.to_string())
+            .with("seq", seq);
+        let details = Attributes::from([
+            ("webhook".to_owned(), Value::from(webhook)),
+            ("reason".to_owned(), Value::from(reason)),
+            ("since".to_owned(), Value::from(since.to_string())),
+            ("seq".to_owned(), Value::from(seq)),
+        ]);
+        let announced = self.0.announce(EventKind::WebhookDisabled, details, act).await;
+        announced.map_err(|error| error.to_string())
     }
 }

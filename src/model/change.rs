@@ -120,7 +120,7 @@ impl Change {
 /// Everything one atomic, durable write changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// The directory's configured name.
+    /// The directory's configured name; empty for notices that are of none.
     pub directory: String,
     pub tenant: String,
     pub product: String,

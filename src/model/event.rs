@@ -21,11 +21,13 @@ pub enum EventKind {
     DirectoryRecovered,
     DirectoryHeld,
     DirectoryRemoved,
+    /// Of no directory: the names in the event are empty.
+    WebhookDisabled,
 }
 
 impl EventKind {
     /// Every kind, in the order of the contract.
-    pub const ALL: [EventKind; 15] = [
+    pub const ALL: [EventKind; 16] = [
         EventKind::UserCreated,
         EventKind::UserUpdated,
         EventKind::UserDeleted,
@@ -41,6 +43,7 @@ impl EventKind {
         EventKind::DirectoryRecovered,
         EventKind::DirectoryHeld,
         EventKind::DirectoryRemoved,
+        EventKind::WebhookDisabled,
     ];
 
     /// The `type` on the wire.
@@ -61,6 +64,7 @@ impl EventKind {
             EventKind::DirectoryRecovered => "directory.recovered",
             EventKind::DirectoryHeld => "directory.held",
             EventKind::DirectoryRemoved => "directory.removed",
+            EventKind::WebhookDisabled => "webhook.disabled",
         }
     }
 }
@@ -101,7 +105,7 @@ pub enum Payload {
         group: Group,
         member: MemberObject,
     },
-    /// `directory.*`: names and counts, already in a stable order.
+    /// `directory.*` and `webhook.*`: names and counts, already in a stable order.
     Directory {
         details: super::Attributes,
     },

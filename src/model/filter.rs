@@ -54,15 +54,17 @@ impl Filter {
         }
     }
 
-    /// Whether a reader is told of an event of that type from there.
+    /// Whether a reader is told of an event of that type from there. Events of
+    /// no directory go to whoever asks for their type.
     pub fn admits(&self, kind: EventKind, tenant: &str, product: &str, directory: &str) -> bool {
         let within = |names: &Option<BTreeSet<String>>, name: &str| {
             names.as_ref().is_none_or(|names| names.contains(name))
         };
         self.kinds.contains(&kind)
-            && within(&self.directories, directory)
-            && within(&self.tenants, tenant)
-            && within(&self.products, product)
+            && (kind == EventKind::WebhookDisabled
+                || within(&self.directories, directory)
+                    && within(&self.tenants, tenant)
+                    && within(&self.products, product))
     }
 }
 
@@ -114,5 +116,8 @@ mod tests {
         assert!(!admits("acme", "other", "corp"));
         assert!(!admits("acme", "vpn", "other"));
         assert!(!filter.admits(EventKind::GroupCreated, "acme", "vpn", "corp"));
+        assert!(!filter.admits(EventKind::WebhookDisabled, "", "", ""));
+        let all = Filter { directories: named("corp"), ..Filter::all() };
+        assert!(all.admits(EventKind::WebhookDisabled, "", "", ""));
     }
 }

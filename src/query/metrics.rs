@@ -13,6 +13,8 @@ use super::problem::Problem;
 use super::sources::Sources;
 use crate::clock;
 
+mod webhooks;
+
 /// Counts requests and connections; everything else is read when asked for.
 #[derive(Clone)]
 pub struct Metrics {
@@ -184,14 +186,7 @@ impl Collector for Readings {
         )?;
         self.crawls(&mut encoder)?;
         self.provider_requests(&mut encoder)?;
-        let backlog = sources.backlog.events_by_endpoint();
-        let samples = backlog.into_iter().map(|(name, events)| (name, number(events))).collect();
-        gauges(
-            &mut encoder,
-            ("webhook_backlog_events", "Events not yet delivered"),
-            "endpoint",
-            samples,
-        )
+        webhooks::encode(&mut encoder, &sources.backlog.endpoints())
     }
 }
 

@@ -12,6 +12,7 @@ use crate::index::SharedView;
 use crate::model::{Act, Caller};
 use crate::store::AuditPage;
 use crate::sync::status::Statuses;
+use crate::webhook::EndpointStatus;
 
 pub use crate::sync::poller::{HoldPreview as HeldChanges, Page, Preview as Plan, Row};
 use crate::task::Shutdown;
@@ -102,8 +103,8 @@ pub enum OperatorError {
     Failed(String),
 }
 
-/// How far webhooks lag behind, for `/metrics`.
+/// How the webhooks are doing, for `/metrics`.
 pub trait Backlog: Send + Sync {
-    /// Each endpoint with the number of events it has not been told.
-    fn events_by_endpoint(&self) -> Vec<(String, u64)>;
+    /// Each endpoint, by name.
+    fn endpoints(&self) -> Vec<EndpointStatus>;
 }

@@ -17,6 +17,8 @@ const BLOCK_BYTES: usize = if cfg!(test) { 60 } else { 3000 };
 const ENTRY_MEMBERS: usize = if cfg!(test) { 3 } else { 700 };
 /// Operations that closing a block may take.
 const CLOSING_OPS: usize = 8;
+/// The number of no directory, in blocks that belong to none.
+const NO_DIRECTORY: u32 = u32::MAX;
 /// How far the clock may go back before the journal follows it: up to then
 /// times stand still, which nobody notices.
 const CLOCK_SLACK_MILLIS: u64 = 3_600_000;
@@ -26,6 +28,9 @@ const CLOCK_SLACK_MILLIS: u64 = 3_600_000;
 /// # Errors
 /// [`Trouble::Malformed`] when it does not fit what is stored.
 pub(super) fn plan(engine: &Engine, head: &Head, commit: &Commit) -> Result<Marker, Trouble> {
+    if commit.directory.is_empty() {
+        return plan_notices(head, commit);
+    }
     let before = head.dirs.get(&commit.directory);
     let mut plan = Plan::new(engine, head, commit);
     for change in &commit.changes {
@@ -51,6 +56,25 @@ pub(super) fn plan(engine: &Engine, head: &Head, commit: &Commit) -> Result<Mark
         marker.rebuilding.done(&commit.directory);
     }
     marker.directory = (!plan.cleared).then_some(dir);
+    Ok(marker)
+}
+
+/// A commit of no directory: notices only, and no row is left of it.
+fn plan_notices(head: &Head, commit: &Commit) -> Result<Marker, Trouble> {
+    if !commit.changes.iter().all(|change| matches!(change, Change::Notice { .. })) {
+        return Err(malformed("a directory without a name has changes".to_owned()));
+    }
+    let old = &head.marker;
+    let mut marker = Marker {
+        commit: old.commit + 1,
+        first_seq: old.last_seq + 1,
+        last_seq: old.last_seq + commit.changes.len() as u64,
+        first_block: old.next_block,
+        directory: None,
+        gone: Vec::new(),
+        ..old.clone()
+    };
+    tell_time(&mut marker, head.retained.floor, commit.occurred_at.0);
     Ok(marker)
 }
 
@@ -282,7 +306,11 @@ impl<'a> Journal<'a> {
     fn new(engine: &'a Engine, head: &Head, commit: &Commit, marker: &Marker) -> Journal<'a> {
         let before = head.dirs.get(&commit.directory);
         let mut next_dir = head.marker.next_dir;
-        let dir = before.map_or(next_dir, |dir| dir.id);
+        let dir = match before {
+            Some(dir) => dir.id,
+            None if commit.directory.is_empty() => NO_DIRECTORY,
+            None => next_dir,
+        };
         next_dir += u32::from(before.is_none());
         let block = Block {
             number: marker.first_block,

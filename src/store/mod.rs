@@ -48,7 +48,7 @@
 //! | unresolved | directory, group | references that nobody is |
 //! | run | directory, side, first seq, first slot | membership changes by object, for the past |
 //! | directory | number | names, progress, counts, next slots |
-//! | delivery | endpoint | how far a webhook is |
+//! | delivery | endpoint | how far a webhook is, and whether it is paused or disabled |
 //! | act | number | one entry of the audit trail |
 //!
 //! An event shows each object by its newest version at that seq, so it reads the
@@ -59,6 +59,7 @@ mod audit;
 mod block;
 mod checkpoint;
 mod commit;
+mod cursor;
 mod engine;
 mod error;
 mod events;
@@ -83,18 +84,17 @@ mod tests;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use serde::{Deserialize, Serialize};
-
 use crate::clock::Timestamp;
 use crate::model::{Act, Commit, Event, Progress};
 use audit::Ends;
-use engine::{Batch, Engine};
+use engine::Engine;
 use error::Trouble;
 use home::Home;
 use state::{DirState, Head};
 
 pub use audit::{AuditPage, AuditRetention};
 pub use checkpoint::{Checkpoints, Log, Origin, Saved, Useless, Wanted};
+pub use cursor::{Beyond, DeliveryRow, DisabledRow, FailingRow, ReplayRow};
 pub use error::{EventsError, OpenError, StoreError};
 pub use history::MembersAt;
 pub use load::Rows;
@@ -137,23 +137,6 @@ pub struct DirectoryRow {
 pub struct Committed {
     pub first_seq: u64,
     pub last_seq: u64,
-}
-
-/// How far a webhook endpoint is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeliveryRow {
-    /// The last event that was delivered (or filtered out).
-    pub seq: u64,
-    /// Nothing is sent until a person says so.
-    pub disabled: bool,
-    /// Failures in a row of the next event.
-    pub attempts: u32,
-    /// When the first of them was.
-    #[serde(with = "moment")]
-    pub failing_since: Option<Timestamp>,
-    /// Not before then, for the next attempt.
-    #[serde(with = "moment")]
-    pub next_attempt_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -412,27 +395,6 @@ impl Store {
         Ok(None)
     }
 
-    /// How far a webhook endpoint is; `None` when it never was anywhere.
-    pub fn delivery(&self, endpoint: &str) -> Result<Option<DeliveryRow>, StoreError> {
-        self.mend()?;
-        self.on_engine(|engine| match engine.get(&row::delivery(endpoint))? {
-            Some(row) => row.decode().map(Some),
-            None => Ok(None),
-        })
-    }
-
-    /// Remembers how far a webhook endpoint is. Survives the process; a power
-    /// cut may take back the last ones, so that events are delivered again.
-    pub fn set_delivery(&self, endpoint: &str, delivery: &DeliveryRow) -> Result<(), StoreError> {
-        self.mend()?;
-        self.on_engine(|engine| {
-            let mut batch = Batch::default();
-            batch.put_encoded(row::delivery(endpoint), delivery)?;
-            engine.write(&mut batch)?;
-            engine.flush()
-        })
-    }
-
     /// Where crawls of a directory write down how far they are.
     pub fn checkpoints(&self, directory: &str) -> Checkpoints {
         Checkpoints::new(self.inner.home.dir(), directory)
@@ -592,20 +554,5 @@ impl DirectoryRow {
 impl From<record::RecordError> for Trouble {
     fn from(error: record::RecordError) -> Trouble {
         Trouble::Damaged(error.to_string())
-    }
-}
-
-/// Moments in rows, as milliseconds.
-mod moment {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use crate::clock::Timestamp;
-
-    pub fn serialize<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
-        at.map(|moment| moment.0).serialize(to)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
-        Ok(Option::<u64>::deserialize(from)?.map(Timestamp))
     }
 }

@@ -11,7 +11,7 @@ use super::notice;
 use crate::audit::Trail;
 use crate::clock;
 use crate::index::{Builder, DirectoryView, SharedView, View};
-use crate::model::{Act, Action, Caller, Change, Commit, Progress};
+use crate::model::{Act, Action, Attributes, Caller, Change, Commit, EventKind, Progress};
 use crate::store::{Committed, Store, StoreError};
 use crate::task::{self, TaskEnd};
 
@@ -171,6 +171,27 @@ impl Ledger {
         self.commit_recorded(commit, self.generation(), Some(act)).await
     }
 
+    /// Tells something that is of no directory, and records the act.
+    ///
+    /// # Errors
+    /// As for [`Ledger::commit`].
+    pub async fn announce(
+        &self,
+        kind: EventKind,
+        details: Attributes,
+        act: Act,
+    ) -> Result<(), LedgerError> {
+        let commit = Commit {
+            directory: String::new(),
+            tenant: String::new(),
+            product: String::new(),
+            occurred_at: clock::now(),
+            changes: vec![Change::Notice { kind, details }],
+            progress: Progress::default(),
+        };
+        self.commit_recorded(commit, self.generation(), Some(act)).await
+    }
+
     fn commit_blocking(
         &self,
         commit: &Commit,
@@ -182,6 +203,9 @@ impl Ledger {
                 return Err(LedgerError::Superseded { directory: commit.directory.clone() });
             }
             let unwell = || {
+                if commit.directory.is_empty() {
+                    return;
+                }
                 self.unwell().insert(commit.directory.clone());
             };
             let committed = self.store.commit_recorded(commit, act).inspect_err(|error| {
@@ -205,7 +229,8 @@ impl Ledger {
         committed: &Committed,
     ) -> Result<View, LedgerError> {
         let (name, seq) = (&commit.directory, self.store.last_seq());
-        if commit.changes.contains(&Change::Cleared) {
+        // What is of no directory changes none.
+        if name.is_empty() || commit.changes.contains(&Change::Cleared) {
             return Ok(view.without_directory(name, seq));
         }
         let base = match view.directory(name) {

@@ -21,11 +21,40 @@ const USER_AGENT: &str = concat!("rosterd/", env!("CARGO_PKG_VERSION"));
 /// More of an answer is not read: the connection is closed instead.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
+/// The first bytes of an answer's body, for people to read.
+const SHOWN_BYTES: usize = 512;
+
 /// What became of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Accepted,
-    Failed { reason: String, retry_after: Option<Duration> },
+    Failed {
+        reason: String,
+        retry_after: Option<Duration>,
+    },
+    /// The receiver wants no more.
+    Unwanted {
+        reason: String,
+    },
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    pub outcome: Outcome,
+    pub status: Option<u16>,
+    /// How the body begins, made printable.
+    pub answer: String,
+}
+
+impl Outcome {
+    /// Why it was not accepted.
+    pub(super) fn reason(&self) -> Option<&str> {
+        match self {
+            Outcome::Accepted => None,
+            Outcome::Failed { reason, .. } | Outcome::Unwanted { reason } => Some(reason),
+        }
+    }
 }
 
 /// Sends to one endpoint, over few connections that it keeps.
@@ -50,7 +79,7 @@ impl Client {
             .referer(false)
             .timeout(config.timeout)
             .user_agent(USER_AGENT)
-            .pool_max_idle_per_host(1)
+            .pool_max_idle_per_host(config.concurrency)
             .build()
             .map_err(|error| {
                 format!("the HTTP client cannot be set up: {}", printable::request_failure(&error))
@@ -64,7 +93,7 @@ impl Client {
     }
 
     /// Sends `body` as the event `id`, at `now`.
-    pub(super) async fn send(&self, id: &str, body: Vec<u8>, now: Timestamp) -> Outcome {
+    pub(super) async fn send(&self, id: &str, body: Vec<u8>, now: Timestamp) -> Reply {
         let seconds = now.0 / 1000;
         let request = self
             .http
@@ -77,12 +106,15 @@ impl Client {
             .body(body);
         match request.send().await {
             Ok(mut response) => {
-                let outcome = outcome(response.status(), response.headers(), now);
-                drain(&mut response).await;
-                outcome
+                let status = response.status();
+                let outcome = outcome(status, response.headers(), now);
+                let answer = drain(&mut response).await;
+                Reply { outcome, status: Some(status.as_u16()), answer }
             }
             Err(error) => {
-                Outcome::Failed { reason: printable::request_failure(&error), retry_after: None }
+                let reason = printable::request_failure(&error);
+                let outcome = Outcome::Failed { reason, retry_after: None };
+                Reply { outcome, status: None, answer: String::new() }
             }
         }
     }
@@ -100,8 +132,10 @@ fn outcome(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Outcome {
             | StatusCode::GATEWAY_TIMEOUT
     );
     let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    if status == StatusCode::GONE {
+        return Outcome::Unwanted { reason: "it answers 410 Gone: it wants no more".to_owned() };
+    }
     let reason = match status {
-        StatusCode::GONE => "it answers 410 Gone: the receiver wants no more".to_owned(),
         status if status.is_redirection() => {
             format!("it answers {status}, and redirects are not followed")
         }
@@ -111,16 +145,20 @@ fn outcome(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Outcome {
     Outcome::Failed { reason, retry_after }
 }
 
-/// Reads a short answer to its end, so the connection can be used again. What
-/// goes wrong here does not matter: the status has been said.
-async fn drain(response: &mut reqwest::Response) {
+/// Reads a short answer to its end, so the connection can be used again; how it
+/// begins. What goes wrong here does not matter: the status has been said.
+async fn drain(response: &mut reqwest::Response) -> String {
     let mut bytes_left = ANSWER_BYTES_MAX;
+    let mut shown = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
+        let wanted = SHOWN_BYTES.saturating_sub(shown.len());
+        shown.extend(chunk.iter().take(wanted));
         match bytes_left.checked_sub(chunk.len()) {
             Some(left) => bytes_left = left,
-            None => return,
+            None => break,
         }
     }
+    printable::printable(&String::from_utf8_lossy(&shown)).into_owned()
 }
 
 fn tls(config: &WebhookConfig) -> Result<ClientConfig, String> {
@@ -147,9 +185,10 @@ mod tests {
         for status in 200..300 {
             assert_eq!(answer(status, None), Outcome::Accepted);
         }
-        for status in [199, 301, 304, 400, 410, 500] {
+        for status in [199, 301, 304, 400, 500] {
             assert!(matches!(answer(status, Some("9")), Outcome::Failed { retry_after: None, .. }));
         }
+        assert!(matches!(answer(410, None), Outcome::Unwanted { .. }));
     }
 
     #[test]

@@ -22,6 +22,12 @@ const HOUR: u64 = 60 * MINUTE;
 const SCHEDULE_SECONDS: [u64; 9] =
     [5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
 
+/// Deliveries under way at once, where order is kept per user.
+const CONCURRENCY: usize = 8;
+const CONCURRENCY_MAX: i64 = 64;
+
+const BATCH_MAX: i64 = 1000;
+
 /// Standard Webhooks recommends 15 to 30 seconds.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -32,7 +38,18 @@ pub struct WebhookConfig {
     pub url: Url,
     pub secret: SigningKey,
     pub filter: Filter,
-    /// After the last delay it is repeated. Never empty.
+    /// Which events may overtake others.
+    pub ordering: Ordering,
+    /// Deliveries under way at once.
+    pub concurrency: usize,
+    /// Events in one delivery; above one, deliveries are batches.
+    pub batch_max: usize,
+    /// What is told of the first sync of a directory.
+    pub on_first_sync: FirstSync,
+    /// Whether attempts are noted in the delivery log.
+    pub log_deliveries: bool,
+    /// Never empty. The endpoint is disabled when an attempt after the last
+    /// delay fails too.
     pub retry_schedule: Vec<Duration>,
     /// Which addresses the host's name may lead to.
     pub reach: Reach,
@@ -43,6 +60,26 @@ pub struct WebhookConfig {
     pub ca: Option<Vec<u8>>,
 }
 
+/// Which order of events is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ordering {
+    /// That of the journal.
+    #[default]
+    Ordered,
+    /// For each user and each group that of the journal.
+    PerUser,
+}
+
+/// What an endpoint is told of the first sync of a directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstSync {
+    /// Each user, group and membership.
+    #[default]
+    Events,
+    /// `directory.synced`, which has counts.
+    Summary,
+}
+
 impl WebhookConfig {
     /// Reads the block; `None` when it noted a mistake.
     pub fn read(section: &mut Section<'_>) -> Option<WebhookConfig> {
@@ -51,18 +88,30 @@ impl WebhookConfig {
         let url = read_url(section, allow_private);
         let secret = read_secret(section);
         let filter = filter::read(section);
+        let pace = read_pace(section);
+        let on_first_sync = section.one_of(
+            "on_first_sync",
+            &[("events", FirstSync::Events), ("summary", FirstSync::Summary)],
+        );
+        let log_deliveries = section.boolean("log_deliveries").unwrap_or(false);
         let retry_schedule = read_schedule(section);
         let second = Duration::from_secs(1);
         let timeout = section.duration_within("timeout", second..=Duration::from_secs(MINUTE));
         let headers = read_headers(section);
         let ca = section.file("ca").map(|file| file.content);
         let url = url?;
+        let (ordering, concurrency, batch_max) = pace?;
         Some(WebhookConfig {
             name,
             reach: Reach::of(&url, allow_private),
             url,
             secret: secret?,
             filter: filter?,
+            ordering,
+            concurrency,
+            batch_max,
+            on_first_sync: on_first_sync.unwrap_or_default(),
+            log_deliveries,
             retry_schedule: retry_schedule?,
             timeout: timeout.unwrap_or(TIMEOUT),
             headers: headers?,
@@ -99,6 +148,29 @@ fn read_secret(section: &mut Section<'_>) -> Option<SigningKey> {
             None
         }
     }
+}
+
+fn read_pace(section: &mut Section<'_>) -> Option<(Ordering, usize, usize)> {
+    let words = [("ordered", Ordering::Ordered), ("per_user", Ordering::PerUser)];
+    let ordering = section.one_of("ordering", &words).unwrap_or_default();
+    let number = |given: Option<i64>, default| {
+        given.and_then(|given| usize::try_from(given).ok()).unwrap_or(default)
+    };
+    let default = if ordering == Ordering::PerUser { CONCURRENCY } else { 1 };
+    let concurrency = number(section.integer("concurrency", 1..=CONCURRENCY_MAX), default);
+    let batch_max = number(section.integer("batch_max", 1..=BATCH_MAX), 1);
+    if ordering == Ordering::Ordered && concurrency != 1 {
+        let hint = "set ordering = \"per_user\", or leave `concurrency` out".to_owned();
+        let message = "`concurrency` is 1 while all events keep their order";
+        section.error("concurrency", message, Some(hint));
+        return None;
+    }
+    if ordering == Ordering::PerUser && batch_max != 1 {
+        let message = "`batch_max` does not go with ordering = \"per_user\": a batch is in order";
+        section.error("batch_max", message, Some("leave one of the two out".to_owned()));
+        return None;
+    }
+    Some((ordering, concurrency, batch_max))
 }
 
 fn read_schedule(section: &mut Section<'_>) -> Option<Vec<Duration>> {
@@ -182,6 +254,9 @@ mod tests {
         assert_eq!(config.retry_schedule.len(), 9);
         assert_eq!(config.timeout, TIMEOUT);
         assert_eq!(config.reach, Reach::Public);
+        assert_eq!((config.ordering, config.concurrency), (Ordering::Ordered, 1));
+        assert_eq!((config.batch_max, config.on_first_sync), (1, FirstSync::Events));
+        assert!(!config.log_deliveries);
         assert!(config.filter.admits(EventKind::UserDeleted, "acme", "vpn", "corp"));
         assert!(!format!("{config:?}").contains("MfKQ"));
     }
@@ -197,6 +272,24 @@ mod tests {
             ["private network", "grup.*", "above zero", "between", "authorization", "webhook-id"]
         {
             assert!(report.contains(expected), "{expected} in {report}");
+        }
+    }
+
+    #[test]
+    fn many_at_once_are_for_the_order_per_user_and_batches_are_not() {
+        let with = |more: &str| read(&format!("url = \"https://hooks.example.org/\"\n{more}"));
+        assert_eq!(with("ordering = \"per_user\"").unwrap().concurrency, CONCURRENCY);
+        assert_eq!(with("ordering = \"per_user\"\nconcurrency = 3").unwrap().concurrency, 3);
+        assert_eq!(with("batch_max = 1000").unwrap().batch_max, 1000);
+        for (wrong, said) in [
+            ("concurrency = 2", "per_user"),
+            ("ordering = \"per_user\"\nbatch_max = 2", "a batch is in order"),
+            ("batch_max = 1001", "between 1 and 1000"),
+            ("ordering = \"user\"", "per_user"),
+            ("on_first_sync = \"none\"", "summary"),
+        ] {
+            let report = with(wrong).unwrap_err();
+            assert!(report.contains(said), "{said} in {report}");
         }
     }
 

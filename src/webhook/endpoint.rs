@@ -1,30 +1,36 @@
-//! The life of one endpoint: read after the cursor, send until accepted, move on.
+//! The life of one endpoint: read after the cursor, send until accepted, move
+//! on; and in between do what operators ask.
 
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, watch};
 
-use super::client::{Client, Outcome};
-use super::config::WebhookConfig;
+use super::body;
+use super::client::Client;
+use super::config::{Ordering, WebhookConfig};
 use super::control::Letter;
+use super::courier::{Contents, Courier, Sent};
 use super::journal::{Journal, JournalError, Position};
-use super::schedule;
+use super::notary::Notary;
+use super::orders::Testing;
+use super::queue::Rules;
 use super::status::Statuses;
-use crate::clock;
-use crate::model::{Event, Filter};
-use crate::task::{self, Shutdown};
-use crate::wire::EventBody;
+use super::stream::Stream;
+use crate::clock::{self, Instant};
+use crate::store::{DisabledRow, ReplayRow};
+use crate::task::Shutdown;
 
-/// Events read at once.
-const BATCH_EVENTS: usize = 128;
-
-/// How far the stored cursor may lag behind accepted events: at most so many
-/// are sent again after a crash.
-const ACCEPTED_UNSAVED_MAX: u64 = 8;
-
-/// The same for events that were filtered out, which cost only reading.
-const SKIPPED_UNSAVED_MAX: u64 = 10_000;
+/// Unfinished events that are kept in memory where they may overtake each other:
+/// so many may wait behind what fails before nobody gets anything.
+const ROOM_EVENTS: usize = 1000;
+/// The same where they keep their order.
+const ORDERED_ROOM_EVENTS: usize = 128;
 
 /// A wake may be missed; the journal is looked at this often all the same.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -32,299 +38,236 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// After the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 
-/// A delivery that is under way at shutdown may take this long to end.
+/// Deliveries that are under way at shutdown may take this long to end.
 const LAST_DELIVERY: Duration = Duration::from_secs(2);
 
-/// The daemon was asked to stop.
-struct Stop;
+/// What is under way.
+pub(super) type Under<T> = FuturesUnordered<Pin<Box<dyn Future<Output = T> + Send>>>;
 
 pub(super) struct Endpoint<J> {
-    config: WebhookConfig,
-    client: Client,
-    journal: J,
-    statuses: Arc<Statuses>,
+    pub(super) config: WebhookConfig,
+    pub(super) courier: Courier<J>,
+    pub(super) notary: Arc<dyn Notary>,
+    pub(super) statuses: Arc<Statuses>,
     shutdown: Shutdown,
-    position: Position,
+    pub(super) seq: watch::Receiver<u64>,
+    orders: mpsc::Receiver<Letter>,
+    pub(super) live: Stream,
+    /// What is sent before it; the first of them is `replay`.
+    pub(super) replays: VecDeque<ReplayRow>,
+    pub(super) replay: Option<Stream>,
+    pub(super) paused: bool,
+    pub(super) disabled: Option<DisabledRow>,
+    /// Somebody may have been told already that it is disabled.
+    pub(super) maybe_told: bool,
+    pub(super) sending: Under<Sent>,
+    pub(super) testing: Under<Testing>,
+    /// An order that waits for the deliveries under way.
+    pub(super) held: Option<Letter>,
     /// As stored.
-    saved: Position,
-    accepted_unsaved: u64,
+    pub(super) saved: Position,
+    /// The position is to be stored now.
+    pub(super) urgent: bool,
+    pub(super) accepted_unsaved: usize,
+    /// The store failed and is left alone until then.
+    pub(super) store_rests: Option<Instant>,
+}
+
+/// Why an endpoint goes on.
+enum Wake {
+    Stop,
+    Order(Letter),
+    Sent(Sent),
+    Tested(Testing),
+    Look,
+    Due,
 }
 
 impl<J: Journal> Endpoint<J> {
     pub(super) fn new(
         config: WebhookConfig,
         client: Client,
-        journal: J,
+        (journal, notary): (J, Arc<dyn Notary>),
+        (seq, orders): (watch::Receiver<u64>, mpsc::Receiver<Letter>),
         statuses: Arc<Statuses>,
         shutdown: Shutdown,
     ) -> Endpoint<J> {
-        let (position, saved) = (Position::default(), Position::default());
+        let (webhook, notes) = (config.name.clone(), config.log_deliveries);
+        let courier = Courier { webhook, client, journal, notes };
+        let live = Stream::of(rules(&config), &Position::default());
         Endpoint {
             config,
-            client,
-            journal,
+            courier,
+            notary,
             statuses,
             shutdown,
-            position,
-            saved,
+            seq,
+            orders,
+            live,
+            replays: VecDeque::new(),
+            replay: None,
+            paused: false,
+            disabled: None,
+            maybe_told: true,
+            sending: FuturesUnordered::new(),
+            testing: FuturesUnordered::new(),
+            held: None,
+            saved: Position::default(),
+            urgent: false,
             accepted_unsaved: 0,
+            store_rests: None,
         }
     }
 
-    pub(super) async fn run(
-        mut self,
-        mut seq: watch::Receiver<u64>,
-        _orders: mpsc::Receiver<Letter>,
-    ) {
-        let Err(Stop) = self.deliver_for_ever(&mut seq).await else { return };
-        self.save().await;
-    }
-
-    async fn deliver_for_ever(&mut self, seq: &mut watch::Receiver<u64>) -> Result<(), Stop> {
-        self.take_up().await?;
-        loop {
-            seq.borrow_and_update();
-            let events = self.read().await?;
-            if events.is_empty() {
-                self.save().await;
-                self.sleep_until_woken(seq).await?;
-            }
-            for event in &events {
-                self.pass(event).await?;
-            }
-        }
-    }
-
-    /// Finds the place where an earlier run stopped.
-    async fn take_up(&mut self) -> Result<(), Stop> {
-        let name = self.config.name.clone();
-        loop {
-            let endpoint = name.clone();
-            match self.blocking(move |journal| journal.position(&endpoint)).await {
-                Ok(position) => {
-                    self.position = match position {
-                        Some(position) => position,
-                        None => self.start_at_the_oldest().await?,
-                    };
-                    self.saved = self.position.clone();
-                    self.show();
-                    return Ok(());
-                }
-                Err(error) => self.pause_for_store(&error).await?,
-            }
-        }
-    }
-
-    async fn start_at_the_oldest(&mut self) -> Result<Position, Stop> {
-        loop {
-            let oldest = match self.blocking(|journal| journal.events(0, 1)).await {
-                Ok(_) => 1,
-                Err(JournalError::Gone { oldest }) => oldest,
-                Err(error) => {
-                    self.pause_for_store(&error).await?;
-                    continue;
-                }
-            };
-            tracing::info!(
-                webhook = self.config.name,
-                seq = oldest,
-                "a new webhook starts with the oldest event that is kept"
-            );
-            return Ok(Position { seq: oldest.saturating_sub(1), ..Position::default() });
-        }
-    }
-
-    /// The next events, if there are any.
-    async fn read(&mut self) -> Result<Vec<Event>, Stop> {
-        loop {
-            self.check_shutdown()?;
-            let after = self.position.seq;
-            match self.blocking(move |journal| journal.events(after, BATCH_EVENTS)).await {
-                Ok(events) => return Ok(events),
-                Err(JournalError::Gone { oldest }) => self.jump_to(oldest).await,
-                Err(error) => self.pause_for_store(&error).await?,
-            }
-        }
-    }
-
-    /// Goes on after events that were dropped before they could be delivered.
-    async fn jump_to(&mut self, oldest: u64) {
-        let lost = oldest.saturating_sub(self.position.seq + 1);
-        tracing::error!(
-            webhook = self.config.name,
-            lost,
-            from = self.position.seq + 1,
-            oldest,
-            "events were never delivered: the journal no longer keeps them; \
-             the receiver should take a snapshot"
-        );
-        self.position = Position { seq: oldest.saturating_sub(1), ..Position::default() };
-        self.statuses.update(&self.config.name, |status| status.lost_total += lost);
-        self.save().await;
-        self.show();
-    }
-
-    /// Moves past one event: delivered, or none of this endpoint's business.
-    async fn pass(&mut self, event: &Event) -> Result<(), Stop> {
-        self.check_shutdown()?;
-        let is_admitted = admits(&self.config.filter, event);
-        if is_admitted {
-            self.deliver(event).await?;
-            self.accepted_unsaved += 1;
-        }
-        self.position = Position { seq: event.seq, ..Position::default() };
-        let skipped = self.position.seq.saturating_sub(self.saved.seq);
-        if self.accepted_unsaved >= ACCEPTED_UNSAVED_MAX || skipped >= SKIPPED_UNSAVED_MAX {
-            self.save().await;
-        }
-        self.show();
-        Ok(())
-    }
-
-    /// Sends one event until it is accepted.
-    async fn deliver(&mut self, event: &Event) -> Result<(), Stop> {
-        let body = EventBody::from(event).to_json();
-        loop {
-            match self.send(&event.id, body.clone()).await? {
-                Outcome::Accepted => {
-                    self.note_accepted(event);
-                    return Ok(());
-                }
-                Outcome::Failed { reason, retry_after } => {
-                    let delay = self.note_failed(event, &reason, retry_after);
-                    self.save().await;
-                    self.pause(delay).await?;
-                }
-            }
-        }
-    }
-
-    async fn send(&self, id: &str, body: Vec<u8>) -> Result<Outcome, Stop> {
-        let too_late = async {
-            self.shutdown.requested().await;
-            tokio::time::sleep(LAST_DELIVERY).await;
-        };
-        tokio::select! {
-            outcome = self.client.send(id, body, clock::now()) => Ok(outcome),
-            () = too_late => Err(Stop),
-        }
-    }
-
-    fn note_accepted(&self, event: &Event) {
-        let (webhook, seq) = (&self.config.name, event.seq);
-        match self.position.failures {
-            0 => tracing::debug!(webhook, seq, kind = event.kind.as_str(), "delivered"),
-            failures => tracing::info!(webhook, seq, failures, "delivered after failures"),
-        }
-        self.statuses.update(webhook, |status| {
-            status.delivered_total += 1;
-            status.last_error = None;
-        });
-    }
-
-    /// Counts a failure and says how long to wait.
-    fn note_failed(
-        &mut self,
-        event: &Event,
-        reason: &str,
-        retry_after: Option<Duration>,
-    ) -> Duration {
-        let now = clock::now();
-        let failures = self.position.failures.saturating_add(1);
-        let delay =
-            schedule::delay(&self.config.retry_schedule, failures, retry_after, fastrand::f64());
-        self.position.failures = failures;
-        self.position.failing_since.get_or_insert(now);
-        self.position.next_attempt_at = Some(now.plus(delay));
-        tracing::warn!(
-            webhook = self.config.name,
-            seq = event.seq,
-            failures,
-            reason,
-            next_attempt_at = %now.plus(delay),
-            "not delivered"
-        );
-        self.statuses.update(&self.config.name, |status| {
-            status.failed_total += 1;
-            status.last_error = Some(reason.to_owned());
-        });
-        self.show();
-        delay
-    }
-
-    /// Stores the cursor. A failure is no reason to stop delivering: it only
-    /// means more repeats after a crash.
-    async fn save(&mut self) {
-        if self.position == self.saved {
+    pub(super) async fn run(mut self) {
+        if !self.take_up().await {
             return;
         }
-        let (name, position) = (self.config.name.clone(), self.position.clone());
-        match self.blocking(move |journal| journal.set_position(&name, &position)).await {
-            Ok(()) => {
-                self.saved = self.position.clone();
-                self.accepted_unsaved = 0;
+        while !self.shutdown.is_requested() {
+            if self.held.is_none()
+                && let Ok(letter) = self.orders.try_recv()
+            {
+                self.take_order(letter).await;
+            } else if !self.step().await {
+                self.wait().await;
             }
-            Err(error) => {
-                let webhook = &self.config.name;
-                tracing::warn!(webhook, reason = %error, "the cursor was not stored");
+        }
+        self.end().await;
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        rules(&self.config)
+    }
+
+    /// What is delivered now: a replay first.
+    pub(super) fn stream(&mut self) -> &mut Stream {
+        self.replay.as_mut().unwrap_or(&mut self.live)
+    }
+
+    /// Reads, sends and stores what can be now. Returns whether there is more
+    /// to do at once.
+    async fn step(&mut self) -> bool {
+        while let Some(Some(sent)) = self.sending.next().now_or_never() {
+            self.settle(sent);
+        }
+        if self.sending.is_empty()
+            && let Some(letter) = self.held.take()
+        {
+            self.obey(letter).await;
+        }
+        self.turn_to_replays();
+        self.save_if_due(false).await;
+        if self.may_send() {
+            let wanted = self.stream().wanted().filter(|_| !self.store_is_resting());
+            // A batch is what is there, so all of that is read first.
+            if wanted.is_none() || self.config.ordering == Ordering::PerUser {
+                self.start_deliveries();
             }
+            if let Some(wanted) = wanted {
+                self.read(wanted).await;
+                return true;
+            }
+        }
+        self.save_if_due(self.sending.is_empty()).await;
+        self.tell_if_disabled().await;
+        self.show();
+        false
+    }
+
+    fn may_send(&self) -> bool {
+        !self.paused && self.disabled.is_none() && self.held.is_none()
+    }
+
+    fn start_deliveries(&mut self) {
+        let batched = self.config.batch_max > 1;
+        while let Some(parcel) = self.stream().queue.next(clock::instant()) {
+            let message = body::of_parcel(&parcel, batched);
+            let courier = self.courier.clone();
+            self.sending.push(Box::pin(courier.send(message, Contents::from(&parcel))));
         }
     }
 
-    async fn pause_for_store(&self, error: &JournalError) -> Result<(), Stop> {
-        let webhook = &self.config.name;
-        tracing::error!(webhook, reason = %error, "the journal cannot be read");
-        self.statuses.update(webhook, |status| status.last_error = Some(error.to_string()));
-        self.pause(STORE_PAUSE).await
+    /// Goes from one replay to the next, and back to what waits.
+    fn turn_to_replays(&mut self) {
+        if self.replay.as_ref().is_some_and(Stream::is_over) {
+            tracing::info!(webhook = self.config.name, "replayed");
+            self.replays.pop_front();
+            self.replay = None;
+            self.urgent = true;
+        }
+        if self.replay.is_none()
+            && let Some(next) = self.replays.front()
+        {
+            self.replay = Some(Stream::of_replay(rules(&self.config), *next));
+        }
     }
 
-    async fn sleep_until_woken(&self, seq: &mut watch::Receiver<u64>) -> Result<(), Stop> {
-        let woken = async {
-            if seq.changed().await.is_err() {
+    async fn wait(&mut self) {
+        match self.wake().await {
+            Wake::Order(letter) => self.take_order(letter).await,
+            Wake::Sent(sent) => self.settle(sent),
+            Wake::Tested(testing) => testing.report(),
+            Wake::Look => self.live.look_again(),
+            Wake::Stop | Wake::Due => {}
+        }
+    }
+
+    async fn wake(&mut self) -> Wake {
+        let now = clock::instant();
+        let due = self.stream().queue.due().filter(|_| self.may_send());
+        let due = [due, self.store_rests].into_iter().flatten().filter(|at| *at > now).min();
+        let sleep = due.map_or(LOOK_EVERY, |at| at.duration_since(now).min(LOOK_EVERY));
+        let moved = async {
+            if self.seq.changed().await.is_err() {
                 // Nobody is left who could wake; there is nothing more to come.
                 std::future::pending::<()>().await;
             }
         };
         tokio::select! {
-            () = self.shutdown.requested() => Err(Stop),
-            () = woken => Ok(()),
-            () = tokio::time::sleep(LOOK_EVERY) => Ok(()),
+            () = self.shutdown.requested() => Wake::Stop,
+            Some(letter) = self.orders.recv(), if self.held.is_none() => Wake::Order(letter),
+            Some(sent) = self.sending.next() => Wake::Sent(sent),
+            Some(testing) = self.testing.next() => Wake::Tested(testing),
+            () = moved => Wake::Look,
+            () = tokio::time::sleep(sleep) => if due.is_some() { Wake::Due } else { Wake::Look },
         }
     }
 
-    async fn pause(&self, delay: Duration) -> Result<(), Stop> {
+    /// Lets what is under way end, for a while, and stores how far it came.
+    async fn end(&mut self) {
+        let ending = async {
+            while let Some(sent) = self.sending.next().await {
+                self.settle(sent);
+            }
+        };
+        // What takes longer is sent again.
+        let _ = tokio::time::timeout(LAST_DELIVERY, ending).await;
+        self.save_if_due(true).await;
+    }
+
+    /// After an error of the store: it is left alone for a while.
+    pub(super) fn store_failed(&mut self, error: &JournalError) {
+        let webhook = &self.config.name;
+        tracing::error!(webhook, reason = %error, "the journal cannot be read");
+        self.statuses.update(webhook, |status| status.last_error = Some(error.to_string()));
+        self.store_rests = Some(clock::instant() + STORE_PAUSE);
+    }
+
+    pub(super) fn store_is_resting(&self) -> bool {
+        self.store_rests.is_some_and(|until| until > clock::instant())
+    }
+
+    /// Waits until the store may be asked again; false at shutdown.
+    pub(super) async fn let_store_rest(&mut self) -> bool {
         tokio::select! {
-            () = self.shutdown.requested() => Err(Stop),
-            () = tokio::time::sleep(delay) => Ok(()),
+            () = self.shutdown.requested() => false,
+            () = tokio::time::sleep(STORE_PAUSE) => true,
         }
-    }
-
-    fn check_shutdown(&self) -> Result<(), Stop> {
-        if self.shutdown.is_requested() { Err(Stop) } else { Ok(()) }
-    }
-
-    fn show(&self) {
-        let position = &self.position;
-        self.statuses.update(&self.config.name, |status| {
-            status.last_delivered_seq = position.seq;
-            status.consecutive_failures = position.failures;
-            status.failing_since = position.failing_since;
-            status.next_attempt_at = position.next_attempt_at;
-        });
-    }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&J) -> Result<T, JournalError> + Send + 'static,
-    ) -> Result<T, JournalError> {
-        let journal = self.journal.clone();
-        let name = format!("webhook {} at the store", self.config.name);
-        task::blocking(&name, move || work(&journal))
-            .await
-            .unwrap_or_else(|end| Err(JournalError::Failed(end.to_string())))
     }
 }
 
-fn admits(filter: &Filter, event: &Event) -> bool {
-    filter.admits(event.kind, &event.tenant, &event.product, &event.directory)
+fn rules(config: &WebhookConfig) -> Rules {
+    let per_user = config.ordering == Ordering::PerUser;
+    let room = if per_user { ROOM_EVENTS } else { ORDERED_ROOM_EVENTS };
+    Rules { per_user, concurrency: config.concurrency, batch_max: config.batch_max, room }
 }

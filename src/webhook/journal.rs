@@ -1,8 +1,12 @@
 //! What an endpoint needs of the store.
 
-use crate::clock::Timestamp;
-use crate::model::Event;
-use crate::store::{DeliveryRow, EventsError, Store, StoreError};
+use crate::model::{Attempt, Event, EventKind, Payload};
+use crate::store::{EventsError, Store, StoreError};
+
+pub use crate::store::DeliveryRow as Position;
+
+/// Notices that may follow `directory.synced` in the first commit of a directory.
+const LATER_NOTICES: u64 = 4;
 
 /// The journal and the cursors of the endpoints. All calls may block.
 pub trait Journal: Clone + Send + Sync + 'static {
@@ -24,18 +28,17 @@ pub trait Journal: Clone + Send + Sync + 'static {
     /// # Errors
     /// When the store fails.
     fn set_position(&self, endpoint: &str, position: &Position) -> Result<(), JournalError>;
-}
 
-/// Where an endpoint is in the journal.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Position {
-    /// The last event that was accepted or filtered out; 0 before the first.
-    pub seq: u64,
-    /// Failures in a row of the next one.
-    pub failures: u32,
-    /// When the first of them was.
-    pub failing_since: Option<Timestamp>,
-    pub next_attempt_at: Option<Timestamp>,
+    /// Where the first sync of a directory ends: what it told of users and
+    /// groups up to there, its `directory.synced` sums up. 0 when there is no
+    /// such event; `u64::MAX` for a directory that is no more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn first_sync_end(&self, directory: &str) -> Result<u64, JournalError>;
+
+    /// Writes an attempt into the delivery log.
+    fn note_attempt(&self, _endpoint: &str, _attempt: &Attempt) {}
 }
 
 /// Why the journal could not be read.
@@ -54,11 +57,27 @@ impl Journal for Store {
     }
 
     fn position(&self, endpoint: &str) -> Result<Option<Position>, JournalError> {
-        Ok(self.delivery(endpoint)?.map(Position::from))
+        Ok(self.delivery(endpoint)?)
     }
 
     fn set_position(&self, endpoint: &str, position: &Position) -> Result<(), JournalError> {
-        Ok(self.set_delivery(endpoint, &DeliveryRow::from(position))?)
+        Ok(self.set_delivery(endpoint, position)?)
+    }
+
+    fn first_sync_end(&self, directory: &str) -> Result<u64, JournalError> {
+        let rows = self.directories()?;
+        let Some(row) = rows.into_iter().find(|row| row.name == directory) else {
+            return Ok(u64::MAX);
+        };
+        let end = row.first_seq;
+        let last = |after| Journal::events(self, after, LATER_NOTICES as usize);
+        let events = match last(end.saturating_sub(LATER_NOTICES)) {
+            Err(JournalError::Gone { oldest }) if oldest <= end => last(oldest - 1),
+            // Nobody is told of what is gone.
+            Err(JournalError::Gone { .. }) => return Ok(0),
+            events => events,
+        };
+        Ok(if is_summed_up(&events?, directory, end) { end } else { 0 })
     }
 }
 
@@ -77,32 +96,20 @@ impl From<StoreError> for JournalError {
     }
 }
 
-impl From<DeliveryRow> for Position {
-    fn from(row: DeliveryRow) -> Position {
-        Position {
-            seq: row.seq,
-            failures: row.attempts,
-            failing_since: row.failing_since,
-            next_attempt_at: row.next_attempt_at,
-        }
-    }
-}
-
-impl From<&Position> for DeliveryRow {
-    fn from(position: &Position) -> DeliveryRow {
-        DeliveryRow {
-            seq: position.seq,
-            disabled: false,
-            attempts: position.failures,
-            failing_since: position.failing_since,
-            next_attempt_at: position.next_attempt_at,
-        }
-    }
+/// Whether the events up to `end` close with `directory.synced`, but for other
+/// notices of the directory.
+fn is_summed_up(events: &[Event], directory: &str, end: u64) -> bool {
+    let mut last = events.iter().rev().skip_while(|event| event.seq > end);
+    let notice = |event: &&Event| {
+        event.directory == directory && matches!(event.payload, Payload::Directory { .. })
+    };
+    last.by_ref().take_while(notice).any(|event| event.kind == EventKind::DirectorySynced)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
     use crate::model::{Attributes, Change, Commit, EventKind, Progress};
     use crate::store::Options;
 
@@ -126,7 +133,7 @@ mod tests {
             })
             .unwrap();
         assert_eq!(Journal::events(&store, 0, 10).unwrap().len(), 1);
-        let position = Position { seq: 1, failures: 2, ..Position::default() };
+        let position = Position { seq: 1, paused: true, ..Position::default() };
         store.set_position("audit", &position).unwrap();
         assert_eq!(store.position("audit").unwrap(), Some(position));
     }

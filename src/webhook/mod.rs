@@ -18,21 +18,31 @@
 //!   Redirects are not followed, and no proxy is used.
 
 mod address;
+mod body;
 mod client;
 mod config;
 mod control;
+mod courier;
 mod endpoint;
 mod filter;
 mod journal;
+mod lanes;
+mod notary;
+mod orders;
+mod progress;
+mod queue;
 mod schedule;
+mod settle;
 mod sign;
 mod status;
+mod stream;
 
-pub use config::WebhookConfig;
+pub use config::{FirstSync, Ordering, WebhookConfig};
 pub use control::{Controls, Done, Order, OrderError};
 pub use journal::{Journal, JournalError, Position};
+pub use notary::{Disabled, Notary};
 pub use sign::{SigningKey, SigningKeyError};
-pub use status::{EndpointStatus, Statuses};
+pub use status::{EndpointStatus, Latency, State, Statuses};
 
 use std::sync::Arc;
 
@@ -40,13 +50,13 @@ use tokio::sync::watch;
 
 use crate::task::{self, Shutdown, Task};
 
-/// Starts delivering to one endpoint. `seq` wakes it; what it carries is not used.
+/// Starts delivering to one endpoint. `seq` wakes it, with the last event.
 ///
 /// # Errors
 /// In words, when TLS cannot be set up.
 pub fn start(
     config: WebhookConfig,
-    journal: impl Journal,
+    (journal, notary): (impl Journal, Arc<dyn Notary>),
     seq: watch::Receiver<u64>,
     statuses: Arc<Statuses>,
     controls: &Controls,
@@ -55,9 +65,10 @@ pub fn start(
     let client = client::Client::new(&config)?;
     let name = format!("webhook {}", config.name);
     statuses.add(&config);
-    let orders = controls.add(&config.name);
-    let endpoint = endpoint::Endpoint::new(config, client, journal, statuses, shutdown);
-    Ok(task::spawn(name, endpoint.run(seq, orders)))
+    let signals = (seq, controls.add(&config.name));
+    let endpoint =
+        endpoint::Endpoint::new(config, client, (journal, notary), signals, statuses, shutdown);
+    Ok(task::spawn(name, endpoint.run()))
 }
 
 #[cfg(test)]

@@ -8,19 +8,22 @@ const JITTER: f64 = 0.2;
 /// A receiver cannot ask for a longer pause.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The delay after `failures` in a row (from 1), with `random` from 0 to 1.
-///
-/// The last delay of `schedule` is repeated for ever. `retry_after` is a floor.
+/// The delay after `failures` in a row (from 1), with `random` from 0 to 1;
+/// `None` when the schedule is over. `retry_after` is a floor.
 pub fn delay(
     schedule: &[Duration],
     failures: u32,
     retry_after: Option<Duration>,
     random: f64,
-) -> Duration {
+) -> Option<Duration> {
     let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
-    let base = schedule.get(index).or(schedule.last()).copied().unwrap_or(RETRY_AFTER_MAX);
-    let jittered = base.mul_f64(1.0 + JITTER * random.clamp(0.0, 1.0));
-    jittered.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX))
+    let jittered = schedule.get(index)?.mul_f64(1.0 + JITTER * random.clamp(0.0, 1.0));
+    Some(jittered.max(floor(retry_after)))
+}
+
+/// What a receiver can ask for.
+pub fn floor(retry_after: Option<Duration>) -> Duration {
+    retry_after.unwrap_or_default().min(RETRY_AFTER_MAX)
 }
 
 #[cfg(test)]
@@ -30,19 +33,24 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn delays_grow_and_the_last_one_stays() {
+    fn delays_grow_and_end() {
         let schedule = [SECOND, 10 * SECOND, 60 * SECOND];
-        for (failures, seconds) in [(1, 1), (2, 10), (3, 60), (4, 60), (u32::MAX, 60)] {
-            assert_eq!(delay(&schedule, failures, None, 0.0), seconds * SECOND);
-            assert_eq!(delay(&schedule, failures, None, 1.0), (seconds * SECOND).mul_f64(1.2));
+        for (failures, seconds) in [(1, 1), (2, 10), (3, 60)] {
+            assert_eq!(delay(&schedule, failures, None, 0.0), Some(seconds * SECOND));
+            let most = (seconds * SECOND).mul_f64(1.2);
+            assert_eq!(delay(&schedule, failures, None, 1.0), Some(most));
+        }
+        for failures in [4, u32::MAX] {
+            assert_eq!(delay(&schedule, failures, Some(SECOND), 0.0), None);
         }
     }
 
     #[test]
     fn retry_after_makes_a_delay_longer_and_never_endless() {
         let schedule = [10 * SECOND];
-        assert_eq!(delay(&schedule, 1, Some(30 * SECOND), 0.0), 30 * SECOND);
-        assert_eq!(delay(&schedule, 1, Some(SECOND), 0.0), 10 * SECOND);
-        assert_eq!(delay(&schedule, 1, Some(Duration::MAX), 0.0), RETRY_AFTER_MAX);
+        let delay = |retry_after| delay(&schedule, 1, Some(retry_after), 0.0);
+        assert_eq!(delay(30 * SECOND), Some(30 * SECOND));
+        assert_eq!(delay(SECOND), Some(10 * SECOND));
+        assert_eq!(delay(Duration::MAX), Some(RETRY_AFTER_MAX));
     }
 }

@@ -6,17 +6,50 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::config::WebhookConfig;
 use crate::clock::Timestamp;
 
+/// What an endpoint is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    #[default]
+    Delivering,
+    /// Something was not accepted and is tried again.
+    Failing,
+    /// A person wants nothing sent.
+    Paused,
+    /// The daemon gave it up.
+    Disabled,
+}
+
+impl State {
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Delivering => "delivering",
+            State::Failing => "failing",
+            State::Paused => "paused",
+            State::Disabled => "disabled",
+        }
+    }
+}
+
 /// One endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointStatus {
     pub name: String,
     /// Without its query.
     pub url: String,
-    /// The last event that was accepted or filtered out.
+    pub state: State,
+    /// Since when it is disabled, and why.
+    pub disabled_since: Option<Timestamp>,
+    pub disabled_reason: Option<String>,
+    /// What is still to be sent once more: first and last event of each range.
+    pub replaying: Vec<(u64, u64)>,
+    /// Deliveries under way.
+    pub in_flight: usize,
+    /// All events up to it were accepted or filtered out.
     pub last_delivered_seq: u64,
-    /// Events of the journal that come after that one.
+    /// Events of the journal that were neither accepted nor filtered out.
     pub backlog: u64,
-    /// Failures in a row of the next delivery.
+    /// Failures in a row, of the delivery that has most.
     pub consecutive_failures: u32,
     pub failing_since: Option<Timestamp>,
     pub last_error: Option<String>,
@@ -26,6 +59,33 @@ pub struct EndpointStatus {
     pub delivered_total: u64,
     pub failed_total: u64,
     pub lost_total: u64,
+    /// How long receivers took for deliveries that they accepted.
+    pub latency: Latency,
+    /// Events of the journal that need nothing more, in any order.
+    pub(super) settled: u64,
+}
+
+/// How many deliveries took how long.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Latency {
+    pub count: u64,
+    pub sum_millis: u64,
+    /// By [`Latency::BOUNDS_MILLIS`]; what took longer is in none.
+    pub buckets: [u64; 10],
+}
+
+impl Latency {
+    /// The longest time of each bucket.
+    pub const BOUNDS_MILLIS: [u64; 10] = [5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30_000];
+
+    pub(super) fn note(&mut self, millis: u64) {
+        self.count += 1;
+        self.sum_millis += millis;
+        let mut buckets = self.buckets.iter_mut().zip(Latency::BOUNDS_MILLIS);
+        if let Some((bucket, _)) = buckets.find(|(_, bound)| millis <= *bound) {
+            *bucket += 1;
+        }
+    }
 }
 
 /// All endpoints.
@@ -41,7 +101,7 @@ impl Statuses {
         endpoints
             .values()
             .map(|status| EndpointStatus {
-                backlog: last_seq.saturating_sub(status.last_delivered_seq),
+                backlog: last_seq.saturating_sub(status.settled),
                 ..status.clone()
             })
             .collect()

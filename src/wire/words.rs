@@ -28,6 +28,7 @@ pub fn sentence(event: &Value) -> String {
         "directory.recovered" => "directory recovered".to_owned(),
         "directory.held" => format!("changes held: {}", details(event)),
         "directory.removed" => format!("directory removed: {}", details(event)),
+        "webhook.disabled" => format!("webhook disabled: {}", details(event)),
         other => format!("{other}: {}", details(event)),
     }
 }

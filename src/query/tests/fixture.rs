@@ -352,7 +352,19 @@ impl AuditTrail for MemoryTrail {
 struct OneEndpoint;
 
 impl Backlog for OneEndpoint {
-    fn events_by_endpoint(&self) -> Vec<(String, u64)> {
-        vec![("audit".into(), 3)]
+    fn endpoints(&self) -> Vec<crate::webhook::EndpointStatus> {
+        let statuses = crate::webhook::EndpointStatus {
+            name: "audit".into(),
+            state: crate::webhook::State::Disabled,
+            backlog: 3,
+            delivered_total: 2,
+            latency: crate::webhook::Latency {
+                count: 2,
+                sum_millis: 1500,
+                buckets: [0, 1, 0, 0, 0, 0, 0, 0, 1, 0],
+            },
+            ..crate::webhook::EndpointStatus::default()
+        };
+        vec![statuses]
     }
 }

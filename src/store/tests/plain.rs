@@ -3,7 +3,9 @@
 use super::world::{World, loaded, notice, open, user};
 use crate::clock::Timestamp;
 use crate::model::{Change, Commit, EventKind, Payload, Progress, Put};
-use crate::store::{DeliveryRow, EventsError, StoreError, record};
+use crate::store::{
+    Beyond, DeliveryRow, DisabledRow, EventsError, FailingRow, ReplayRow, StoreError, record,
+};
 
 fn commit(changes: Vec<Change>) -> Commit {
     Commit {
@@ -106,10 +108,16 @@ fn deliveries_come_back() {
     assert_eq!(store.delivery("audit").unwrap(), None);
     let row = DeliveryRow {
         seq: 7,
-        attempts: 2,
-        failing_since: Some(Timestamp(3)),
-        next_attempt_at: Some(Timestamp(9)),
-        ..DeliveryRow::default()
+        beyond: Some(Beyond { read: 12, unfinished: vec![8, 11] }),
+        failing: vec![FailingRow { first: 8, last: 8, failures: 2, since: Timestamp(3) }],
+        paused: true,
+        disabled: Some(DisabledRow {
+            at: Timestamp(9),
+            failing_since: Timestamp(3),
+            reason: "it answers 410".into(),
+            untold_after: Some(12),
+        }),
+        replays: vec![ReplayRow { next: 2, to: 5 }],
     };
     store.set_delivery("audit", &row).unwrap();
     drop(store);

@@ -82,6 +82,10 @@ impl Fold {
     pub fn take(&mut self, event: &Value) -> Result<(), String> {
         self.seq = self.seq.max(event["seq"].as_u64().ok_or("an event without seq")?);
         let directory = event["directory"].as_str().ok_or("an event without directory")?;
+        if directory.is_empty() {
+            // It speaks of the daemon, not of a directory.
+            return Ok(());
+        }
         let roster = self.directories.entry(directory.to_owned()).or_default();
         roster.apply(event).map_err(|reason| format!("{reason}: {event}"))
     }
