@@ -4,6 +4,7 @@ mod audit;
 mod checkpoint;
 mod crash;
 mod damage;
+mod nobody;
 mod plain;
 mod upkeep;
 mod world;
