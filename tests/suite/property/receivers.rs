@@ -133,7 +133,8 @@ impl Mood {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Change(Vec<Op>),
+    /// The provider changes, and is read.
+    Live(Vec<Op>),
     Crawl(Mode),
     Approve,
     /// The process stops and starts.
@@ -155,13 +156,13 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let which = || 0..ENDPOINTS.len();
     prop_oneof![
-        6 => prop::collection::vec(op(), 1..8).prop_map(Step::Change),
-        5 => mode().prop_map(Step::Crawl),
+        12 => prop::collection::vec(op(), 1..12).prop_map(Step::Live),
+        3 => mode().prop_map(Step::Crawl),
         1 => Just(Step::Approve),
         1 => Just(Step::Restart),
         2 => Just(Step::Kill),
         5 => (which(), 0..MOODS.len() as u8).prop_map(|(who, mood)| Step::Mood(who, mood)),
-        1 => any::<u8>().prop_map(Step::Forget),
+        2 => any::<u8>().prop_map(Step::Forget),
         3 => which().prop_map(Step::Listen),
         1 => which().prop_map(Step::Pause),
         2 => which().prop_map(Step::Resume),
@@ -332,17 +333,21 @@ impl Stage {
     /// Ends the process, however, and starts another.
     fn replace(&mut self, end: fn(Process)) {
         let process = self.process.take().unwrap();
-        for listener in &mut self.listeners {
-            listener.lost += process.status(listener.manners.name).lost_total;
-        }
+        let statuses = process.statuses.clone();
         end(process);
+        // It counts to its end.
+        for status in statuses.snapshot(0) {
+            let of = |listener: &&mut Listener| listener.manners.name == status.name;
+            self.listeners.iter_mut().find(of).unwrap().lost += status.lost_total;
+        }
         self.start();
     }
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Change(ops) => {
+            Step::Live(ops) => {
                 ops.iter().for_each(|op| self.world.lock().unwrap().apply(op));
+                self.process().sync().unwrap();
             }
             Step::Crawl(mode) => {
                 self.world.lock().unwrap().mode = Some(mode);
@@ -572,16 +577,46 @@ fn run(steps: Vec<Step>) {
     stage.process.take().unwrap().stop();
 }
 
+/// The place of an endpoint among all.
+fn endpoint(name: &str) -> usize {
+    ENDPOINTS.iter().position(|manners| manners.name == name).unwrap()
+}
+
+fn mood(wanted: fn(&Mood) -> bool) -> u8 {
+    MOODS.iter().position(wanted).unwrap() as u8
+}
+
+#[test]
+fn w5_a_batch_that_is_cut_anew_has_another_id() {
+    let (who, silent) = (endpoint("batches"), mood(|mood| matches!(mood, Mood::Silent)));
+    run(vec![
+        Step::Mood(who, silent),
+        Step::Live(vec![Op::PutUser(1, 0)]),
+        Step::Listen(who),
+        Step::Live(vec![Op::PutUser(2, 0)]),
+        Step::Kill,
+    ]);
+}
+
+#[test]
+fn a_recovery_after_an_empty_first_sync_is_told_in_full() {
+    run(vec![
+        Step::Crawl(Mode::Well),
+        Step::Crawl(Mode::Breaks(0)),
+        Step::Live(vec![Op::PutGroup(0, 0)]),
+    ]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 16,
+        cases: 20,
         max_shrink_iters: 100,
         ..ProptestConfig::default()
     })]
 
     #[test]
     fn w7_every_receiver_ends_with_the_directory(
-        steps in prop::collection::vec(step(), 1..40)
+        steps in prop::collection::vec(step(), 1..60)
     ) {
         run(steps);
     }
