@@ -26,6 +26,7 @@ mod plan;
 mod run;
 mod status;
 mod sync;
+mod webhook;
 mod why;
 
 use std::path::PathBuf;
@@ -100,6 +101,8 @@ enum Command {
     Events(events::Arguments),
     /// Show who did what to the daemon, and follow it
     Audit(audit::Arguments),
+    /// Steer the endpoints that are told what changed
+    Webhook(webhook::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
     /// Print the manual page, or write all of them
@@ -126,6 +129,7 @@ impl Command {
             Command::Why(arguments) => why::run(&arguments, context),
             Command::Events(arguments) => events::run(&arguments, context),
             Command::Audit(arguments) => audit::run(&arguments, context),
+            Command::Webhook(arguments) => webhook::run(arguments, context),
             Command::Completions(arguments) => completions::run(arguments, context),
             Command::Man(arguments) => man::run(arguments, context),
         }

@@ -14,6 +14,7 @@ mod mask;
 mod nearest;
 mod outline;
 mod report;
+mod rotation;
 pub mod section;
 mod source;
 mod store;
@@ -25,7 +26,8 @@ pub use fingerprint::Fingerprint;
 pub use log::{LogConfig, LogFormat};
 pub use outline::{Difference, Outline};
 pub use report::{Mistake, Place, Report};
-pub use section::Section;
+pub use rotation::replace_secret;
+pub use section::{SecretSource, Section};
 pub use source::{File, Surroundings, read_secret_file, variable};
 pub use store::StoreConfig;
 

@@ -24,6 +24,7 @@ mod secrets;
 mod syntax;
 mod values;
 
+pub use secrets::SecretSource;
 pub use values::is_loopback;
 pub(super) use values::quoted;
 

@@ -54,6 +54,13 @@ impl Filter {
         }
     }
 
+    /// Without the types that a reader cannot be told of; `None` when there is
+    /// nothing left.
+    pub fn only(mut self, can_be_told: impl Fn(EventKind) -> bool) -> Option<Filter> {
+        self.kinds.retain(|kind| can_be_told(*kind));
+        (!self.kinds.is_empty()).then_some(self)
+    }
+
     /// Whether a reader is told of an event of that type from there. Events of
     /// no directory go to whoever asks for their type.
     pub fn admits(&self, kind: EventKind, tenant: &str, product: &str, directory: &str) -> bool {

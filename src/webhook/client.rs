@@ -10,7 +10,7 @@ use url::Url;
 
 use super::address::Resolver;
 use super::config::WebhookConfig;
-use super::sign::SigningKey;
+use super::format::Format;
 use crate::clock::Timestamp;
 use crate::printable;
 use crate::retry;
@@ -62,7 +62,7 @@ impl Outcome {
 pub(super) struct Client {
     http: reqwest::Client,
     url: Url,
-    key: SigningKey,
+    format: Format,
     headers: HeaderMap,
 }
 
@@ -87,24 +87,22 @@ impl Client {
         Ok(Client {
             http,
             url: config.url.clone(),
-            key: config.secret.clone(),
+            format: config.format.clone(),
             headers: config.headers.clone(),
         })
     }
 
     /// Sends `body` as the event `id`, at `now`.
     pub(super) async fn send(&self, id: &str, body: Vec<u8>, now: Timestamp) -> Reply {
-        let seconds = now.0 / 1000;
-        let request = self
+        let mut request = self
             .http
             .post(self.url.clone())
             .headers(self.headers.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .header("webhook-id", id)
-            .header("webhook-timestamp", seconds.to_string())
-            .header("webhook-signature", self.key.sign(id, seconds, &body))
-            .body(body);
-        match request.send().await {
+            .header(CONTENT_TYPE, "application/json");
+        for (name, value) in self.format.headers(id, now, &body) {
+            request = request.header(name, value);
+        }
+        match request.body(body).send().await {
             Ok(mut response) => {
                 let status = response.status();
                 let outcome = outcome(status, response.headers(), now);

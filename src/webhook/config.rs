@@ -7,9 +7,11 @@ use url::Url;
 
 use super::address::{self, Reach};
 use super::filter;
-use super::sign::SigningKey;
-use crate::config::Section;
-use crate::model::Filter;
+use super::format::{self, Format};
+use super::polis::PolisKey;
+use super::sign::SigningKeys;
+use crate::config::{SecretSource, Section};
+use crate::model::{EventKind, Filter};
 
 /// Headers that a delivery sets itself.
 const OWN_HEADERS: [&str; 5] =
@@ -36,7 +38,9 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub struct WebhookConfig {
     pub name: String,
     pub url: Url,
-    pub secret: SigningKey,
+    /// What is sent and how it is signed, with the keys for it.
+    pub format: Format,
+    pub secret_source: SecretSource,
     pub filter: Filter,
     /// Which events may overtake others.
     pub ordering: Ordering,
@@ -86,7 +90,8 @@ impl WebhookConfig {
         let name = section.name().to_owned();
         let allow_private = section.boolean("allow_private").unwrap_or(false);
         let url = read_url(section, allow_private);
-        let secret = read_secret(section);
+        let format = read_format(section);
+        let secret_source = section.secret_source("secret");
         let filter = filter::read(section);
         let pace = read_pace(section);
         let on_first_sync = section.one_of(
@@ -99,18 +104,21 @@ impl WebhookConfig {
         let timeout = section.duration_within("timeout", second..=Duration::from_secs(MINUTE));
         let headers = read_headers(section);
         let ca = section.file("ca").map(|file| file.content);
+        let on_first_sync = on_first_sync.unwrap_or_default();
+        let filter = sendable(section, filter, format.as_ref(), on_first_sync);
         let url = url?;
         let (ordering, concurrency, batch_max) = pace?;
         Some(WebhookConfig {
             name,
             reach: Reach::of(&url, allow_private),
             url,
-            secret: secret?,
             filter: filter?,
+            format: format?,
+            secret_source: secret_source?,
             ordering,
             concurrency,
             batch_max,
-            on_first_sync: on_first_sync.unwrap_or_default(),
+            on_first_sync,
             log_deliveries,
             retry_schedule: retry_schedule?,
             timeout: timeout.unwrap_or(TIMEOUT),
@@ -138,16 +146,49 @@ fn read_url(section: &mut Section<'_>, allow_private: bool) -> Option<Url> {
     Some(url)
 }
 
-fn read_secret(section: &mut Section<'_>) -> Option<SigningKey> {
+fn read_format(section: &mut Section<'_>) -> Option<Format> {
+    let words = [("standard", false), ("polis", true)];
+    let is_polis = match section.has("format") {
+        true => section.one_of("format", &words),
+        false => Some(false),
+    };
     let secret = section.required_secret("secret")?;
-    match SigningKey::parse(secret.expose()) {
-        Ok(key) => Some(key),
-        Err(error) => {
-            let hint = "make one with: echo whsec_$(head -c 32 /dev/urandom | base64)";
-            section.error("secret", error.to_string(), Some(hint.into()));
-            None
-        }
+    if is_polis? {
+        let key = PolisKey::parse(secret.expose());
+        let hint = "take the receiver's own, or make one with: openssl rand -hex 32";
+        return key.map(Format::Polis).map_err(|error| refuse(section, &error, hint)).ok();
     }
+    let hint = "make one with: echo whsec_$(head -c 32 /dev/urandom | base64)";
+    let keys = SigningKeys::parse(secret.expose());
+    let refuse_all = |errors: Vec<_>| errors.iter().for_each(|error| refuse(section, error, hint));
+    keys.map(Format::Standard).map_err(refuse_all).ok()
+}
+
+fn refuse(section: &mut Section<'_>, error: &impl ToString, hint: &str) {
+    section.error("secret", error.to_string(), Some(hint.to_owned()));
+}
+
+/// Without the events that the format does not have.
+fn sendable(
+    section: &mut Section<'_>,
+    filter: Option<Filter>,
+    format: Option<&Format>,
+    on_first_sync: FirstSync,
+) -> Option<Filter> {
+    let format = format?;
+    if on_first_sync == FirstSync::Summary && !format.sends(EventKind::DirectorySynced) {
+        let message = format!("the format `{}` has no event for a summary", format.as_str());
+        let hint = "leave `on_first_sync` out: a first sync is told event by event";
+        section.error("on_first_sync", message, Some(hint.to_owned()));
+        return None;
+    }
+    let filter = filter?.only(|kind| format.sends(kind));
+    if filter.is_none() {
+        let message = format!("the format `{}` has none of these events", format.as_str());
+        let hint = "leave `events` out, or name types of `user.*` and `group.*`";
+        section.error("events", message, Some(hint.to_owned()));
+    }
+    filter
 }
 
 fn read_pace(section: &mut Section<'_>) -> Option<(Ordering, usize, usize)> {
@@ -221,7 +262,7 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> 
     if name == AUTHORIZATION {
         return Err("give `authorization = { file = \"…\" }` beside `headers`".into());
     }
-    if OWN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("webhook-") {
+    if OWN_HEADERS.contains(&name.as_str()) || format::is_own_header(name.as_str()) {
         return Err(format!("the header `{name}` is set by every delivery itself"));
     }
     let value = HeaderValue::from_str(value)
@@ -233,11 +274,16 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> 
 mod tests {
     use super::*;
     use crate::config::section;
-    use crate::model::EventKind;
+
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n";
 
     fn read(block: &str) -> Result<WebhookConfig, String> {
+        read_with(SECRET, block)
+    }
+
+    fn read_with(content: &str, block: &str) -> Result<WebhookConfig, String> {
         let secret = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(secret.path(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
+        std::fs::write(secret.path(), content).unwrap();
         let text = format!("[webhook.audit]\nsecret = {{ file = {:?} }}\n{block}", secret.path());
         section::read_text(&text, |root| {
             let (_, mut section) = root.sections("webhook").pop()?;
@@ -273,6 +319,34 @@ mod tests {
         {
             assert!(report.contains(expected), "{expected} in {report}");
         }
+    }
+
+    #[test]
+    fn each_of_several_secrets_must_be_right() {
+        let url = "url = \"https://hooks.example.org/\"";
+        assert!(read_with(&format!("{SECRET} {SECRET}"), url).is_ok());
+        let report = read_with(&format!("{SECRET}MfKQ9r8GKYqrTwjUPD8ILPZI"), url).unwrap_err();
+        assert!(report.contains("secret 2 of 2") && !report.contains("MfKQ"), "{report}");
+    }
+
+    #[test]
+    fn the_format_polis_has_its_own_secrets_and_fewer_events() {
+        let polis = "url = \"https://hooks.example.org/\"\nformat = \"polis\"\n";
+        let key = "sixteen letters!\n";
+        let config = read_with(key, polis).unwrap();
+        assert_eq!(config.format.as_str(), "polis");
+        let admits = |kind| config.filter.admits(kind, "acme", "vpn", "corp");
+        assert!(admits(EventKind::GroupUserAdded) && !admits(EventKind::GroupGroupAdded));
+        assert!(admits(EventKind::UserDeleted) && !admits(EventKind::DirectorySynced));
+
+        assert!(read_with("too short\n", polis).unwrap_err().contains("too short: 16"));
+        assert!(read_with(key, "url = \"https://x.org/\"").is_err());
+        let report = read(&format!("{polis}events = [\"directory.*\", \"group.group_*\"]"));
+        assert!(report.unwrap_err().contains("has none of these events"));
+        let report = read_with(key, &format!("{polis}on_first_sync = \"summary\""));
+        assert!(report.unwrap_err().contains("no event for a summary"));
+        let report = read(&format!("{polis}headers = {{ BoxyHQ-Signature = \"t=1\" }}"));
+        assert!(report.unwrap_err().contains("set by every delivery"));
     }
 
     #[test]

@@ -181,7 +181,7 @@ impl<J: Journal> Endpoint<J> {
     fn start_deliveries(&mut self) {
         let batched = self.config.batch_max > 1;
         while let Some(parcel) = self.stream().queue.next(clock::instant()) {
-            let message = body::of_parcel(&parcel, batched);
+            let message = body::of_parcel(&self.config.format, &parcel, batched);
             let courier = self.courier.clone();
             self.sending.push(Box::pin(courier.send(message, Contents::from(&parcel))));
         }
@@ -269,5 +269,11 @@ impl<J: Journal> Endpoint<J> {
 fn rules(config: &WebhookConfig) -> Rules {
     let per_user = config.ordering == Ordering::PerUser;
     let room = if per_user { ROOM_EVENTS } else { ORDERED_ROOM_EVENTS };
-    Rules { per_user, concurrency: config.concurrency, batch_max: config.batch_max, room }
+    Rules {
+        per_user,
+        concurrency: config.concurrency,
+        batch_max: config.batch_max,
+        batch_apart: config.format.batches_apart(),
+        room,
+    }
 }

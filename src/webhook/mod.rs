@@ -17,7 +17,8 @@
 //! - Operators pause, resume, replay and test a running endpoint by [`Controls`].
 //! - When the journal's retention has passed the cursor, this is logged as an
 //!   error and counted, and deliveries go on with the oldest event there is.
-//! - Requests follow Standard Webhooks 1.0 (<https://www.standardwebhooks.com>).
+//! - Requests follow Standard Webhooks 1.0 (<https://www.standardwebhooks.com>),
+//!   or what Ory Polis does, as [`Format`] says; none goes out unsigned.
 //!   Redirects are not followed, and no proxy is used.
 //!
 //! [`endpoint`] drives; [`queue`] knows what may be sent next, [`lanes`] what may
@@ -32,10 +33,12 @@ mod control;
 mod courier;
 mod endpoint;
 mod filter;
+mod format;
 mod journal;
 mod lanes;
 mod notary;
 mod orders;
+mod polis;
 mod progress;
 mod queue;
 mod schedule;
@@ -46,9 +49,11 @@ mod stream;
 
 pub use config::{FirstSync, Ordering, WebhookConfig};
 pub use control::{Controls, Done, Order, OrderError};
+pub use format::Format;
 pub use journal::{Journal, JournalError, Position};
 pub use notary::{Disabled, Notary};
-pub use sign::{SigningKey, SigningKeyError};
+pub use polis::{PolisKey, PolisKeyError};
+pub use sign::{SECRETS_MAX, SigningKeyError, SigningKeys, SigningKeysError};
 pub use status::{EndpointStatus, Latency, State, Statuses};
 
 use std::sync::Arc;

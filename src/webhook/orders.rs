@@ -131,7 +131,7 @@ impl<J: Journal> Endpoint<J> {
             let _ = answer.send(Err(OrderError::Refused("tests are under way already".into())));
             return;
         }
-        let message = body::of_test(&self.config.name, clock::now());
+        let message = body::of_test(&self.config.format, &self.config.name, clock::now());
         let sending =
             self.courier.clone().send(message, Contents { number: 1, ..Contents::default() });
         self.testing.push(Box::pin(async move {

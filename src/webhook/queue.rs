@@ -21,6 +21,8 @@ pub(super) struct Rules {
     pub concurrency: usize,
     /// Events in one delivery; more than one only without `per_user`.
     pub batch_max: usize,
+    /// A batch has events of one directory only.
+    pub batch_apart: bool,
     /// Unfinished events that are looked at.
     pub room: usize,
 }
@@ -128,8 +130,11 @@ impl Queue {
         let last = failing.map_or(u64::MAX, |failing| failing.last);
         let number = failing.map_or(1, |failing| failing.failures + 1);
         let batch = if self.rules.per_user { 1 } else { self.rules.batch_max };
-        let events: Vec<Arc<Event>> =
-            self.waiting.range(first..=last).take(batch).map(|(_, event)| event.clone()).collect();
+        let apart = self.rules.batch_apart.then(|| self.waiting.get(&first)).flatten();
+        let together =
+            |event: &&Arc<Event>| apart.is_none_or(|first| first.directory == event.directory);
+        let waiting = self.waiting.range(first..=last).map(|(_, event)| event).take(batch);
+        let events: Vec<Arc<Event>> = waiting.take_while(together).cloned().collect();
         let last = events.last()?.seq;
         self.sending.insert(first, last);
         Some(Parcel { events, first, last, number })

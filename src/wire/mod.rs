@@ -8,8 +8,10 @@
 mod audit;
 mod event;
 mod object;
+mod polis;
 pub mod words;
 
 pub use audit::AuditBody;
 pub use event::{DataBody, EventBody, PreviousBody};
 pub use object::{AttributesBody, GroupBody, MemberBody, UserBody, ValueBody};
+pub use polis::{Plain, PolisBody, PolisData, PolisGroup, PolisUser};

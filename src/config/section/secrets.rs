@@ -1,5 +1,7 @@
 //! Secrets: the configuration says where they are, never what they are.
 
+use std::path::PathBuf;
+
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -9,6 +11,16 @@ use crate::secret::Secret;
 
 /// How a secret may be given, by key.
 const SOURCES: [&str; 3] = ["file", "credential", "env"];
+
+/// Where the configuration says a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    File(PathBuf),
+    /// By the name that systemd knows.
+    Credential(String),
+    /// A variable of the environment.
+    Variable(String),
+}
 
 impl Section<'_> {
     /// A secret, read now: `{ file = … }`, `{ credential = … }` (systemd) or
@@ -35,6 +47,18 @@ impl Section<'_> {
             self.missing(key, Some(format!("write {key} = {{ file = \"…\" }}")));
         }
         self.secret(key)
+    }
+
+    /// Where a secret is kept, for those who renew it; `None` when that is
+    /// mistaken, which [`Section::secret`] notes.
+    pub fn secret_source(&self, key: &str) -> Option<SecretSource> {
+        let table = self.table.get(key)?.get_ref().as_table()?;
+        let given = |source: &str| table.get(source)?.get_ref().as_str();
+        if let Some(path) = given("file") {
+            return Some(SecretSource::File(self.reading.surroundings.path(path)));
+        }
+        let credential = given("credential").map(|name| SecretSource::Credential(name.to_owned()));
+        credential.or_else(|| Some(SecretSource::Variable(given("env")?.to_owned())))
     }
 
     fn refuse_inline(&mut self, key: &str, value: &Spanned<DeValue<'_>>) {

@@ -83,7 +83,7 @@ fn waits((a_first, a): &(bool, About), (b_first, b): &(bool, About)) -> bool {
 }
 
 fn rules(per_user: bool, concurrency: usize, batch_max: usize) -> Rules {
-    Rules { per_user, concurrency, batch_max, room: ROOM }
+    Rules { per_user, concurrency, batch_max, batch_apart: false, room: ROOM }
 }
 
 /// Runs all events through a queue whose deliveries end in random order, some

@@ -13,6 +13,7 @@ mod openldap;
 mod readme;
 mod receivers;
 mod service;
+mod signatures;
 mod webhooks;
 
 use std::collections::BTreeMap;

@@ -13,6 +13,7 @@ pub mod ldif;
 pub mod parts;
 pub mod process;
 pub mod receiver;
+pub mod recorder;
 pub mod roster;
 pub mod samba;
 pub mod schema;
