@@ -110,7 +110,14 @@ fn is_summed_up(events: &[Event], directory: &str, end: u64) -> bool {
     let notice = |event: &&Event| {
         event.directory == directory && matches!(event.payload, Payload::Directory { .. })
     };
-    last.by_ref().take_while(notice).any(|event| event.kind == EventKind::DirectorySynced)
+    last.by_ref().take_while(notice).any(is_first_sync)
+}
+
+/// After an empty first sync, a recovery may be what brings the first objects;
+/// its `directory.synced` sums up nothing.
+fn is_first_sync(event: &Event) -> bool {
+    let Payload::Directory { details } = &event.payload else { return false };
+    event.kind == EventKind::DirectorySynced && details.get("reason") == Some(&"first".into())
 }
 
 #[cfg(test)]

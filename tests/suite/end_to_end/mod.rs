@@ -12,6 +12,7 @@ mod guard;
 mod guard_apart;
 mod openldap;
 mod readme;
+mod receivers;
 mod service;
 mod signatures;
 mod webhook_desk;

@@ -71,7 +71,16 @@ impl Fold {
         if seq != self.seq + 1 {
             return Err(format!("seq {seq} follows {}", self.seq));
         }
-        self.seq = seq;
+        self.take(event)
+    }
+
+    /// Folds one more event, whatever its seq: for receivers whose events keep
+    /// their order per user and group only.
+    ///
+    /// # Errors
+    /// Why it does not follow from what came before.
+    pub fn take(&mut self, event: &Value) -> Result<(), String> {
+        self.seq = self.seq.max(event["seq"].as_u64().ok_or("an event without seq")?);
         let directory = event["directory"].as_str().ok_or("an event without directory")?;
         if directory.is_empty() {
             // It speaks of the daemon, not of a directory.
@@ -101,7 +110,11 @@ impl Roster {
         }
     }
 
-    fn apply(&mut self, event: &Value) -> Result<(), String> {
+    /// Folds one more event of this directory.
+    ///
+    /// # Errors
+    /// Why it does not follow from what came before.
+    pub fn apply(&mut self, event: &Value) -> Result<(), String> {
         let data = &event["data"];
         match event["type"].as_str().unwrap_or_default() {
             "user.created" => create(&mut self.users, &data["user"]),
@@ -118,9 +131,11 @@ impl Roster {
                 *self = Roster::default();
                 Ok(())
             }
-            "directory.synced" | "directory.failing" | "directory.recovered" | "directory.held" => {
-                Ok(())
-            }
+            "directory.synced"
+            | "directory.failing"
+            | "directory.recovered"
+            | "directory.held"
+            | "webhook.disabled" => Ok(()),
             other => Err(format!("no such type: {other}")),
         }
     }

@@ -1,7 +1,7 @@
 //! A webhook receiver that checks signatures with the published crate, answers
 //! as it is told to, and keeps a ledger of what it accepted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -23,6 +23,17 @@ pub enum Answer {
     HangUp,
     /// Accept it, and close the connection without saying so.
     AcceptAndHangUp,
+    /// Accept it, and say nothing until the sender gives up.
+    AcceptInSilence,
+}
+
+/// In which order events must come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ordering {
+    /// One after the other, by seq.
+    BySeq,
+    /// By seq for each user and each group.
+    PerObject,
 }
 
 impl Answer {
@@ -36,6 +47,7 @@ impl Answer {
 pub struct Receiver {
     port: u16,
     secret: String,
+    ordering: Ordering,
     ledger: Arc<Mutex<Ledger>>,
 }
 
@@ -43,8 +55,16 @@ type Script = Box<dyn FnMut(&Value) -> Answer + Send>;
 
 struct Ledger {
     script: Script,
-    /// By seq: the `webhook-id` and the body.
-    accepted: BTreeMap<u64, (String, String)>,
+    /// What every `webhook-id` was sent with, accepted or not.
+    bodies: BTreeMap<String, Vec<u8>>,
+    /// The ids of accepted events.
+    ids: BTreeSet<String>,
+    /// Events by seq.
+    accepted: BTreeMap<u64, Value>,
+    /// Seqs in the order of their first acceptance.
+    arrivals: Vec<u64>,
+    /// The last seq of each thing that has an order of its own.
+    last: BTreeMap<String, u64>,
     attempts: usize,
     complaints: Vec<String>,
 }
@@ -58,13 +78,23 @@ impl std::fmt::Debug for Ledger {
 impl Receiver {
     /// Starts one with a secret of its own that accepts everything.
     pub fn start() -> Receiver {
+        Receiver::start_with(Ordering::BySeq)
+    }
+
+    /// The same, for an endpoint that keeps another order.
+    pub fn start_with(ordering: Ordering) -> Receiver {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let receiver = Receiver {
             port: listener.local_addr().expect("a bound socket has an address").port(),
             secret: secrets::webhook(),
+            ordering,
             ledger: Arc::new(Mutex::new(Ledger {
                 script: Box::new(|_| Answer::accept()),
+                bodies: BTreeMap::new(),
+                ids: BTreeSet::new(),
                 accepted: BTreeMap::new(),
+                arrivals: Vec::new(),
+                last: BTreeMap::new(),
                 attempts: 0,
                 complaints: Vec::new(),
             })),
@@ -96,8 +126,18 @@ impl Receiver {
     /// Everything accepted, once each, in the order of their seqs.
     pub fn events(&self) -> Vec<Value> {
         let ledger = self.ledger.lock().expect("no panic under this lock");
-        let parse = |(_, body): &(String, String)| serde_json::from_str(body).expect("checked");
-        ledger.accepted.values().map(parse).collect()
+        ledger.accepted.values().cloned().collect()
+    }
+
+    /// The same in the order in which they were first accepted.
+    pub fn arrivals(&self) -> Vec<Value> {
+        let ledger = self.ledger.lock().expect("no panic under this lock");
+        ledger.arrivals.iter().map(|seq| ledger.accepted[seq].clone()).collect()
+    }
+
+    /// How many events were accepted.
+    pub fn count(&self) -> usize {
+        self.ledger.lock().expect("no panic under this lock").accepted.len()
     }
 
     /// Deliveries tried, whatever the answer.
@@ -105,8 +145,8 @@ impl Receiver {
         self.ledger.lock().expect("no panic under this lock").attempts
     }
 
-    /// Panics when any delivery was badly signed, out of order, or gave an id a
-    /// second body.
+    /// Panics when any delivery was badly signed, out of order, or gave an id or
+    /// a seq a second body.
     pub fn assert_no_complaints(&self) {
         let ledger = self.ledger.lock().expect("no panic under this lock");
         assert!(ledger.complaints.is_empty(), "{:#?}", ledger.complaints);
@@ -125,7 +165,7 @@ impl Receiver {
                         return;
                     }
                 }
-                Answer::Silence => {
+                Answer::Silence | Answer::AcceptInSilence => {
                     let _patience = stream.set_read_timeout(Some(Duration::from_secs(600)));
                     let _gave_up = std::io::copy(&mut reader, &mut std::io::sink());
                     return;
@@ -142,14 +182,15 @@ impl Receiver {
         if let Err(complaint) = self.verify(message, &event) {
             ledger.complaints.push(complaint);
         }
+        ledger.note_body(message);
         let answer = (ledger.script)(&event);
         let accepts = match answer {
             Answer::Status(status, _) => (200..300).contains(&status),
-            Answer::AcceptAndHangUp => true,
+            Answer::AcceptAndHangUp | Answer::AcceptInSilence => true,
             Answer::Silence | Answer::HangUp => false,
         };
         if accepts {
-            ledger.accept(message, &event);
+            events_of(&event).for_each(|event| ledger.accept(event, self.ordering));
         }
         answer
     }
@@ -173,27 +214,67 @@ impl Receiver {
 }
 
 impl Ledger {
-    fn accept(&mut self, message: &Message, event: &Value) {
+    fn note_body(&mut self, message: &Message) {
+        let id = message.header("webhook-id").unwrap_or_default();
+        let first = self.bodies.entry(id.to_owned()).or_insert_with(|| message.body.clone());
+        if *first != message.body {
+            let (first, text) = (String::from_utf8_lossy(first), message.text());
+            self.complaints.push(format!("{id} was {first} and now is {text}"));
+        }
+    }
+
+    fn accept(&mut self, event: &Value, ordering: Ordering) {
         let Some(seq) = event["seq"].as_u64() else {
             self.complaints.push(format!("an event without seq: {event}"));
             return;
         };
-        let id = message.header("webhook-id").unwrap_or_default().to_owned();
-        let entry = (id, message.text());
-        let highest = self.accepted.last_key_value().map_or(0, |(&seq, _)| seq);
         match self.accepted.get(&seq) {
-            Some(known) if *known != entry => {
-                self.complaints.push(format!("seq {seq} was {known:?} and now is {entry:?}"));
+            Some(known) if known != event => {
+                self.complaints.push(format!("seq {seq} was {known} and now is {event}"));
             }
             Some(_) => {}
-            None if seq < highest => self.complaints.push(format!("{seq} came after {highest}")),
-            None if self.accepted.values().any(|(id, _)| *id == entry.0) => {
-                self.complaints.push(format!("id {} was used before", entry.0));
-            }
             None => {
-                self.accepted.insert(seq, entry);
+                for key in ordered_by(event, ordering) {
+                    let last = self.last.entry(key.clone()).or_default();
+                    if seq < *last {
+                        self.complaints.push(format!("{seq} of {key:?} came after {last}"));
+                    }
+                    *last = seq;
+                }
+                if !self.ids.insert(event["id"].to_string()) {
+                    self.complaints.push(format!("this id stands for two events: {event}"));
+                }
+                self.accepted.insert(seq, event.clone());
+                self.arrivals.push(seq);
             }
         }
+    }
+}
+
+/// One event, or those of a batch.
+fn events_of(body: &Value) -> impl Iterator<Item = &Value> {
+    let batch = body["events"].as_array().filter(|_| body["type"] == "batch");
+    batch.map_or(std::slice::from_ref(body), Vec::as_slice).iter()
+}
+
+/// What an event must come in order for.
+fn ordered_by(event: &Value, ordering: Ordering) -> Vec<String> {
+    let data = &event["data"];
+    let known = |field: &&str| data[*field]["id"].is_string();
+    let named = |field: &str| format!("{} {field} {}", event["directory"], data[field]["id"]);
+    match ordering {
+        Ordering::BySeq => vec![String::new()],
+        Ordering::PerObject => ["user", "group"]
+            .into_iter()
+            .filter(known)
+            .map(named)
+            .chain(
+                // The inner group of a membership has an order of its own as a group, too.
+                data["member"]["id"]
+                    .is_string()
+                    .then(|| format!("{} group {}", event["directory"], data["member"]["id"])),
+            )
+            .collect(),
     }
 }
 
