@@ -7,6 +7,7 @@ use super::audit;
 use super::engine::{self, Batch, Engine};
 use super::error::{OpenError, Trouble};
 use super::home::{Current, Home};
+use super::rewrite;
 use super::row;
 use super::state::{Head, Marker, Rebuilding, Retained};
 use crate::clock::{self, Duration};
@@ -152,7 +153,7 @@ pub(super) fn rebuild(
     let aside = home.set_aside(number)?;
     home.point_at(number)?;
     home.raise(seq, 0, true)?;
-    save_trail(&aside, &engine, cache_bytes);
+    save_rest(&aside, &engine, cache_bytes);
     Ok((Opened { engine, head, number }, Opening::Rebuilt { aside, reason }))
 }
 
@@ -173,17 +174,26 @@ fn make(
     made.inspect_err(|_| drop(std::fs::remove_dir_all(&folder)))
 }
 
-/// The directories can be read again; what people decided cannot.
-fn save_trail(aside: &Path, fresh: &Engine, cache_bytes: u64) {
+/// The directories can be read again; what people decided cannot: the audit trail,
+/// and which webhooks are paused or disabled. How far these are tells what of the
+/// lost journal they were never told.
+fn save_rest(aside: &Path, fresh: &Engine, cache_bytes: u64) {
     if !aside.join("db").exists() {
         return;
     }
     let saved = Engine::open(aside, cache_bytes)
-        .and_then(|damaged| audit::copy(&damaged, fresh))
+        .and_then(|damaged| {
+            let deliveries = rewrite::copy_rows(&damaged, fresh, row::DELIVERIES);
+            audit::copy(&damaged, fresh).and(deliveries)
+        })
         .and_then(|()| fresh.sync());
     if let Err(trouble) = saved {
         let reason = trouble.text();
-        tracing::error!(aside = %aside.display(), reason, "the audit trail is lost, or a part of it");
+        tracing::error!(
+            aside = %aside.display(),
+            reason,
+            "the audit trail or the state of webhooks is lost, or a part of it"
+        );
     }
 }
 

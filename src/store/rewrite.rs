@@ -104,7 +104,7 @@ fn copy(engine: &Engine, folder: &std::path::Path, cache: u64) -> Result<Engine,
     Ok(fresh)
 }
 
-fn copy_rows(from: &Engine, to: &Engine, prefix: &[u8]) -> Result<(), Trouble> {
+pub(super) fn copy_rows(from: &Engine, to: &Engine, prefix: &[u8]) -> Result<(), Trouble> {
     let mut batch = Batch::default();
     for found in from.rows(prefix)? {
         let row = found?;

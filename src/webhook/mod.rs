@@ -1,21 +1,28 @@
 //! Tells other systems what changed, from the journal.
 //!
-//! Each endpoint is one task with a cursor of its own in the store, so a dead
-//! one delays nobody. It reads the journal after its cursor and sends each
-//! event that its filters let through, in order, until the receiver accepts it
-//! with a 2xx: at least once, and never an event before the ones before it.
+//! Each endpoint is one task with a place of its own in the store, so a dead one
+//! delays nobody. It reads the journal after its cursor and sends what its filters
+//! let through until the receiver accepts it with a 2xx: at least once, and in
+//! order; with `ordering = "per_user"` in the order of each user and group.
 //!
 //! - A new endpoint starts with the oldest event of the journal, so a receiver
 //!   that folds what it gets ends with exactly the directory.
 //! - The cursor is stored after accepted events, a few at a time; after a crash
 //!   these few are sent again. They carry the same `webhook-id` and body.
-//! - A failed delivery is tried again after the delays of the schedule, and for
-//!   ever after its last one. `Retry-After` can only make a delay longer. When
-//!   the daemon starts, waiting deliveries are tried at once.
+//! - A failed delivery is tried again after the delays of the schedule.
+//!   `Retry-After` can only make a delay longer. When the attempt after the last
+//!   delay fails too, or the receiver answers 410, the endpoint is disabled: that
+//!   is told once, and what it misses stays in the journal until it is resumed.
+//!   When the daemon starts, waiting deliveries are tried at once.
+//! - Operators pause, resume, replay and test a running endpoint by [`Controls`].
 //! - When the journal's retention has passed the cursor, this is logged as an
 //!   error and counted, and deliveries go on with the oldest event there is.
 //! - Requests follow Standard Webhooks 1.0 (<https://www.standardwebhooks.com>).
 //!   Redirects are not followed, and no proxy is used.
+//!
+//! [`endpoint`] drives; [`queue`] knows what may be sent next, [`lanes`] what may
+//! overtake what, and [`stream`] what is to be read. [`settle`] draws conclusions
+//! from outcomes, [`orders`] does what people ask, [`progress`] keeps and shows.
 
 mod address;
 mod body;

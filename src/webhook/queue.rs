@@ -1,13 +1,16 @@
 //! Which delivery is sent next: events in, deliveries out, in an order that a
 //! receiver can fold. Knows neither the network nor the store, nor the time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::lanes::Lanes;
 use crate::clock::{Instant, Timestamp};
 use crate::model::Event;
 use crate::store::{Beyond, FailingRow};
+
+/// One delivery that fails says nothing of the others.
+const DOWN_MIN: usize = 2;
 
 /// How events become deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +36,8 @@ pub(super) struct Queue {
     /// Deliveries under way: first and last event.
     sending: BTreeMap<u64, u64>,
     failing: BTreeMap<u64, Failing>,
-    /// Failures without a success in between, of any delivery.
-    streak: usize,
+    /// Deliveries that failed since one was accepted.
+    failed: BTreeSet<u64>,
     /// The receiver asked for nothing before that.
     floor: Option<Instant>,
 }
@@ -74,7 +77,7 @@ impl Queue {
             lanes: Lanes::default(),
             sending: BTreeMap::new(),
             failing: failing.iter().map(known).collect(),
-            streak: 0,
+            failed: BTreeSet::new(),
             floor: None,
         }
     }
@@ -96,9 +99,14 @@ impl Queue {
 
     /// How many events it has use for.
     pub(super) fn room(&self) -> usize {
-        let enough = if self.rules.per_user { self.rules.room } else { self.rules.batch_max };
+        let Rules { per_user, batch_max, room, .. } = self.rules;
+        if per_user {
+            // Not one by one, when it is full: reading has its price.
+            let left = room.saturating_sub(self.len());
+            return if left >= room / 4 { left } else { 0 };
+        }
         let rest_of_batch = self.next_failing().is_some_and(|failing| failing.last > self.read);
-        if self.len() < enough || rest_of_batch { self.rules.room.max(enough) } else { 0 }
+        if self.len() < batch_max || rest_of_batch { room.max(batch_max) } else { 0 }
     }
 
     /// The event that follows what was read.
@@ -153,7 +161,7 @@ impl Queue {
             self.waiting.remove(&seq);
             self.lanes.remove(seq);
         }
-        self.streak = 0;
+        self.failed.clear();
         let (waiting, read) = (&self.waiting, self.read);
         self.failing.retain(|first, _| *first > read || waiting.contains_key(first));
     }
@@ -161,7 +169,7 @@ impl Queue {
     /// The delivery failed, at `now`; how often in a row by now.
     pub(super) fn failed(&mut self, first: u64, now: Timestamp) -> u32 {
         let Some(last) = self.sending.remove(&first) else { return 0 };
-        self.streak = self.streak.saturating_add(1);
+        self.failed.insert(first);
         let new = Failing { last, failures: 0, since: now, due: None };
         let failing = self.failing.entry(first).or_insert(new);
         if failing.failures == 0 {
@@ -186,7 +194,7 @@ impl Queue {
 
     /// What failed is tried again at once, and as if for the first time.
     pub(super) fn forgive(&mut self) {
-        self.streak = 0;
+        self.failed.clear();
         self.floor = None;
         for failing in self.failing.values_mut() {
             (failing.failures, failing.due) = (0, None);
@@ -225,7 +233,7 @@ impl Queue {
     /// Whether only one delivery at a time may be under way: always by order,
     /// and while the endpoint as a whole does not answer.
     fn is_one_by_one(&self) -> bool {
-        !self.rules.per_user || self.streak >= self.rules.concurrency
+        !self.rules.per_user || self.failed.len() >= self.rules.concurrency.max(DOWN_MIN)
     }
 
     fn startable(&self, now: Instant) -> Option<u64> {

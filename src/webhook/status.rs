@@ -62,7 +62,7 @@ pub struct EndpointStatus {
     /// How long receivers took for deliveries that they accepted.
     pub latency: Latency,
     /// Events of the journal that need nothing more, in any order.
-    pub(super) settled: u64,
+    pub settled: u64,
 }
 
 /// How many deliveries took how long.

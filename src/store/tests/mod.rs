@@ -5,6 +5,7 @@ mod checkpoint;
 mod crash;
 mod damage;
 mod deliveries;
+mod nobody;
 mod plain;
 mod upkeep;
 mod world;

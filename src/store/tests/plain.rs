@@ -226,3 +226,13 @@ fn two_handles_are_one_store() {
     assert_eq!(store.last_seq(), 1);
     assert!(!matches!(store.events(0, 1), Err(EventsError::Gone { .. })));
 }
+
+#[test]
+fn a_disabled_webhook_stays_so_when_the_store_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let row = DeliveryRow { seq: 7, paused: true, ..DeliveryRow::default() };
+    store.set_delivery("audit", &row).unwrap();
+    store.set_aside("a test says so").unwrap();
+    assert_eq!(store.delivery("audit").unwrap(), Some(row));
+}

@@ -1,6 +1,7 @@
 //! A first sync told as one summary.
 
 use super::*;
+use crate::model::{Change, Commit, Progress, Put};
 
 #[tokio::test]
 async fn the_first_sync_is_one_event_and_what_follows_is_told() {
@@ -34,4 +35,72 @@ async fn the_first_sync_is_one_event_and_what_follows_is_told() {
     let _summed = run(config, &memory, &statuses);
     until("all is told", || memory.stored_seq("summed") == Some(6)).await;
     assert_eq!(summed.told(), [3, 4, 5]);
+}
+
+/// Commits of one directory in a real store.
+struct Committed {
+    _dir: tempfile::TempDir,
+    store: crate::store::Store,
+    users: u32,
+}
+
+impl Committed {
+    fn new() -> Committed {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = crate::store::Store::open(dir.path(), Default::default()).unwrap();
+        Committed { _dir: dir, store, users: 0 }
+    }
+
+    /// New users, and then notices.
+    fn commit(&mut self, users: u32, notices: &[EventKind]) {
+        let created = (self.users..self.users + users).map(|slot| {
+            let user = user(slot as usize);
+            let item = crate::provider::UserItem { user, ..Default::default() };
+            let record = crate::store::record::encode_user(&item);
+            Change::User { slot, record, put: Put::Created }
+        });
+        let notices =
+            notices.iter().map(|kind| Change::Notice { kind: *kind, details: Attributes::new() });
+        let commit = Commit {
+            directory: "corp".into(),
+            tenant: "acme".into(),
+            product: "vpn".into(),
+            occurred_at: Timestamp(1),
+            changes: created.chain(notices).collect(),
+            progress: Progress { as_of: Some(Timestamp(1)), ..Progress::default() },
+        };
+        self.store.commit(&commit).unwrap();
+        self.users += users;
+    }
+
+    fn end(&self) -> u64 {
+        self.store.first_sync_end("corp").unwrap()
+    }
+}
+
+#[test]
+fn the_first_sync_ends_with_its_summary() {
+    let mut corp = Committed::new();
+    assert_eq!(corp.end(), u64::MAX);
+    corp.commit(0, &[EventKind::DirectoryFailing]);
+    assert_eq!(corp.end(), 0);
+    corp.commit(3, &[EventKind::DirectoryRecovered, EventKind::DirectorySynced]);
+    assert_eq!(corp.end(), 6);
+    corp.commit(2, &[]);
+    assert_eq!(corp.end(), 6);
+}
+
+#[test]
+fn users_that_come_after_an_empty_first_sync_are_told() {
+    let mut corp = Committed::new();
+    corp.commit(0, &[EventKind::DirectorySynced]);
+    corp.commit(1, &[]);
+    assert_eq!(corp.end(), 0);
+}
+
+#[test]
+fn a_hold_in_the_first_sync_follows_its_summary() {
+    let mut corp = Committed::new();
+    corp.commit(2, &[EventKind::DirectorySynced, EventKind::DirectoryHeld]);
+    assert_eq!(corp.end(), 4);
 }

@@ -197,3 +197,18 @@ fn what_the_receiver_asks_for_holds_back_everything() {
     assert_eq!(queue.due(), Some(now + 9 * SECOND));
     assert_eq!(all_next(&mut queue, now + 9 * SECOND), [1]);
 }
+
+#[test]
+fn one_event_that_fails_again_and_again_does_not_hold_back_the_others() {
+    let mut now = clock::instant();
+    let mut queue = queue_of_users(rules(true, 3, 1), 1);
+    for _ in 0..9 {
+        assert_eq!(all_next(&mut queue, now), [1]);
+        queue.failed(1, Timestamp(1));
+        queue.put_off(1, now + SECOND, Timestamp(2));
+        now += SECOND;
+    }
+    queue.put_off(1, now + SECOND, Timestamp(2));
+    queue.add(event(2, &(true, About::User(7))));
+    assert_eq!(all_next(&mut queue, now), [2]);
+}

@@ -39,7 +39,7 @@ fn fifty_kills_lose_nothing_invent_nothing_and_repeat_no_id() {
         "{often}limits = {{ users_removed_percent_max = 100, groups_removed_percent_max = 100, \
          members_removed_percent_max = 100 }}\n\
          [webhook.audit]\nurl = \"{}\"\nsecret = {{ file = \"{}\" }}\nallow_private = true\n\
-         retry_schedule = [\"1s\"]\n",
+         retry_schedule = [\"1s\", \"1s\", \"1s\"]\n",
         receiver.url(),
         secret.display()
     ));

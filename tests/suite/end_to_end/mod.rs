@@ -13,6 +13,7 @@ mod openldap;
 mod readme;
 mod service;
 mod webhook_desk;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::path::Path;

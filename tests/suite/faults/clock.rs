@@ -57,7 +57,7 @@ fn a_clock_that_jumps_stops_no_poll_and_forgets_nothing() {
     let mut people = Crew::new(&daemon, 3);
     daemon.configure(&format!(
         "{}[webhook.audit]\nurl = \"{}\"\nsecret = {{ file = \"{}\" }}\nallow_private = true\n\
-         retry_schedule = [\"1s\"]\n",
+         retry_schedule = [\"1s\", \"1s\", \"1s\"]\n",
         people.block(),
         receiver.url(),
         secret.display()
