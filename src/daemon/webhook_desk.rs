@@ -183,9 +183,11 @@ fn shown(config: &WebhookConfig) -> Endpoint {
         },
         log_deliveries: config.log_deliveries,
     };
-    let mut status = EndpointStatus::default();
-    status.name.clone_from(&config.name);
-    status.url = config.shown_url();
-    status.last_error = Some(NOT_RUNNING.to_owned());
+    let status = EndpointStatus {
+        name: config.name.clone(),
+        url: config.shown_url(),
+        last_error: Some(NOT_RUNNING.to_owned()),
+        ..EndpointStatus::default()
+    };
     Endpoint { status, settings }
 }

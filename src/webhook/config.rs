@@ -319,6 +319,8 @@ mod tests {
         assert_eq!((config.ordering, config.concurrency), (Ordering::Ordered, 1));
         assert_eq!((config.batch_max, config.on_first_sync), (1, FirstSync::Events));
         assert!(!config.log_deliveries);
+        let kept = config.deliveries_retention;
+        assert_eq!((kept.age, kept.attempts_max), (DAY * 7, 10_000));
         assert!(config.filter.admits(EventKind::UserDeleted, "acme", "vpn", "corp"));
         assert!(!format!("{config:?}").contains("MfKQ"));
     }

@@ -71,6 +71,9 @@ pub(super) struct Endpoint<J> {
     pub(super) accepted_unsaved: usize,
     /// The store failed and is left alone until then.
     pub(super) store_rests: Option<Instant>,
+    /// When it was last decided what can be done: what became due since then is
+    /// seen in the next step.
+    now: Instant,
 }
 
 /// Why an endpoint goes on.
@@ -80,7 +83,6 @@ enum Wake {
     Sent(Sent),
     Tested(Testing),
     Look,
-    Due,
 }
 
 impl<J: Journal> Endpoint<J> {
@@ -116,6 +118,7 @@ impl<J: Journal> Endpoint<J> {
             urgent: false,
             accepted_unsaved: 0,
             store_rests: None,
+            now: clock::instant(),
         }
     }
 
@@ -147,6 +150,7 @@ impl<J: Journal> Endpoint<J> {
     /// Reads, sends and stores what can be now. Returns whether there is more
     /// to do at once.
     async fn step(&mut self) -> bool {
+        self.now = clock::instant();
         while let Some(Some(sent)) = self.sending.next().now_or_never() {
             self.settle(sent);
         }
@@ -180,7 +184,8 @@ impl<J: Journal> Endpoint<J> {
 
     fn start_deliveries(&mut self) {
         let batched = self.config.batch_max > 1;
-        while let Some(parcel) = self.stream().queue.next(clock::instant()) {
+        let now = self.now;
+        while let Some(parcel) = self.stream().queue.next(now) {
             let message = body::of_parcel(&self.config.format, &parcel, batched);
             let courier = self.courier.clone();
             self.sending.push(Box::pin(courier.send(message, Contents::from(&parcel))));
@@ -208,15 +213,16 @@ impl<J: Journal> Endpoint<J> {
             Wake::Sent(sent) => self.settle(sent),
             Wake::Tested(testing) => testing.report(),
             Wake::Look => self.live.look_again(),
-            Wake::Stop | Wake::Due => {}
+            Wake::Stop => {}
         }
     }
 
     async fn wake(&mut self) -> Wake {
-        let now = clock::instant();
+        let now = self.now;
         let due = self.stream().queue.due().filter(|_| self.may_send());
         let due = [due, self.store_rests].into_iter().flatten().filter(|at| *at > now).min();
-        let sleep = due.map_or(LOOK_EVERY, |at| at.duration_since(now).min(LOOK_EVERY));
+        let left = due.map(|at| at.saturating_duration_since(clock::instant()));
+        let sleep = left.unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
         let moved = async {
             if self.seq.changed().await.is_err() {
                 // Nobody is left who could wake; there is nothing more to come.
@@ -229,7 +235,7 @@ impl<J: Journal> Endpoint<J> {
             Some(sent) = self.sending.next() => Wake::Sent(sent),
             Some(testing) = self.testing.next() => Wake::Tested(testing),
             () = moved => Wake::Look,
-            () = tokio::time::sleep(sleep) => if due.is_some() { Wake::Due } else { Wake::Look },
+            () = tokio::time::sleep(sleep) => Wake::Look,
         }
     }
 
@@ -254,7 +260,7 @@ impl<J: Journal> Endpoint<J> {
     }
 
     pub(super) fn store_is_resting(&self) -> bool {
-        self.store_rests.is_some_and(|until| until > clock::instant())
+        self.store_rests.is_some_and(|until| until > self.now)
     }
 
     /// Waits until the store may be asked again; false at shutdown.

@@ -112,18 +112,22 @@ impl<J: Journal> Endpoint<J> {
     }
 
     pub(super) fn position(&self) -> Position {
-        let mut replays: Vec<ReplayRow> = self.replays.iter().copied().collect();
-        if let (Some(first), Some(stream)) = (replays.first_mut(), &self.replay) {
-            first.next = first.next.max(stream.queue.cursor() + 1);
-        }
         Position {
             seq: self.live.queue.cursor(),
             beyond: self.live.beyond(),
             failing: self.live.queue.failing(),
             paused: self.paused,
             disabled: self.disabled.clone(),
-            replays,
+            replays: self.replays_left(),
         }
+    }
+
+    fn replays_left(&self) -> Vec<ReplayRow> {
+        let mut replays: Vec<ReplayRow> = self.replays.iter().copied().collect();
+        if let (Some(first), Some(stream)) = (replays.first_mut(), &self.replay) {
+            first.next = first.next.max(stream.queue.cursor() + 1);
+        }
+        replays
     }
 
     /// Stores the position when it moved far enough, or at all if nothing else
@@ -160,8 +164,7 @@ impl<J: Journal> Endpoint<J> {
 
     pub(super) fn show(&mut self) {
         let in_flight = self.sending.len();
-        let replays: Vec<(u64, u64)> =
-            self.position().replays.iter().map(|replay| (replay.next, replay.to)).collect();
+        let replays = self.replays_left().iter().map(|replay| (replay.next, replay.to)).collect();
         let queue = &self.replay.as_ref().unwrap_or(&self.live).queue;
         let mut failing = queue.failing();
         failing.retain(|row| row.failures > 0);

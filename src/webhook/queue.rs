@@ -101,9 +101,14 @@ impl Queue {
 
     /// How many events it has use for.
     pub(super) fn room(&self) -> usize {
-        let enough = if self.rules.per_user { self.rules.room } else { self.rules.batch_max };
+        let Rules { per_user, batch_max, room, .. } = self.rules;
+        if per_user {
+            // Not one by one, when it is full: reading has its price.
+            let left = room.saturating_sub(self.len());
+            return if left >= room / 4 { left } else { 0 };
+        }
         let rest_of_batch = self.next_failing().is_some_and(|failing| failing.last > self.read);
-        if self.len() < enough || rest_of_batch { self.rules.room.max(enough) } else { 0 }
+        if self.len() < batch_max || rest_of_batch { room.max(batch_max) } else { 0 }
     }
 
     /// The event that follows what was read.

@@ -18,12 +18,14 @@ use crate::webhook::{Done, EndpointStatus, Order, OrderError, State};
 pub struct NotingDesk(pub Mutex<Vec<(String, Caller)>>);
 
 fn endpoint(name: &str, log_deliveries: bool) -> Endpoint {
-    let mut status = EndpointStatus::default();
-    status.name = name.into();
-    status.url = format!("https://{name}.example/hook");
-    (status.last_delivered_seq, status.backlog) = (7, 3);
     Endpoint {
-        status,
+        status: EndpointStatus {
+            name: name.into(),
+            url: format!("https://{name}.example/hook"),
+            last_delivered_seq: 7,
+            backlog: 3,
+            ..EndpointStatus::default()
+        },
         settings: EndpointSettings {
             events: vec!["user.deleted".into()],
             ordering: "ordered",
