@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::http::{self, Message};
 use super::secrets;
@@ -34,6 +34,8 @@ pub enum Ordering {
     BySeq,
     /// By seq for each user and each group.
     PerObject,
+    /// In the format of Polis, which has no seq: they are numbered as they come.
+    Polis,
 }
 
 impl Answer {
@@ -179,9 +181,11 @@ impl Receiver {
         let event = message.json();
         let mut ledger = self.ledger.lock().expect("no panic under this lock");
         ledger.attempts += 1;
-        if let Err(complaint) = self.verify(message, &event) {
-            ledger.complaints.push(complaint);
-        }
+        let verified = match self.ordering {
+            Ordering::Polis => self.verify_polis(message),
+            Ordering::BySeq | Ordering::PerObject => self.verify(message, &event),
+        };
+        ledger.complaints.extend(verified.err());
         ledger.note_body(message);
         let answer = (ledger.script)(&event);
         let accepts = match answer {
@@ -190,9 +194,24 @@ impl Receiver {
             Answer::Silence | Answer::HangUp => false,
         };
         if accepts {
-            events_of(&event).for_each(|event| ledger.accept(event, self.ordering));
+            match self.ordering {
+                Ordering::Polis => ledger.accept_polis(message, &event),
+                ordering => events_of(&event).for_each(|event| ledger.accept(event, ordering)),
+            }
         }
         answer
+    }
+
+    fn verify_polis(&self, message: &Message) -> Result<(), String> {
+        let header = message.header("boxyhq-signature").unwrap_or_default();
+        let said = header.strip_prefix("t=").and_then(|rest| rest.split_once(",s="));
+        let (time, signature) = said.ok_or_else(|| format!("no signature: {header}"))?;
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, self.secret.as_bytes());
+        let mut signed = format!("{time}.").into_bytes();
+        signed.extend(&message.body);
+        let tag = ring::hmac::sign(&key, &signed);
+        let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        if hex == signature { Ok(()) } else { Err(format!("badly signed: {header}")) }
     }
 
     fn verify(&self, message: &Message, event: &Value) -> Result<(), String> {
@@ -220,6 +239,18 @@ impl Ledger {
         if *first != message.body {
             let (first, text) = (String::from_utf8_lossy(first), message.text());
             self.complaints.push(format!("{id} was {first} and now is {text}"));
+        }
+    }
+
+    /// With the `webhook-id` as `id`, and a seq of our own.
+    fn accept_polis(&mut self, message: &Message, event: &Value) {
+        let id = json!(message.header("webhook-id"));
+        if self.ids.insert(id.to_string()) {
+            let seq = self.arrivals.len() as u64 + 1;
+            let mut event = event.clone();
+            (event["id"], event["seq"]) = (id, json!(seq));
+            self.accepted.insert(seq, event);
+            self.arrivals.push(seq);
         }
     }
 
@@ -263,7 +294,7 @@ fn ordered_by(event: &Value, ordering: Ordering) -> Vec<String> {
     let known = |field: &&str| data[*field]["id"].is_string();
     let named = |field: &str| format!("{} {field} {}", event["directory"], data[field]["id"]);
     match ordering {
-        Ordering::BySeq => vec![String::new()],
+        Ordering::BySeq | Ordering::Polis => vec![String::new()],
         Ordering::PerObject => ["user", "group"]
             .into_iter()
             .filter(known)
@@ -281,7 +312,6 @@ fn ordered_by(event: &Value, ordering: Ordering) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn post(receiver: &Receiver, body: &str, signature: &str, id: &str, at: u64) -> u16 {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, receiver.port)).unwrap();

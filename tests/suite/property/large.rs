@@ -2,8 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
+use rosterd::model::User;
+use rosterd::provider::{
+    Cursor, Directory, Finding, Item, Patience, PullError, Seal, Settings, Sink, UserItem,
+};
 use rosterd::sync::poller::Page;
 
+use super::world::seal;
 use super::*;
 
 const USERS: usize = 1_200;

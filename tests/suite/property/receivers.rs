@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rosterd::config::section;
 use rosterd::model::{Act, Action, Attributes};
-use rosterd::store::{Pruned, Retention};
+use rosterd::store::{Kept, Pruned, Retention};
 use rosterd::sync::ledger::Ledger;
 use rosterd::task::{Task, Trigger, shutdown};
 use rosterd::webhook::{
@@ -58,7 +58,7 @@ const PLAIN: Manners = Manners {
     is_late: false,
 };
 
-const ENDPOINTS: [Manners; 7] = [
+const ENDPOINTS: [Manners; 8] = [
     PLAIN,
     Manners { name: "hasty", retries: 2, ..PLAIN },
     Manners { name: "late", is_late: true, ..PLAIN },
@@ -75,6 +75,16 @@ const ENDPOINTS: [Manners; 7] = [
         ..PLAIN
     },
     Manners { name: "batches", config: "batch_max = 7", retries: 3, ..PLAIN },
+    Manners {
+        name: "polis",
+        config: "format = \"polis\"",
+        ordering: Ordering::Polis,
+        wants: |kind| {
+            (kind.starts_with("user.") || kind.starts_with("group."))
+                && !kind.starts_with("group.group_")
+        },
+        ..PLAIN
+    },
     Manners { name: SUMMARY, config: "on_first_sync = \"summary\"", ..PLAIN },
 ];
 
@@ -395,7 +405,8 @@ impl Stage {
         let Some(event) = self.told.get(at) else { return };
         // Nothing that is written meanwhile can be as old as that.
         let moment = event.occurred_at.minus(Duration::from_millis(1)).plus(KEPT);
-        let retention = Retention { journal: KEPT, history: KEPT };
+        let kept = Kept::for_age(KEPT);
+        let retention = Retention { journal: kept, history: kept };
         let store = self.process().parts.ledger.store();
         while let Pruned { more: true, .. } = store.prune(moment, &retention).unwrap() {}
     }
@@ -478,7 +489,10 @@ impl Stage {
             let Listener { manners: Manners { name, is_late, wants, .. }, receiver, .. } = listener;
             receiver.assert_no_complaints();
             let wanted: BTreeMap<u64, Json> = self.wanted(listener.manners);
-            let arrivals = receiver.arrivals();
+            let arrivals = match listener.manners.ordering {
+                Ordering::Polis => self.translated(&receiver.arrivals()),
+                Ordering::BySeq | Ordering::PerObject => receiver.arrivals(),
+            };
             let seqs: BTreeSet<u64> = arrivals.iter().map(seq).collect();
             for event in &arrivals {
                 assert_eq!(wanted.get(&seq(event)), Some(event), "{name} was told something else");
@@ -491,12 +505,29 @@ impl Stage {
             if !is_late {
                 assert!(missing.len() as u64 <= lost, "{name} lacks {missing:?}, not {lost}");
             }
-            if wants("user.created") {
+            if wants("user.created") && wants("group.group_added") {
                 let summed_up = self.first_sync().filter(|_| *name == SUMMARY);
                 let lacks = missing.last().copied().max(summed_up);
                 assert_eq!(self.folded(&arrivals, lacks), last, "{name}");
             }
         }
+    }
+
+    /// The events that deliveries in the format of Polis stand for, by their ids;
+    /// they must come in order, and speak of the same.
+    fn translated(&self, arrivals: &[Json]) -> Vec<Json> {
+        let known: BTreeMap<&str, &Event> =
+            self.told.iter().map(|event| (event.id.as_str(), event)).collect();
+        let translate = |delivery: &Json| {
+            let event = json(&EventBody::from(known[delivery["id"].as_str().unwrap()]));
+            let object = if event["data"]["user"].is_null() { "group" } else { "user" };
+            assert_eq!(delivery["event"], event["type"], "{delivery}");
+            assert_eq!(delivery["data"]["id"], event["data"][object]["id"], "{delivery}");
+            event
+        };
+        let events: Vec<Json> = arrivals.iter().map(translate).collect();
+        assert!(events.is_sorted_by_key(seq), "out of order: {arrivals:?}");
+        events
     }
 
     /// All that was ever told, in words.

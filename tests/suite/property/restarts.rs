@@ -2,7 +2,9 @@
 //! R4 and R16).
 
 use rosterd::sync::poller::Page;
+use tokio::sync::Notify;
 
+use super::world::Token;
 use super::*;
 
 type Shared = Arc<Mutex<World>>;

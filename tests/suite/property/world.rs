@@ -515,10 +515,10 @@ impl Scripted {
 }
 
 /// Where a failed crawl goes on, if the world has not changed since.
-struct Token {
+pub struct Token {
     version: u64,
     since: Option<u64>,
-    done: usize,
+    pub done: usize,
 }
 
 impl Token {
@@ -527,14 +527,14 @@ impl Token {
         [self.version, since, self.done as u64].map(u64::to_be_bytes).concat()
     }
 
-    fn read(bytes: &[u8]) -> Token {
+    pub fn read(bytes: &[u8]) -> Token {
         let number = |at: usize| u64::from_be_bytes(bytes[at * 8..][..8].try_into().unwrap());
         let since = Some(number(1)).filter(|since| *since != u64::MAX);
         Token { version: number(0), since, done: number(2) as usize }
     }
 }
 
-fn seal(extent: Extent, cursor: Cursor) -> Seal {
+pub fn seal(extent: Extent, cursor: Cursor) -> Seal {
     let (proof, requests) = ("scripted".to_owned().into(), BTreeMap::new());
     let verified = Verified::default();
     Seal { extent, cursor: Some(cursor), proof, verified, requests, malformed: 0 }
