@@ -23,16 +23,17 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use rosterd::clock::{self, Timestamp};
+use rosterd::clock;
 use rosterd::index::{DirectoryView, SharedView, View};
-use rosterd::model::{Act, Caller, Event, Group, User};
+use rosterd::model::{Act, Caller};
 use rosterd::query::{
-    AuditTrail, Backlog, HeldChanges, Journal, JournalError, Limits, Listeners, Operator,
-    OperatorError, Page, Plan, QueryConfig, Sources, Wanted, start,
+    AuditTrail, Backlog, Endpoint, Endpoints, HeldChanges, JournalError, Limits, Listeners,
+    Operator, OperatorError, Page, Plan, QueryConfig, Sources, Wanted, start,
 };
-use rosterd::store::AuditPage;
+use rosterd::store::{AttemptPage, AuditPage, Options, Store};
 use rosterd::sync::status::{DirectoryStatus, Statuses};
 use rosterd::task;
+use rosterd::webhook::{Done, EndpointStatus, Order, OrderError};
 
 const ROUNDS: usize = 6;
 const REQUESTS_A_ROUND: usize = 20_000;
@@ -50,8 +51,9 @@ fn main() {
     let rosterd = folder.0.join("rosterd.sock");
     let config = QueryConfig { socket: rosterd.clone(), ..QueryConfig::default() };
     let listeners = Listeners::take(&config).expect("the socket can be taken");
-    let running = start(listeners, sources(view, shutdown.clone()), Limits::default(), shutdown)
-        .expect("the server starts");
+    let running =
+        start(listeners, sources(view, &folder.0, shutdown.clone()), Limits::default(), shutdown)
+            .expect("the server starts");
     let bare = folder.0.join("bare.sock");
     let length = answer_length(&rosterd, &check(size, 1, false));
     start_bare(&bare, length);
@@ -215,7 +217,8 @@ fn view(size: Size) -> DirectoryView {
     empty.apply(&common::first_commit(size).changes, 1).expect("the changes fit")
 }
 
-fn sources(view: DirectoryView, shutdown: task::Shutdown) -> Sources {
+fn sources(view: DirectoryView, folder: &Path, shutdown: task::Shutdown) -> Sources {
+    let (store, _) = Store::open(&folder.join("store"), Options::default()).expect("it opens");
     let statuses = Statuses::default();
     let mut status = DirectoryStatus::new("corp", "acme", "vpn");
     status.as_of = Some(clock::now());
@@ -223,10 +226,11 @@ fn sources(view: DirectoryView, shutdown: task::Shutdown) -> Sources {
     Sources {
         view: Arc::new(SharedView::new(View::new([view], 1))),
         statuses,
-        journal: Arc::new(Nothing),
+        journal: Arc::new(store),
         operator: Arc::new(Nothing),
         backlog: Arc::new(Nothing),
         trail: Arc::new(Nothing),
+        endpoints: Arc::new(Nothing),
         shutdown,
     }
 }
@@ -287,64 +291,8 @@ impl Drop for Folder {
     }
 }
 
-/// A journal, an operator and a backlog that nobody asks here.
+/// An operator, a backlog, a trail and endpoints that nobody asks here.
 struct Nothing;
-
-impl Journal for Nothing {
-    fn oldest_seq(&self) -> u64 {
-        1
-    }
-
-    fn events(&self, _: u64, _: usize) -> Result<Vec<Event>, JournalError> {
-        Ok(Vec::new())
-    }
-
-    fn history_start(&self, _: &str) -> Result<Option<u64>, JournalError> {
-        Ok(None)
-    }
-
-    fn seq_at(&self, _: Timestamp) -> Result<Option<u64>, JournalError> {
-        Ok(None)
-    }
-
-    fn groups_of_user_at(
-        &self,
-        _: &str,
-        _: u32,
-        now: &[u32],
-        _: u64,
-    ) -> Result<Vec<u32>, JournalError> {
-        Ok(now.to_vec())
-    }
-
-    fn parents_of_group_at(
-        &self,
-        _: &str,
-        _: u32,
-        now: &[u32],
-        _: u64,
-    ) -> Result<Vec<u32>, JournalError> {
-        Ok(now.to_vec())
-    }
-
-    fn members_of_group_at(
-        &self,
-        _: &str,
-        _: u32,
-        (users, groups): (&[u32], &[u32]),
-        _: u64,
-    ) -> Result<(Vec<u32>, Vec<u32>), JournalError> {
-        Ok((users.to_vec(), groups.to_vec()))
-    }
-
-    fn user_at(&self, _: &str, _: u32, _: u64) -> Result<Option<User>, JournalError> {
-        Ok(None)
-    }
-
-    fn group_at(&self, _: &str, _: u32, _: u64) -> Result<Option<Group>, JournalError> {
-        Ok(None)
-    }
-}
 
 #[async_trait]
 impl Operator for Nothing {
@@ -383,7 +331,26 @@ impl AuditTrail for Nothing {
 }
 
 impl Backlog for Nothing {
-    fn events_by_endpoint(&self) -> Vec<(String, u64)> {
+    fn endpoints(&self) -> Vec<EndpointStatus> {
         Vec::new()
+    }
+}
+
+#[async_trait]
+impl Endpoints for Nothing {
+    fn all(&self) -> Vec<Endpoint> {
+        Vec::new()
+    }
+
+    fn attempts(&self, _: &str, _: Option<u64>, _: usize) -> Result<AttemptPage, JournalError> {
+        Ok(AttemptPage::default())
+    }
+
+    async fn order(&self, _: &str, _: Order, _: Caller) -> Result<Done, OrderError> {
+        Err(OrderError::Unknown(String::new()))
+    }
+
+    async fn clear(&self, _: &str, _: Caller) -> Result<u64, OrderError> {
+        Ok(0)
     }
 }

@@ -35,7 +35,7 @@ pub fn replace_secret(
         .fill(&new, &target)
         .and_then(|()| std::fs::rename(&draft.path, &target))
         .map_err(|error| fails("replace", &target, error))?;
-    draft.is_done();
+    draft.keep();
     sync_folder(&target).map_err(|error| fails("sync the folder of", &target, error))?;
     Ok(target)
 }
@@ -78,8 +78,8 @@ impl Draft {
         file.sync_all()
     }
 
-    /// The file has its new name.
-    fn is_done(self) {
+    /// The file has its new name, and stays.
+    fn keep(self) {
         std::mem::forget(self);
     }
 }

@@ -215,7 +215,11 @@ mod tests {
                 "directory_sync.hold.clear",
                 "directory_sync.reset",
                 "webhook.disable",
+                "webhook.pause",
+                "webhook.resume",
                 "webhook.replay",
+                "webhook.test",
+                "webhook.clear",
                 "access.denied",
             ]
         );

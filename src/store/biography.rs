@@ -26,8 +26,8 @@ pub struct Happening {
 pub enum What {
     Created(MemberObject),
     Updated {
-        before: MemberObject,
-        after: MemberObject,
+        before: Box<MemberObject>,
+        after: Box<MemberObject>,
     },
     Deleted(MemberObject),
     /// It became a direct member of a group, or was one no longer.
@@ -177,8 +177,8 @@ impl Teller<'_> {
         let what = match bare {
             Bare::Created => What::Created(self.object(kind, slot, seq)?),
             Bare::Updated => What::Updated {
-                before: self.object(kind, slot, seq.saturating_sub(1))?,
-                after: self.object(kind, slot, seq)?,
+                before: self.object(kind, slot, seq.saturating_sub(1))?.into(),
+                after: self.object(kind, slot, seq)?.into(),
             },
             Bare::Deleted => What::Deleted(self.object(kind, slot, seq.saturating_sub(1))?),
             Bare::Edge { other, kind, added, as_member } => {

@@ -138,23 +138,44 @@ fn derive(engine: &Engine, dir: u32, kind: Kind, batch: &mut Batch) -> Result<()
     Ok(())
 }
 
-fn lost(kind: Kind, before: &[u8], after: &[u8]) -> Vec<u64> {
-    let kept = digests(kind, after);
-    digests(kind, before).into_iter().filter(|digest| !kept.contains(digest)).collect()
+/// A name may be another spelling of the id, by which it is not found: what is
+/// left of an object's ids keeps none of its names.
+fn lost(kind: Kind, before: &[u8], after: &[u8]) -> BTreeSet<u64> {
+    let (before, after) = (Found::by(kind, before), Found::by(kind, after));
+    let names = before.names.difference(&after.names).copied();
+    names.chain(before.id.filter(|_| after.id.is_none())).collect()
 }
 
-/// Of all that a record can be found by. One that cannot be read has nothing:
-/// that is for those to say who need what it holds.
 fn digests(kind: Kind, record: &[u8]) -> BTreeSet<u64> {
-    match kind {
-        Kind::User => UserKeys::read(record).map_or_else(
-            |_| BTreeSet::new(),
-            |keys| [keys.id, keys.username].into_iter().chain(keys.emails).map(digest).collect(),
-        ),
-        Kind::Group => GroupKeys::read(record).map_or_else(
-            |_| BTreeSet::new(),
-            |keys| [keys.id, keys.name].into_iter().chain(keys.email).map(digest).collect(),
-        ),
+    let Found { id, names } = Found::by(kind, record);
+    names.into_iter().chain(id).collect()
+}
+
+/// Digests of all that a record can be found by.
+#[derive(Default)]
+struct Found {
+    id: Option<u64>,
+    names: BTreeSet<u64>,
+}
+
+impl Found {
+    /// A record that cannot be read has nothing: that is for those to say who
+    /// need what it holds.
+    fn by(kind: Kind, record: &[u8]) -> Found {
+        let of = |id, names: &mut dyn Iterator<Item = &str>| Found {
+            id: Some(digest(id)),
+            names: names.map(digest).collect(),
+        };
+        match kind {
+            Kind::User => UserKeys::read(record).map_or_else(
+                |_| Found::default(),
+                |keys| of(keys.id, &mut [keys.username].into_iter().chain(keys.emails)),
+            ),
+            Kind::Group => GroupKeys::read(record).map_or_else(
+                |_| Found::default(),
+                |keys| of(keys.id, &mut [keys.name].into_iter().chain(keys.email)),
+            ),
+        }
     }
 }
 

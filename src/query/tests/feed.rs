@@ -85,14 +85,15 @@ impl Feed {
 
 /// One to three events, in one of two directories; at the end one that all ask for.
 fn commit(number: u32, slots: &mut BTreeMap<&'static str, u32>) -> Commit {
-    let (directory, tenant) = if number % 2 == 0 { ("corp", "acme") } else { ("lab", "zeta") };
+    let (directory, tenant) =
+        if number.is_multiple_of(2) { ("corp", "acme") } else { ("lab", "zeta") };
     let slot = slots.entry(directory).or_default();
     let mut changes = Vec::new();
     for _ in 0..number % 3 {
         changes.push(user(*slot, &format!("u{slot}"), "ada", "ada@example.org"));
         *slot += 1;
     }
-    if number % 3 == 0 || number % 11 == 0 {
+    if number.is_multiple_of(3) || number.is_multiple_of(11) {
         let kind = EventKind::DirectorySynced;
         changes.push(Change::Notice { kind, details: BTreeMap::new() });
     }

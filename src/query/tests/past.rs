@@ -166,7 +166,8 @@ impl Run {
             self.next.0 += 1;
             // An id may be named like somebody else; it wins.
             let taken = |id: &str| after.users.values().any(|user| user.id == id);
-            let id = Some(any_name(&mut self.random)).filter(|id| !taken(id) && slot % 3 == 0);
+            let id =
+                Some(any_name(&mut self.random)).filter(|id| !taken(id) && slot.is_multiple_of(3));
             let user = User {
                 id: id.unwrap_or_else(|| format!("u{slot}-{}", self.seconds)),
                 username: any_name(&mut self.random),
@@ -292,13 +293,10 @@ impl Picture {
                 .map(|edge| edge.0)
         };
         let mut all: BTreeSet<u32> = of(true, user).collect();
-        while nested {
-            let more: BTreeSet<u32> = all.iter().flat_map(|group| of(false, *group)).collect();
-            let before = all.len();
-            all.extend(more);
-            if all.len() == before {
-                break;
-            }
+        let mut before = all.len() + usize::from(nested);
+        while all.len() != before {
+            before = all.len();
+            all.extend(all.clone().into_iter().flat_map(|group| of(false, group)));
         }
         all
     }
@@ -313,14 +311,14 @@ impl Picture {
         };
         let mut groups: BTreeSet<u32> = of(group, false).collect();
         let mut users: BTreeSet<u32> = of(group, true).collect();
-        while nested {
-            let before = groups.len();
+        let mut before = groups.len() + usize::from(nested);
+        while groups.len() != before {
+            before = groups.len();
             groups.extend(groups.clone().into_iter().flat_map(|inner| of(inner, false)));
-            if groups.len() == before {
-                users.extend(groups.iter().flat_map(|inner| of(*inner, true)));
-                groups.remove(&group);
-                break;
-            }
+        }
+        if nested {
+            users.extend(groups.iter().flat_map(|inner| of(*inner, true)));
+            groups.remove(&group);
         }
         (users, groups)
     }

@@ -280,6 +280,15 @@ fn history_outlives_events_and_reaches_back_to_what_stood_before_its_oldest_one(
 }
 
 #[test]
+fn a_lost_name_is_found_though_the_id_is_another_spelling_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    named(&store, 1, "U", Put::Created);
+    named(&store, 2, "ada", Put::Updated);
+    assert_eq!(store.formerly_named(NAMES[0], MemberKind::User, "U").unwrap(), [0]);
+}
+
+#[test]
 fn a_store_without_rows_of_lost_names_is_given_them_when_it_opens() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

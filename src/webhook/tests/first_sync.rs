@@ -37,6 +37,11 @@ async fn the_first_sync_is_one_event_and_what_follows_is_told() {
     assert_eq!(summed.told(), [3, 4, 5]);
 }
 
+const FIRST: (EventKind, &str) = (EventKind::DirectorySynced, "first");
+const FAILING: (EventKind, &str) = (EventKind::DirectoryFailing, "poll");
+const RECOVERED: (EventKind, &str) = (EventKind::DirectoryRecovered, "");
+const HELD: (EventKind, &str) = (EventKind::DirectoryHeld, "limit");
+
 /// Commits of one directory in a real store.
 struct Committed {
     _dir: tempfile::TempDir,
@@ -52,15 +57,17 @@ impl Committed {
     }
 
     /// New users, and then notices.
-    fn commit(&mut self, users: u32, notices: &[EventKind]) {
+    fn commit(&mut self, users: u32, notices: &[(EventKind, &str)]) {
         let created = (self.users..self.users + users).map(|slot| {
             let user = user(slot as usize);
             let item = crate::provider::UserItem { user, ..Default::default() };
             let record = crate::store::record::encode_user(&item);
             Change::User { slot, record, put: Put::Created }
         });
-        let notices =
-            notices.iter().map(|kind| Change::Notice { kind: *kind, details: Attributes::new() });
+        let notices = notices.iter().map(|(kind, reason)| {
+            let details = [("reason".to_owned(), (*reason).into())].into();
+            Change::Notice { kind: *kind, details }
+        });
         let commit = Commit {
             directory: "corp".into(),
             tenant: "acme".into(),
@@ -83,9 +90,9 @@ impl Committed {
 fn the_first_sync_ends_with_its_summary() {
     let mut corp = Committed::new();
     assert_eq!(corp.end(), u64::MAX);
-    corp.commit(0, &[EventKind::DirectoryFailing]);
+    corp.commit(0, &[FAILING]);
     assert_eq!(corp.end(), 0);
-    corp.commit(3, &[EventKind::DirectoryRecovered, EventKind::DirectorySynced]);
+    corp.commit(3, &[RECOVERED, FIRST]);
     assert_eq!(corp.end(), 6);
     corp.commit(2, &[]);
     assert_eq!(corp.end(), 6);
@@ -94,14 +101,23 @@ fn the_first_sync_ends_with_its_summary() {
 #[test]
 fn users_that_come_after_an_empty_first_sync_are_told() {
     let mut corp = Committed::new();
-    corp.commit(0, &[EventKind::DirectorySynced]);
+    corp.commit(0, &[FIRST]);
     corp.commit(1, &[]);
+    assert_eq!(corp.end(), 0);
+}
+
+#[test]
+fn a_recovery_after_an_empty_first_sync_sums_up_nothing() {
+    let mut corp = Committed::new();
+    corp.commit(0, &[FIRST]);
+    corp.commit(0, &[FAILING]);
+    corp.commit(2, &[RECOVERED, (EventKind::DirectorySynced, "recovered")]);
     assert_eq!(corp.end(), 0);
 }
 
 #[test]
 fn a_hold_in_the_first_sync_follows_its_summary() {
     let mut corp = Committed::new();
-    corp.commit(2, &[EventKind::DirectorySynced, EventKind::DirectoryHeld]);
+    corp.commit(2, &[FIRST, HELD]);
     assert_eq!(corp.end(), 4);
 }

@@ -255,8 +255,8 @@ fn moody(receiver: &Receiver) -> Arc<AtomicU8> {
             40..60 => Answer::Status(503, vec!["retry-after: 0".to_owned()]),
             60..75 => Answer::AcceptInSilence,
             75..120 => Answer::AcceptAndHangUp,
-            120..200 if turn % 5 == 0 => Answer::Status(500, Vec::new()),
-            120..200 if turn % 7 == 0 => Answer::AcceptAndHangUp,
+            120..200 if turn.is_multiple_of(5) => Answer::Status(500, Vec::new()),
+            120..200 if turn.is_multiple_of(7) => Answer::AcceptAndHangUp,
             _ => Answer::accept(),
         }
     });
