@@ -73,7 +73,10 @@ impl Feed {
     async fn next(&mut self) -> Option<(Bytes, bool)> {
         match self.cursor.wait_for(CHUNK_EVENTS, HEARTBEAT).await {
             Ok(events) if events.is_empty() && self.cursor.is_shutting_down() => None,
-            Ok(events) => Some((Bytes::from(self.tell(&events)), true)),
+            Ok(events) => {
+                let goes_on = !self.cursor.is_shutting_down();
+                Some((Bytes::from(self.tell(&events)), goes_on))
+            }
             Err(problem) => {
                 self.reader.fell_behind(&problem);
                 let end = format!("event: problem\ndata: {}\n\n", problem.body());

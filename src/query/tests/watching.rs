@@ -167,3 +167,18 @@ async fn a_stream_ends_with_a_problem_when_it_fell_behind_and_at_shutdown_withou
     world.trigger.fire();
     while quiet.chunk().await.is_some() {}
 }
+
+#[tokio::test]
+async fn a_stream_with_much_to_tell_ends_at_shutdown_in_order() {
+    let world = told();
+    world.journal.events.lock().unwrap().extend((11..=100).map(event));
+    world.show(100);
+    let mut busy = Stream::open(&world, "/v1/events?after=0", None).await;
+    assert_eq!(busy.ids(1).await.first(), Some(&1));
+    world.trigger.fire();
+    while busy.chunk().await.is_some() {}
+    let ids = busy.ids(0).await;
+    assert!(ids.len() < 100, "it goes on with what waits: {ids:?}");
+    assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>(), "what it told is whole");
+    assert!(busy.text.ends_with("}\n\n"));
+}

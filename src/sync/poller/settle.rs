@@ -47,14 +47,18 @@ impl Actor {
     }
 
     /// Keeps everything that the crawl found for a person; tells of it once.
-    /// The cursor stays where it is, so the next crawl finds it all again.
+    /// The cursor stays where it is, so the next crawl finds it all again. The
+    /// provider answers again, but nothing is confirmed: a missed objective stays.
     async fn hold_whole(&mut self, hold: Hold, crawled: Crawled) -> Result<(), PullError> {
         let told = self.is_told(&hold);
         let summary = HoldSummary::from(&hold);
-        let progress = Progress { hold: Some(Box::new(hold)), ..self.progress.clone() };
-        if told {
-            self.progress = progress;
-        } else {
+        let Progress { failing, stale, .. } = self.progress;
+        let recovered = failing && !stale;
+        let mut notices = Vec::new();
+        if recovered {
+            notices.push(notice::plain(EventKind::DirectoryRecovered));
+        }
+        if !told {
             warn!(
                 directory = self.terms.name,
                 hold = summary.id,
@@ -63,8 +67,14 @@ impl Actor {
                 "everything that changed is held"
             );
             self.record_hold(&summary);
-            let notice = vec![notice::held(&summary)];
-            self.commit(notice, progress, crawled.ended, Cause::Daemon).await?;
+            notices.push(notice::held(&summary));
+        }
+        let failing = failing && !recovered;
+        let progress = Progress { hold: Some(Box::new(hold)), failing, ..self.progress.clone() };
+        if notices.is_empty() {
+            self.progress = progress;
+        } else {
+            self.commit(notices, progress, crawled.ended, Cause::Daemon).await?;
         }
         self.held_full_at = Some(crawled.started).filter(|_| crawled.full).or(self.held_full_at);
         self.held = Some(crawled);

@@ -336,6 +336,26 @@ fn an_approval_during_a_plan_ends_the_crawl_that_waited() {
 }
 
 #[test]
+fn a_provider_that_answers_again_has_recovered_though_everything_is_held() {
+    block_on(async {
+        let (folder, world) = (tempfile::tempdir().unwrap(), Shared::default());
+        let manner = Manner { on_hold: OnHold::HoldAll, ..Manner::new(LENS, strict()) };
+        let parts = open(folder.path(), &world, manner);
+        half_is_held(&parts, &world).await;
+        let before = told(&parts).len();
+        for _ in 0..2 {
+            world.lock().unwrap().mode = Some(Mode::Breaks(0));
+            parts.sync().await.unwrap_err();
+            parts.sync().await.unwrap();
+        }
+        let news: Vec<EventKind> = told(&parts).drain(before..).map(|(kind, _)| kind).collect();
+        assert_eq!(news, [EventKind::DirectoryFailing, EventKind::DirectoryRecovered].repeat(2));
+        let held = parts.poller.remote().held(first_page()).await.unwrap();
+        assert_eq!((held.total, held.unlisted), (4, None));
+    });
+}
+
+#[test]
 fn a_whole_hold_is_shown_right_after_a_restart_and_listed_after_a_poll() {
     block_on(async {
         let (folder, world) = (tempfile::tempdir().unwrap(), Shared::default());
