@@ -21,9 +21,9 @@
 //!   or what Ory Polis does, as [`Format`] says; none goes out unsigned.
 //!   Redirects are not followed, and no proxy is used.
 //!
-//! [`endpoint`] drives; [`queue`] knows what may be sent next, [`lanes`] what may
-//! overtake what, and [`stream`] what is to be read. [`settle`] draws conclusions
-//! from outcomes, [`orders`] does what people ask, [`progress`] keeps and shows.
+//! `endpoint` drives; `queue` knows what may be sent next, `lanes` what may
+//! overtake what, and `stream` what is to be read. `settle` draws conclusions
+//! from outcomes, `orders` does what people ask, `progress` keeps and shows.
 
 mod address;
 mod body;
