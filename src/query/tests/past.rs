@@ -245,7 +245,7 @@ impl Run {
         for (&seq, picture) in self.pictures.range(oldest..) {
             Answers { sources: &world.sources, picture, seq }.check();
         }
-        (0..=self.seconds).for_each(|second| self.moment(&world, oldest, second));
+        self.moments(&world, oldest);
         if let Some(first) = self.pictures.keys().next().copied().max(Some(oldest))
             && first > 0
         {
@@ -257,7 +257,20 @@ impl Run {
 }
 
 impl Run {
+    fn prune(&self, kept: u32) {
+        let retention = Retention {
+            journal: Kept::for_age(Duration::from_secs(1)),
+            history: Kept::for_age(Duration::from_secs(1) * kept),
+        };
+        let now = Timestamp(self.seconds * 1000);
+        while self.store().prune(now, &retention).unwrap().more {}
+    }
+
     /// A time stands for the last event at or before it.
+    fn moments(&self, world: &World, oldest: u64) {
+        (0..=self.seconds).for_each(|second| self.moment(world, oldest, second));
+    }
+
     fn moment(&self, world: &World, oldest: u64, second: u64) {
         let query = format!("directory=corp&limit=1&at={}", Timestamp(second * 1000));
         let found = objects::list(&world.sources, Kind::User, Some(&query));
@@ -539,17 +552,27 @@ proptest! {
         let mut run = Run::new(seed);
         (0..commits).for_each(|_| run.step());
         run.check();
-        let retention = Retention {
-            journal: Kept::for_age(Duration::from_secs(1)),
-            history: Kept::for_age(Duration::from_secs(1) * kept),
-        };
-        let now = Timestamp(run.seconds * 1000);
-        while run.store().prune(now, &retention).unwrap().more {}
+        run.prune(kept);
         run.check();
         (0..2).for_each(|_| run.step());
         run.check();
         run.store().rewrite_now().unwrap();
         run.reopen();
         run.check();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn retention_moves_no_moment_that_is_kept(
+        seed in any::<u64>(), commits in 4..12usize, kept in 1..4u32,
+    ) {
+        let mut run = Run::new(seed);
+        (0..commits).for_each(|_| run.step());
+        run.prune(kept);
+        (0..2).for_each(|_| run.step());
+        run.prune(kept);
+        run.moments(&run.world(), run.store().oldest_state().unwrap().0);
     }
 }
