@@ -1,29 +1,33 @@
 //! `/v1/users/REF/history` and `/v1/groups/REF/history`: what happened to one
 //! object, oldest first, and why.
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value, json};
 
 use super::check;
 use super::freshness::Freshness;
+use super::journal::JournalError;
 use super::listing::Object;
+use super::lives::Lives;
 use super::page::{Page, Position};
 use super::parameters::Parameters;
 use super::past::{At, Then};
 use super::problem::Problem;
-use super::resolve::{Candidate, Kind, Search, describe_object};
+use super::resolve::{Kind, Search, describe_object};
 use super::sources::Sources;
 use crate::clock;
 use crate::index::DirectoryView;
 use crate::model::MemberObject;
-use crate::store::{Happening, What};
+use crate::store::{Happening, Happenings, What};
 use crate::wire::{CauseBody, GroupBody, PreviousBody, UserBody};
+
+/// How often an answer is read anew because retention went on meanwhile.
+const READINGS_MAX: u32 = 3;
 
 /// Answers both.
 ///
 /// # Errors
-/// When the REF is unknown or ambiguous, or its directory stale.
+/// When the REF is unknown or ambiguous, or its directory stale; when what is
+/// asked for goes while it is read.
 pub fn answer(
     sources: &Sources,
     kind: Kind,
@@ -32,6 +36,32 @@ pub fn answer(
 ) -> Result<Vec<u8>, Problem> {
     let known = ["since", "until", "at", "limit", "cursor", "max_age"];
     let parameters = Parameters::parse(query, &known)?;
+    let mut reading = 1;
+    loop {
+        let gone = match read(sources, kind, text, &parameters)? {
+            Reading::Whole(body) => return serde_json::to_vec(&body).map_err(Problem::internal),
+            Reading::Overtaken(gone) => gone,
+        };
+        if reading == READINGS_MAX {
+            return Err(gone);
+        }
+        reading += 1;
+    }
+}
+
+enum Reading {
+    Whole(Value),
+    /// What it begins with is no longer kept, so that something may be missing.
+    Overtaken(Problem),
+}
+
+fn read(
+    sources: &Sources,
+    kind: Kind,
+    text: &str,
+    parameters: &Parameters<'_>,
+) -> Result<Reading, Problem> {
+    let journal = sources.journal.as_ref();
     let view = sources.view.load();
     let now = clock::now();
     let search = Search {
@@ -41,34 +71,73 @@ pub fn answer(
         now,
         then: check::then(sources, parameters.text("at"), view.seq, now)?,
     };
-    let (Candidate { directory, slot }, known) = whom(sources, &search, kind, text)?;
-    let range = Range::read(sources, &parameters, directory, view.seq)?;
+    let lives = Lives::find(sources, &search, kind, text)?;
+    let name = lives.directory.name();
+    let range = Range::read(sources, parameters, lives.directory, view.seq)?;
+    let body = told(sources, kind, &lives, &range, parameters);
+    let start = Then { journal, at: At { moment: None, seq: range.start.min(view.seq) } };
+    for then in search.then.into_iter().chain([start]) {
+        if !then.reaches(name)? {
+            return Ok(Reading::Overtaken(then.unreached(name)?));
+        }
+    }
+    let mut body = body?;
+    let freshness = Freshness::of(&sources.statuses, name, now);
+    body["seq"] = view.seq.into();
+    body["directory"] = name.into();
+    body["as_of"] = freshness.as_of.map(|at| at.to_string()).into();
+    body["age_seconds"] = freshness.age_seconds.into();
+    Ok(Reading::Whole(body))
+}
+
+/// All that is read from the journal of a range.
+fn told(
+    sources: &Sources,
+    kind: Kind,
+    lives: &Lives<'_>,
+    range: &Range,
+    parameters: &Parameters<'_>,
+) -> Result<Value, Problem> {
     let list = format!("{}-history", kind.word());
-    let limit = Page::read_limit(&parameters)?;
+    let limit = Page::read_limit(parameters)?;
     let after = match parameters.text("cursor") {
         Some(cursor) => Position::decode_seq(&list, cursor).ok_or_else(Page::wrong_cursor)?,
         None => range.start,
     };
-    let name = directory.name();
-    let asked = range.start + 1..=range.end;
-    let found = sources.journal.happenings(name, (kind.into(), slot), asked, after, limit + 1)?;
-    let more = found.list.len() > limit;
-    let shown: Vec<&Happening> = found.list.iter().take(limit).collect();
-    let freshness = Freshness::of(&sources.statuses, name, now);
+    let found = happenings(sources, kind, lives, range, after, limit + 1)?;
+    let shown = found.list.get(..limit).unwrap_or(&found.list);
     let mut body = json!({
-        "history": shown.iter().map(|one| entry(one)).collect::<Result<Vec<_>, _>>()?,
+        "history": shown.iter().map(entry).collect::<Result<Vec<_>, _>>()?,
         "total": found.total,
-        "seq": view.seq,
-        "directory": name,
-        "as_of": freshness.as_of.map(|at| at.to_string()),
-        "age_seconds": freshness.age_seconds,
+        "start": start(sources, kind, lives, range.start)?,
     });
-    if let Some(last) = shown.last().filter(|_| more) {
+    if let Some(last) = shown.last().filter(|_| found.list.len() > limit) {
         body["next_cursor"] = Position::encode_seq(&list, last.seq).into();
     }
-    body["start"] = start(sources, kind, directory, slot, range.start)?;
-    body[kind.word()] = described(sources, kind, (directory, slot), [range.end, known])?;
-    serde_json::to_vec(&body).map_err(Problem::internal)
+    body[kind.word()] = described(sources, kind, lives, range.end)?;
+    Ok(body)
+}
+
+/// What happened in all lives, as one log.
+fn happenings(
+    sources: &Sources,
+    kind: Kind,
+    lives: &Lives<'_>,
+    range: &Range,
+    after: u64,
+    limit: usize,
+) -> Result<Happenings, Problem> {
+    let name = lives.directory.name();
+    let mut all = Happenings::default();
+    for &slot in &lives.slots {
+        let asked = range.start + 1..=range.end;
+        let life = sources.journal.happenings(name, (kind.into(), slot), asked, after, limit)?;
+        all.total += life.total;
+        all.list.extend(life.list);
+    }
+    all.list.sort_by_key(|one| one.seq);
+    all.list.truncate(limit);
+    Ok(all)
 }
 
 /// Seqs after `start`, up to `end`.
@@ -103,101 +172,17 @@ impl Range {
     }
 }
 
-/// Whom a REF means: somebody of the moment that is asked about, or of now, or
-/// else whoever was called so last; and a seq at which they were there.
-fn whom<'v>(
-    sources: &Sources,
-    search: &Search<'v>,
-    kind: Kind,
-    text: &str,
-) -> Result<(Candidate<'v>, u64), Problem> {
-    let shown = search.then.map_or(search.view.seq, |then| then.at.seq);
-    let unknown = match search.one(kind, text) {
-        Err(problem)
-            if search.then.is_none() && problem.status() == http::StatusCode::NOT_FOUND =>
-        {
-            problem
-        }
-        outcome => return outcome.map(|found| (found, shown)),
-    };
-    let mut found: Vec<(Candidate<'v>, u64)> = Vec::new();
-    for directory in search.view.directories() {
-        gather(sources, kind, directory, text, &mut found)?;
-        let rest = text.strip_prefix(directory.name()).and_then(|rest| rest.strip_prefix('/'));
-        if let Some(rest) = rest {
-            gather(sources, kind, directory, rest, &mut found)?;
-        }
-    }
-    match found.as_slice() {
-        [] => Err(unknown),
-        [only] => Ok(*only),
-        several => Err(ambiguous(sources, kind, text, several)),
-    }
-}
-
-fn gather<'v>(
-    sources: &Sources,
-    kind: Kind,
-    directory: &'v Arc<DirectoryView>,
-    text: &str,
-    found: &mut Vec<(Candidate<'v>, u64)>,
-) -> Result<(), Problem> {
-    let journal = sources.journal.as_ref();
-    for slot in journal.formerly_named(directory.name(), kind.into(), text)? {
-        if let Some(seq) = journal.last_named(directory.name(), kind.into(), slot, text)? {
-            found.push((Candidate { directory, slot }, seq));
-        }
-    }
-    Ok(())
-}
-
-fn ambiguous(
-    sources: &Sources,
-    kind: Kind,
-    text: &str,
-    several: &[(Candidate<'_>, u64)],
-) -> Problem {
-    let describe = |(candidate, seq): &(Candidate<'_>, u64)| {
-        let at = At { moment: None, seq: *seq };
-        let then = Then { journal: sources.journal.as_ref(), at };
-        let name = candidate.directory.name();
-        match then.object(name, kind, candidate.slot) {
-            Ok(Some(object)) => describe_object(name, &object),
-            Ok(None) | Err(_) => json!({ "directory": name }),
-        }
-    };
-    let shown: Vec<Value> = several.iter().take(20).map(describe).collect();
-    let detail = format!(
-        "nobody is called `{}` now, and {} {}s were",
-        text.escape_debug(),
-        several.len(),
-        kind.word()
-    );
-    Problem::new(http::StatusCode::CONFLICT, "ambiguous", detail)
-        .hint("name the one that is meant by its id, or a moment with `at`")
-        .member("ambiguous", kind.word())
-        .member("candidates", shown)
-}
-
 /// How it was where the range begins.
-fn start(
-    sources: &Sources,
-    kind: Kind,
-    directory: &DirectoryView,
-    slot: u32,
-    seq: u64,
-) -> Result<Value, Problem> {
+fn start(sources: &Sources, kind: Kind, lives: &Lives<'_>, seq: u64) -> Result<Value, Problem> {
     let journal = sources.journal.as_ref();
     let then = Then { journal, at: At { moment: journal.time_of(seq)?, seq } };
-    let past = then.of(directory);
-    let exists = past.object(kind, slot)?.is_some();
-    let mut start = json!({ "seq": seq, "exists": exists });
+    let past = then.of(lives.directory);
+    let there = there(then, kind, lives)?;
+    let mut start = json!({ "seq": seq, "exists": there.is_some() });
     if let Some(moment) = then.at.moment {
         start["at"] = moment.to_string().into();
     }
-    if !exists {
-        return Ok(start);
-    }
+    let Some((slot, _)) = there else { return Ok(start) };
     match kind {
         Kind::User => {
             let mut groups = Vec::new();
@@ -218,20 +203,25 @@ fn start(
 }
 
 /// The object at the end of the range, or as it was when it was there.
-fn described(
-    sources: &Sources,
+fn described(sources: &Sources, kind: Kind, lives: &Lives<'_>, end: u64) -> Result<Value, Problem> {
+    let then = Then { journal: sources.journal.as_ref(), at: At { moment: None, seq: end } };
+    let there = there(then, kind, lives)?;
+    let object = there.as_ref().map_or(&lives.known, |(_, object)| object);
+    Ok(describe_object(lives.directory.name(), object))
+}
+
+/// The life of a moment: the slot, and what was in it.
+fn there(
+    then: Then<'_>,
     kind: Kind,
-    (directory, slot): (&DirectoryView, u32),
-    [end, known]: [u64; 2],
-) -> Result<Value, Problem> {
-    let journal = sources.journal.as_ref();
-    let object =
-        |seq| Then { journal, at: At { moment: None, seq } }.object(directory.name(), kind, slot);
-    let object = match object(end)? {
-        Some(there) => Some(there),
-        None => object(known)?,
-    };
-    Ok(object.map_or(Value::Null, |object| describe_object(directory.name(), &object)))
+    lives: &Lives<'_>,
+) -> Result<Option<(u32, Object)>, JournalError> {
+    for &slot in &lives.slots {
+        if let Some(object) = then.object(lives.directory.name(), kind, slot)? {
+            return Ok(Some((slot, object)));
+        }
+    }
+    Ok(None)
 }
 
 /// `{"seq": …, "occurred_at": …, "what": "joined", "group": {…}, "cause": {…}}`

@@ -53,7 +53,7 @@ pub trait Journal: Send + Sync {
         text: &str,
     ) -> Result<Vec<u32>, JournalError>;
 
-    /// The seq of the last version of an object in which it was named so.
+    /// The last seq at which an object had this id, name or address.
     ///
     /// # Errors
     /// When it cannot be read.

@@ -13,7 +13,7 @@
 //! | `denials` | who was refused, for the audit trail |
 //! | `router` | which request goes where |
 //! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `changes`, `webhooks`, `metrics` | the answers |
-//! | `parameters`, `filter`, `resolve`, `page`, `past`, `freshness`, `listing`, `problem` | what answers are made of |
+//! | `parameters`, `filter`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `problem` | what answers are made of |
 //! | `sources`, `journal`, `stored` | what they are made from |
 
 mod audit;
@@ -33,6 +33,7 @@ mod journal;
 mod listener;
 mod listing;
 mod lists_at;
+mod lives;
 mod metrics;
 mod objects;
 mod page;

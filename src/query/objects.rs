@@ -84,7 +84,6 @@ pub fn one(
         "counts": counts,
     });
     if let Some(then) = search.then {
-        then.require(directory.name())?;
         body["at_seq"] = then.at.seq.into();
         if let Some(moment) = then.at.moment {
             body["at"] = moment.to_string().into();
@@ -118,7 +117,6 @@ fn one_at(
 ) -> Result<(Object, serde_json::Value), Problem> {
     let past = then.of(directory);
     let object = past.object(kind, slot)?;
-    let object = object.ok_or_else(|| Problem::internal("it was found and is not there"))?;
     let counts = match kind {
         Kind::User => json!({
             "groups": past.groups(slot, false)?.len(),
@@ -130,6 +128,8 @@ fn one_at(
             json!({ "users": users.len(), "groups": groups.len(), "nested_users": nested })
         }
     };
+    then.require(directory.name())?;
+    let object = object.ok_or_else(|| Problem::internal("it was found and is not there"))?;
     Ok((object, counts))
 }
 

@@ -101,6 +101,10 @@ impl Block {
         self.first_seq + self.entries.iter().map(Entry::events).sum::<u64>()
     }
 
+    pub(super) fn has_events(&self) -> bool {
+        self.next_seq() > self.first_seq
+    }
+
     /// Where the version row of an object lies that the entry at `seq` touches.
     pub(super) fn stamp(&self, touched: Touched, seq: u64) -> row::Stamp {
         stamp(touched.visible, seq, self.commit)

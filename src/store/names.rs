@@ -36,8 +36,8 @@ impl Store {
         Ok(found.unwrap_or_default())
     }
 
-    /// The version of an object that was the last to have this text for an id, a
-    /// name or an address: the seq it was told at.
+    /// The last seq at which an object had this text for an id, a name or an
+    /// address.
     pub fn last_named(
         &self,
         directory: &str,
@@ -46,14 +46,15 @@ impl Store {
         text: &str,
     ) -> Result<Option<u64>, StoreError> {
         let found = self.in_directory(directory, |engine, dir| {
-            let mut last = None;
+            let (mut from, mut last) = (None, None);
             for version in engine.rows(&row::versions_of(dir, kind.into(), slot))? {
                 let version = version?;
-                if has(kind.into(), version.bytes(), text) {
-                    last = Some(row::read_version(&version.key)?.1.seq);
-                }
+                let at = row::read_version(&version.key)?.1.seq;
+                // One that is put without an event counts as of the event before it.
+                last = from.map(|from: u64| from.max(at.saturating_sub(1))).or(last);
+                from = has(kind.into(), version.bytes(), text).then_some(at);
             }
-            Ok(last)
+            Ok(from.map(|from| from.max(self.published().marker.last_seq)).or(last))
         })?;
         Ok(found.flatten())
     }

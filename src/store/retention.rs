@@ -90,8 +90,7 @@ impl Store {
         let before = writer.head.retained;
         let floor = expired.blocks.last().map_or(before.floor, |(_, block)| block.next_seq());
         let floor = floor.max(before.floor);
-        let last = expired.blocks.last().filter(|(_, block)| block.next_seq() == floor);
-        let since = last.map(|(_, block)| block.occurred_at).or(writer.head.floor_since);
+        let since = expired.state_since(floor).or(writer.head.floor_since);
         let retained = Retained { oldest: oldest.max(before.oldest).max(floor), floor };
         if retained != before {
             self.on_engine(|engine| {
@@ -117,6 +116,16 @@ impl Store {
 struct Expired {
     blocks: Vec<(Row, Block)>,
     more: bool,
+}
+
+impl Expired {
+    /// When the state before `floor` came to be: with its last event. A block
+    /// without events may be much younger, and moves no seq.
+    fn state_since(&self, floor: u64) -> Option<u64> {
+        let mut told = self.blocks.iter().rev().filter(|(_, block)| block.has_events());
+        let (_, last) = told.next()?;
+        (last.next_seq() == floor).then_some(last.occurred_at)
+    }
 }
 
 /// The blocks all of whose events are below `floor`.

@@ -7,6 +7,7 @@ mod feed;
 mod filters;
 mod fixture;
 mod history;
+mod overtaken;
 mod past;
 mod readers;
 mod routes;

@@ -1,8 +1,8 @@
 //! Every answer about the past, held against a naive picture of each seq.
 //!
 //! Random commits: people and groups come, go, come back as others, take and
-//! swap names; memberships and nesting change; the directory is dropped and
-//! begins anew. Then retention passes, the store is rewritten and opened again,
+//! swap names; memberships and nesting change; some commits tell nothing; the
+//! directory is dropped and begins anew. Then retention passes, the store is rewritten and opened again,
 //! and what is still kept must be told as before.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +42,8 @@ struct Run {
     next: (u32, u32),
     /// From the end of the directory's first commit on.
     pictures: BTreeMap<u64, Picture>,
+    /// The second and the last seq of each commit.
+    commits: Vec<(u64, u64)>,
     random: fastrand::Rng,
     seconds: u64,
 }
@@ -57,6 +59,7 @@ impl Run {
             now: Picture::default(),
             next: (0, 0),
             pictures: BTreeMap::new(),
+            commits: Vec::new(),
             random: fastrand::Rng::with_seed(seed),
             seconds: 0,
         }
@@ -69,6 +72,12 @@ impl Run {
     fn step(&mut self) {
         if self.random.u8(..) < 12 {
             return self.clear();
+        }
+        if self.random.u8(..) < 90
+            && let Some(silent) = self.silent_change()
+        {
+            self.commit(vec![silent]);
+            return;
         }
         let is_first = self.next == (0, 0);
         let changes = self.random_changes();
@@ -107,7 +116,16 @@ impl Run {
         if commit.changes[0] != Change::Cleared {
             self.view = self.view.apply(&commit.changes, committed.first_seq).unwrap();
         }
+        self.commits.push((self.seconds, committed.last_seq));
         (committed.first_seq, committed.last_seq)
+    }
+
+    /// One that is no event, when there is anybody to change.
+    fn silent_change(&mut self) -> Option<Change> {
+        let group = self.now.groups.keys().next().filter(|_| self.random.bool());
+        let unresolved = |group: &u32| Change::Unresolved { group: *group, references: vec![] };
+        let user = self.now.users.iter().next();
+        group.map(unresolved).or(user.map(|(slot, user)| put_user(*slot, user, Put::Silent)))
     }
 
     fn random_changes(&mut self) -> Vec<Change> {
@@ -227,11 +245,41 @@ impl Run {
         for (&seq, picture) in self.pictures.range(oldest..) {
             Answers { sources: &world.sources, picture, seq }.check();
         }
+        self.moments(&world, oldest);
         if let Some(first) = self.pictures.keys().next().copied().max(Some(oldest))
             && first > 0
         {
             let query = format!("directory=corp&at={}", first - 1);
             let refused = objects::list(&world.sources, Kind::User, Some(&query)).unwrap_err();
+            assert!([404, 410].contains(&refused.status().as_u16()), "{refused}");
+        }
+    }
+}
+
+impl Run {
+    fn prune(&self, kept: u32) {
+        let retention = Retention {
+            journal: Kept::for_age(Duration::from_secs(1)),
+            history: Kept::for_age(Duration::from_secs(1) * kept),
+        };
+        let now = Timestamp(self.seconds * 1000);
+        while self.store().prune(now, &retention).unwrap().more {}
+    }
+
+    /// A time stands for the last event at or before it.
+    fn moments(&self, world: &World, oldest: u64) {
+        (0..=self.seconds).for_each(|second| self.moment(world, oldest, second));
+    }
+
+    fn moment(&self, world: &World, oldest: u64, second: u64) {
+        let query = format!("directory=corp&limit=1&at={}", Timestamp(second * 1000));
+        let found = objects::list(&world.sources, Kind::User, Some(&query));
+        let (_, seq) = self.commits.iter().rfind(|(at, _)| *at <= second).unwrap_or(&(0, 0));
+        if *seq >= oldest && self.pictures.contains_key(seq) {
+            let found: Value = serde_json::from_slice(&found.unwrap()).unwrap();
+            assert_eq!(found["at_seq"], *seq, "at {second} s");
+        } else {
+            let refused = found.unwrap_err();
             assert!([404, 410].contains(&refused.status().as_u16()), "{refused}");
         }
     }
@@ -504,17 +552,27 @@ proptest! {
         let mut run = Run::new(seed);
         (0..commits).for_each(|_| run.step());
         run.check();
-        let retention = Retention {
-            journal: Kept::for_age(Duration::from_secs(1)),
-            history: Kept::for_age(Duration::from_secs(1) * kept),
-        };
-        let now = Timestamp(run.seconds * 1000);
-        while run.store().prune(now, &retention).unwrap().more {}
+        run.prune(kept);
         run.check();
         (0..2).for_each(|_| run.step());
         run.check();
         run.store().rewrite_now().unwrap();
         run.reopen();
         run.check();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn retention_moves_no_moment_that_is_kept(
+        seed in any::<u64>(), commits in 4..12usize, kept in 1..4u32,
+    ) {
+        let mut run = Run::new(seed);
+        (0..commits).for_each(|_| run.step());
+        run.prune(kept);
+        (0..2).for_each(|_| run.step());
+        run.prune(kept);
+        run.moments(&run.world(), run.store().oldest_state().unwrap().0);
     }
 }

@@ -280,6 +280,41 @@ fn history_outlives_events_and_reaches_back_to_what_stood_before_its_oldest_one(
 }
 
 #[test]
+fn commits_without_events_do_not_shorten_the_time_that_is_kept() {
+    let silent = |store: &Store, second: u64| {
+        commit(store, second, Change::Unresolved { group: 0, references: vec![] });
+        named(store, second + 1, "ada", Put::Silent);
+    };
+    for later in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        named(&store, 10, "ada", Put::Created);
+        silent(&store, 40);
+        silent(&store, 99);
+        let last = 1 + u64::from(later);
+        if later {
+            named(&store, 190, "bea", Put::Updated);
+        }
+        for now in [101, 150, 200] {
+            prune(&store, now, 1, 90);
+            let told = [9, 10, 99, 189].map(|second| name_at(&store, second));
+            let ada = Some("ada".to_owned());
+            assert_eq!(told, [None, ada.clone(), ada.clone(), ada], "at {now}");
+            assert_eq!(store.oldest_state().unwrap(), (1, Some(Timestamp(10_000))), "at {now}");
+            assert_eq!(store.time_of(1).unwrap(), Some(Timestamp(10_000)), "at {now}");
+        }
+        // The second time there are only blocks without events.
+        silent(&store, 200);
+        prune(&store, 300, 1, 1);
+        let since = if later { 190_000 } else { 10_000 };
+        assert_eq!(store.oldest_state().unwrap(), (last, Some(Timestamp(since))));
+        drop(store);
+        let oldest = open(dir.path()).oldest_state().unwrap();
+        assert_eq!(oldest, (last, Some(Timestamp(since))));
+    }
+}
+
+#[test]
 fn a_lost_name_is_found_though_the_id_is_another_spelling_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
