@@ -43,6 +43,48 @@ async fn an_endpoint_is_disabled_when_the_schedule_is_over_and_nothing_is_lost()
 }
 
 #[tokio::test]
+async fn restarts_do_not_use_up_the_schedule() {
+    let (memory, statuses) = (Memory::new(), Arc::default());
+    let receiver = Receiver::start().await;
+    receiver.act(|| Act::Refuse(500, None));
+    let config = receiver.config("audit", "retry_schedule = [\"1h\", \"2h\"]");
+    memory.append_users(1);
+    let hour = Duration::from_hours(1);
+    let shown = || status(&statuses, &memory, "audit");
+    for (failures, hours) in [(1, 1), (2, 2), (3, 2), (4, 2)] {
+        let before = clock::now();
+        let running = run(config.clone(), &memory, &statuses);
+        until("it failed once more", || shown().consecutive_failures == failures).await;
+        assert_eq!(shown().state, State::Failing);
+        assert!(shown().next_attempt_at.unwrap() >= before.plus(hours * hour));
+        stop(running).await;
+    }
+    // The same when the first failure was longer ago than the whole schedule.
+    let mut position = memory.position_of("audit");
+    let since = position.failing[0].since;
+    position.failing[0].since = since.minus(3 * hour);
+    memory.set_position("audit", &position).unwrap();
+    let _again = run(config, &memory, &statuses);
+    until("somebody is told", || memory.notices().len() == 1).await;
+    assert_eq!((receiver.attempts(), is_disabled(&memory)), (5, true));
+}
+
+#[tokio::test]
+async fn nothing_is_shown_to_be_next_while_an_endpoint_is_held_back() {
+    let (memory, statuses) = (Memory::new(), Arc::default());
+    let (receiver, controls) = (Receiver::start().await, Controls::default());
+    receiver.act(|| Act::Refuse(500, None));
+    let config = receiver.config("audit", "retry_schedule = [\"1h\"]");
+    let _running = run_with(config, &memory, &statuses, &controls);
+    memory.append_users(1);
+    let shown = || status(&statuses, &memory, "audit");
+    until("it failed", || shown().next_attempt_at.is_some()).await;
+    controls.order("audit", Order::Pause).await.unwrap();
+    assert_eq!((shown().state, shown().next_attempt_at), (State::Paused, None));
+    assert_eq!(shown().consecutive_failures, 1);
+}
+
+#[tokio::test]
 async fn a_410_disables_at_once() {
     let (memory, statuses) = (Memory::new(), Arc::default());
     let receiver = Receiver::start().await;
