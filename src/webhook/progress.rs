@@ -173,8 +173,7 @@ impl<J: Journal> Endpoint<J> {
             None if failing.is_empty() => State::Delivering,
             None => State::Failing,
         };
-        let next_attempt_at =
-            if state == State::Failing { queue.next_attempt_at() } else { None };
+        let next_attempt_at = if state == State::Failing { queue.next_attempt_at() } else { None };
         let live = &self.live.queue;
         let disabled = self.disabled.as_ref();
         self.statuses.update(&self.config.name, |status| {
