@@ -24,8 +24,10 @@ async fn an_endpoint_is_disabled_when_the_schedule_is_over_and_nothing_is_lost()
     let notice = memory.notices().remove(0);
     assert_eq!(notice["webhook"], Value::from("audit"));
     assert_eq!(notice["seq"], Value::Integer(0));
-    let status = status(&statuses, &memory, "audit");
-    assert_eq!(status.state, State::Disabled);
+    // It is stored before it is shown.
+    let shown = || status(&statuses, &memory, "audit");
+    until("it is shown", || shown().state == State::Disabled).await;
+    let status = shown();
     assert!(status.disabled_since.is_some() && status.disabled_reason.unwrap().contains("500"));
     // It stays so, and is told once.
     stop(running).await;
