@@ -15,6 +15,11 @@ impl Timestamp {
         later.0.saturating_sub(self.0) / 1000
     }
 
+    /// From `earlier` to this one; zero when the clock went backwards.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
     /// The moment `duration` before this one; the epoch when that is earlier.
     pub fn minus(self, duration: Duration) -> Timestamp {
         Timestamp(self.0.saturating_sub(millis(duration)))

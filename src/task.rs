@@ -42,6 +42,46 @@ pub async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|end| TaskEnd::of(name, end))
 }
 
+/// Work that is done to its end, also when nobody waits for it any more. A cheap
+/// handle.
+#[derive(Clone, Debug)]
+pub struct Errands {
+    runtime: tokio::runtime::Handle,
+    /// Everything under way holds a receiver.
+    under_way: Arc<watch::Sender<()>>,
+}
+
+impl Errands {
+    /// On the current runtime, wherever they are waited for.
+    pub fn here() -> Errands {
+        let runtime = tokio::runtime::Handle::current();
+        Errands { runtime, under_way: Arc::new(watch::Sender::new(())) }
+    }
+
+    /// Begins `work` and waits for its value.
+    ///
+    /// # Errors
+    /// When it panicked, or the runtime ended.
+    pub async fn run<F>(&self, name: &str, work: F) -> Result<F::Output, TaskEnd>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let under_way = self.under_way.subscribe();
+        let whole = async move {
+            let value = work.await;
+            drop(under_way);
+            value
+        };
+        self.runtime.spawn(whole).await.map_err(|end| TaskEnd::of(name, end))
+    }
+
+    /// Returns when none is under way.
+    pub async fn ended(&self) {
+        self.under_way.closed().await;
+    }
+}
+
 impl<T> Task<T> {
     /// Waits for the task's value.
     ///

@@ -40,7 +40,7 @@ pub fn client_config(
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("TLS cannot be set up: {error}"))?;
     let builder = match trust {
-        Trust::Only(pem) => builder.with_root_certificates(roots(pem)?),
+        Trust::Only(pem) => builder.with_root_certificates(authorities(pem)?),
         Trust::Nobody => builder.with_root_certificates(RootCertStore::empty()),
         Trust::Platform => builder.with_platform_verifier().map_err(|error| {
             format!("the system's trusted authorities cannot be read: {error}; install ca-certificates, or set `ca`")
@@ -51,6 +51,24 @@ pub fn client_config(
     builder.with_client_auth_cert(chain, key).map_err(|error| {
         format!("`client_certificate` and `client_key` do not go together: {error}")
     })
+}
+
+/// The authorities of a PEM text, as `ca` has it.
+///
+/// # Errors
+/// In words, when it holds none or one that is of no use.
+pub fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| format!("`ca` is damaged: {error}"))?;
+        roots
+            .add(certificate)
+            .map_err(|error| format!("`ca` holds an unusable certificate: {error}"))?;
+    }
+    if roots.is_empty() {
+        return Err("`ca` holds no certificate".to_owned());
+    }
+    Ok(roots)
 }
 
 fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -66,20 +84,6 @@ fn key(pem: &Secret) -> Result<PrivateKeyDer<'static>, String> {
     // The library's error may show parts of the text.
     PrivateKeyDer::from_pem_slice(pem.expose().as_bytes())
         .map_err(|_| "`client_key` holds no private key in PEM without a passphrase".to_owned())
-}
-
-fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| format!("`ca` is damaged: {error}"))?;
-        roots
-            .add(certificate)
-            .map_err(|error| format!("`ca` holds an unusable certificate: {error}"))?;
-    }
-    if roots.is_empty() {
-        return Err("`ca` holds no certificate".to_owned());
-    }
-    Ok(roots)
 }
 
 #[cfg(test)]

@@ -217,11 +217,14 @@ impl Daemon {
         info!("stopping");
         systemd::stopping();
         self.trigger.fire();
-        let Daemon { mut fleet, mut webhooks, trail, query, .. } = self;
+        let Daemon { mut fleet, mut webhooks, desk, trail, query, .. } = self;
         let drained = async {
             fleet.stop_all().await;
             webhooks.stop_all().await;
-            task::blocking("query", move || query.join()).await
+            let joined = task::blocking("query", move || query.join()).await;
+            // Those of clients that hung up too.
+            desk.orders_ended().await;
+            joined
         };
         let drained = tokio::time::timeout(STOP_PATIENCE, drained).await;
         record_stop(&trail, by).await;

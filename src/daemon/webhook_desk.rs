@@ -12,9 +12,10 @@ use crate::config::Config;
 use crate::model::{Act, Action, Caller};
 use crate::query::{Endpoint, EndpointSettings, Endpoints, JournalError};
 use crate::store::{AttemptPage, StoreError};
-use crate::task;
+use crate::task::{self, Errands};
 use crate::webhook::{
-    Controls, Done, EndpointStatus, FirstSync, Order, OrderError, Ordering, Statuses, WebhookConfig,
+    Controls, Done, EndpointStatus, FirstSync, Order, OrderError, Ordering, State, Statuses,
+    WebhookConfig,
 };
 
 /// Of an endpoint whose client could not be set up.
@@ -28,11 +29,15 @@ pub struct Desk {
     trail: Trail,
     /// As configured; how they fare is not in it.
     configured: Arc<RwLock<BTreeMap<String, Endpoint>>>,
+    /// An order is carried out though whoever gave it hangs up, so it is
+    /// recorded all the same.
+    orders: Errands,
 }
 
 impl Desk {
     pub fn new(statuses: Arc<Statuses>, controls: Controls, trail: Trail) -> Desk {
-        Desk { statuses, controls, trail, configured: Arc::default() }
+        let orders = Errands::here();
+        Desk { statuses, controls, trail, configured: Arc::default(), orders }
     }
 
     /// A configuration is in use from now on: logs of endpoints that are not
@@ -52,12 +57,40 @@ impl Desk {
         }
     }
 
+    /// Waits until everything that was asked for is done and recorded.
+    pub async fn orders_ended(&self) {
+        self.orders.ended().await;
+    }
+
     fn check_known(&self, endpoint: &str) -> Result<(), OrderError> {
         let configured = self.configured.read().unwrap_or_else(PoisonError::into_inner);
         match configured.contains_key(endpoint) {
             true => Ok(()),
             false => Err(OrderError::Unknown(endpoint.to_owned())),
         }
+    }
+
+    async fn obey(&self, endpoint: &str, order: Order, by: Caller) -> Result<Done, OrderError> {
+        let done = match self.controls.order(endpoint, order).await {
+            Err(OrderError::Unknown(_)) if self.check_known(endpoint).is_ok() => {
+                Err(OrderError::Failed(NOT_RUNNING.to_owned()))
+            }
+            done => done,
+        };
+        let act = act(order, by).on("webhook", endpoint);
+        records::write(&self.trail, ended(act, &done)).await;
+        done
+    }
+
+    async fn empty_for(&self, endpoint: &str, by: Caller) -> Result<u64, OrderError> {
+        let cleared = self.empty(endpoint).await;
+        let act = Act::of(Action::WEBHOOK_CLEAR, by).on("webhook", endpoint);
+        let act = match &cleared {
+            Ok(attempts) => act.with("outcome", "applied").with("attempts", *attempts),
+            Err(error) => undone(act, error),
+        };
+        records::write(&self.trail, act).await;
+        cleared
     }
 
     async fn empty(&self, endpoint: &str) -> Result<u64, OrderError> {
@@ -93,26 +126,17 @@ impl Endpoints for Desk {
     }
 
     async fn order(&self, endpoint: &str, order: Order, by: Caller) -> Result<Done, OrderError> {
-        let done = match self.controls.order(endpoint, order).await {
-            Err(OrderError::Unknown(_)) if self.check_known(endpoint).is_ok() => {
-                Err(OrderError::Failed(NOT_RUNNING.to_owned()))
-            }
-            done => done,
-        };
-        let act = act(order, by).on("webhook", endpoint);
-        records::write(&self.trail, ended(act, &done)).await;
-        done
+        let (desk, endpoint) = (self.clone(), endpoint.to_owned());
+        let work = async move { desk.obey(&endpoint, order, by).await };
+        let done = self.orders.run("webhook order", work).await;
+        done.unwrap_or_else(|end| Err(OrderError::Failed(end.to_string())))
     }
 
     async fn clear(&self, endpoint: &str, by: Caller) -> Result<u64, OrderError> {
-        let cleared = self.empty(endpoint).await;
-        let act = Act::of(Action::WEBHOOK_CLEAR, by).on("webhook", endpoint);
-        let act = match &cleared {
-            Ok(attempts) => act.with("outcome", "applied").with("attempts", *attempts),
-            Err(error) => undone(act, error),
-        };
-        records::write(&self.trail, act).await;
-        cleared
+        let (desk, endpoint) = (self.clone(), endpoint.to_owned());
+        let work = async move { desk.empty_for(&endpoint, by).await };
+        let cleared = self.orders.run("webhook order", work).await;
+        cleared.unwrap_or_else(|end| Err(OrderError::Failed(end.to_string())))
     }
 }
 
@@ -167,6 +191,7 @@ fn shown(config: &WebhookConfig) -> Endpoint {
     let names =
         |names: &Option<BTreeSet<String>>| names.as_ref().map(|all| all.iter().cloned().collect());
     let settings = EndpointSettings {
+        format: config.format.as_str(),
         events: kinds.into_iter().map(str::to_owned).collect(),
         directories: names(&filter.directories),
         tenants: names(&filter.tenants),
@@ -184,10 +209,100 @@ fn shown(config: &WebhookConfig) -> Endpoint {
         log_deliveries: config.log_deliveries,
     };
     let status = EndpointStatus {
+        state: State::Stopped,
         name: config.name.clone(),
         url: config.shown_url(),
         last_error: Some(NOT_RUNNING.to_owned()),
         ..EndpointStatus::default()
     };
     Endpoint { status, settings }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::daemon::webhook_fleet::Webhooks;
+    use crate::store::{Options, Store};
+    use crate::sync::ledger::Ledger;
+
+    /// A daemon's webhooks, of which there is one: `audit`.
+    struct House {
+        dir: tempfile::TempDir,
+        config: Config,
+        statuses: Arc<Statuses>,
+        desk: Desk,
+        webhooks: Webhooks,
+    }
+
+    async fn house() -> House {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let (store, _) = Store::open(&path("state"), Options { cache_bytes: 1 << 20 }).unwrap();
+        let ledger = Ledger::open(store).unwrap();
+        std::fs::write(path("secret"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let text = format!(
+            "[directory.corp.provider.bundle]\npath = \"corp.json\"\n[webhook.audit]\n\
+             url = \"http://127.0.0.1:9/\"\nallow_private = true\nsecret = {{ file = {:?} }}\n",
+            path("secret")
+        );
+        std::fs::write(path("config.toml"), text).unwrap();
+        let config = Config::load(&path("config.toml")).unwrap_or_else(|error| panic!("{error}"));
+        let (statuses, controls) = (Arc::new(Statuses::default()), Controls::default());
+        let desk = Desk::new(Arc::clone(&statuses), controls.clone(), ledger.trail().clone());
+        desk.adopt(&config).await;
+        let webhooks = Webhooks::new(ledger, Arc::clone(&statuses), controls);
+        House { dir, config, statuses, desk, webhooks }
+    }
+
+    fn names() -> Vec<String> {
+        vec!["audit".to_owned()]
+    }
+
+    fn somebody() -> Caller {
+        Caller::peer(1000, 100, Some(7))
+    }
+
+    #[tokio::test]
+    async fn an_order_is_recorded_though_whoever_gave_it_hangs_up() {
+        let mut house = house().await;
+        house.webhooks.start(&house.config, names());
+        let desk = house.desk.clone();
+        assert_eq!(desk.order("audit", Order::Pause, somebody()).now_or_never(), None);
+        desk.orders_ended().await;
+        assert_eq!(desk.clear("audit", somebody()).now_or_never(), None);
+        desk.orders_ended().await;
+        let page = desk.trail.store().audit(None, 10, &|_| true).unwrap();
+        let acts =
+            page.entries.iter().map(|entry| (entry.act.action.as_str(), &entry.act.metadata));
+        let acts: Vec<String> =
+            acts.map(|(action, metadata)| format!("{action} {:?}", metadata["outcome"])).collect();
+        assert_eq!(acts.len(), 2, "{acts:?}");
+        for (act, action) in acts.iter().zip(["webhook.pause", "webhook.clear"]) {
+            assert!(act.contains(action) && act.contains("applied"), "{acts:?}");
+        }
+        house.webhooks.stop_all().await;
+        drop(house.dir);
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_cannot_be_started_is_not_shown_as_delivering() {
+        let mut house = house().await;
+        let state = |house: &House| house.desk.all()[0].status.state;
+        assert_eq!(state(&house), State::Stopped);
+        house.webhooks.start(&house.config, names());
+        assert_eq!(state(&house), State::Delivering);
+        house.webhooks.stop(&names(), false).await;
+        // As when the system's authorities cannot be read.
+        house.config.webhooks.get_mut("audit").unwrap().ca = Some(b"none".to_vec());
+        house.webhooks.start(&house.config, names());
+        assert_eq!(state(&house), State::Stopped);
+        assert!(house.statuses.snapshot(0).is_empty());
+        assert_eq!(house.desk.all()[0].status.last_error.as_deref(), Some(NOT_RUNNING));
+        let done = house.desk.order("audit", Order::Pause, somebody()).await;
+        assert_eq!(done, Err(OrderError::Failed(NOT_RUNNING.to_owned())));
+        assert_eq!(house.desk.all()[0].settings.format, "standard");
+        drop(house.dir);
+    }
 }

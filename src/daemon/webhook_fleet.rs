@@ -43,7 +43,10 @@ impl Webhooks {
             );
             match started {
                 Ok(task) => drop(self.running.insert(name, (task, trigger))),
-                Err(error) => error!(webhook = name, error, "cannot deliver"),
+                Err(error) => {
+                    error!(webhook = name, error, "cannot deliver");
+                    self.forget(&name);
+                }
             }
         }
     }
@@ -57,8 +60,7 @@ impl Webhooks {
                 ending.push(task);
             }
             if forget {
-                self.statuses.remove(name);
-                self.controls.remove(name);
+                self.forget(name);
             }
         }
         for task in ending {
@@ -72,6 +74,12 @@ impl Webhooks {
     pub async fn stop_all(&mut self) {
         let names: Vec<String> = self.running.keys().cloned().collect();
         self.stop(&names, false).await;
+    }
+
+    /// Nothing tells how it fares, or takes orders for it.
+    fn forget(&self, name: &str) {
+        self.statuses.remove(name);
+        self.controls.remove(name);
     }
 }
 

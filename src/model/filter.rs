@@ -60,6 +60,11 @@ impl Filter {
         some.then(|| self.kinds.iter().map(|kind| kind.as_str()).collect())
     }
 
+    /// Whether it lets events of this type through.
+    pub fn has(&self, kind: EventKind) -> bool {
+        self.kinds.contains(&kind)
+    }
+
     /// Without the types that a reader cannot be told of; `None` when there is
     /// nothing left.
     pub fn only(mut self, can_be_told: impl Fn(EventKind) -> bool) -> Option<Filter> {
@@ -73,7 +78,7 @@ impl Filter {
         let within = |names: &Option<BTreeSet<String>>, name: &str| {
             names.as_ref().is_none_or(|names| names.contains(name))
         };
-        self.kinds.contains(&kind)
+        self.has(kind)
             && (kind == EventKind::WebhookDisabled
                 || within(&self.directories, directory)
                     && within(&self.tenants, tenant)

@@ -145,6 +145,7 @@ pub struct Endpoint {
 /// The settings that explain what an endpoint is sent. As on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct EndpointSettings {
+    pub format: &'static str,
     /// Types of events; `*` for all.
     pub events: Vec<String>,
     /// `null` for all.

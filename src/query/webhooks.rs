@@ -27,7 +27,7 @@ const DEFAULT_LIMIT: usize = 100;
 struct Body<'a> {
     name: &'a str,
     url: &'a str,
-    /// `delivering`, `failing`, `paused` or `disabled`.
+    /// `delivering`, `failing`, `paused`, `disabled` or `stopped`.
     state: &'static str,
     /// All events up to it were accepted or filtered out.
     last_delivered_seq: u64,

@@ -327,7 +327,7 @@ pub(super) fn damaged(key: &[u8], why: &str) -> Trouble {
         Some(b'M' | b'A' | b'R' | b'F' | b'N') => "marker",
         Some(b'j') => "journal",
         Some(b'd' | b'x') => "directory",
-        Some(b'w') => "delivery",
+        Some(b'W') => "delivery",
         Some(b't' | b'T') => "audit",
         Some(b'l') => "delivery log",
         Some(b'v') => "record",
@@ -440,6 +440,15 @@ fn number<const N: usize>(key: &[u8], at: usize) -> Result<u64, Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn damage_in_every_kind_of_row_has_a_name() {
+        let said = |key: &[u8]| format!("{:?}", damaged(key, "why"));
+        for key in COPIED.into_iter().chain([DELIVERIES, AUDIT, ATTEMPTS]) {
+            assert!(!said(key).contains("unknown"), "{}: {}", key.escape_ascii(), said(key));
+        }
+        assert!(said(&delivery("audit")).contains("a delivery row"));
+    }
 
     #[test]
     fn a_list_packs_and_unpacks() {

@@ -13,6 +13,7 @@ use super::sign::SigningKeys;
 use crate::config::{SecretSource, Section};
 use crate::model::{EventKind, Filter};
 use crate::store::AttemptRetention;
+use crate::tls;
 
 /// Headers that a delivery sets itself.
 const OWN_HEADERS: [&str; 5] =
@@ -108,7 +109,7 @@ impl WebhookConfig {
         let second = Duration::from_secs(1);
         let timeout = section.duration_within("timeout", second..=Duration::from_secs(MINUTE));
         let headers = read_headers(section);
-        let ca = section.file("ca").map(|file| file.content);
+        let ca = read_ca(section);
         let on_first_sync = on_first_sync.unwrap_or_default();
         let filter = sendable(section, filter, format.as_ref(), on_first_sync);
         let url = url?;
@@ -189,12 +190,38 @@ fn sendable(
         return None;
     }
     let filter = filter?.only(|kind| format.sends(kind));
-    if filter.is_none() {
+    let Some(filter) = filter else {
         let message = format!("the format `{}` has none of these events", format.as_str());
         let hint = "leave `events` out, or name types of `user.*` and `group.*`";
         section.error("events", message, Some(hint.to_owned()));
+        return None;
+    };
+    if on_first_sync == FirstSync::Summary {
+        let summaries = [EventKind::DirectorySynced, EventKind::DirectoryRemoved];
+        if let Some(missing) = summaries.into_iter().find(|kind| !filter.has(*kind)) {
+            refuse_summary(section, missing);
+            return None;
+        }
     }
-    filter
+    Some(filter)
+}
+
+fn refuse_summary(section: &mut Section<'_>, missing: EventKind) {
+    let message = format!("`events` leaves out the summary, `{}`", missing.as_str());
+    let hint = "add \"directory.synced\" and \"directory.removed\" to `events`, or leave \
+                `on_first_sync` out: a first sync is told event by event";
+    section.error("on_first_sync", message, Some(hint.to_owned()));
+}
+
+/// What is of no use is a mistake here, not a failure of the endpoint's start.
+fn read_ca(section: &mut Section<'_>) -> Option<Vec<u8>> {
+    let pem = section.file("ca")?.content;
+    if let Err(error) = tls::authorities(&pem) {
+        let hint = "name a file of certificates in PEM: -----BEGIN CERTIFICATE----- and so on";
+        section.error("ca", error, Some(hint.to_owned()));
+        return None;
+    }
+    Some(pem)
 }
 
 fn read_deliveries_retention(section: &mut Section<'_>) -> AttemptRetention {
@@ -382,6 +409,45 @@ mod tests {
         ] {
             let report = with(wrong).unwrap_err();
             assert!(report.contains(said), "{said} in {report}");
+        }
+    }
+
+    #[test]
+    fn a_summary_needs_the_events_that_sum_up() {
+        let with = |events: &str| {
+            let url = "url = \"https://hooks.example.org/\"\non_first_sync = \"summary\"";
+            read(&format!("{url}\nevents = [{events}]"))
+        };
+        for (events, missing) in [
+            ("\"user.*\", \"group.*\"", "directory.synced"),
+            ("\"*.removed\"", "directory.synced"),
+            ("\"user.*\", \"directory.synced\"", "directory.removed"),
+        ] {
+            let report = with(events).unwrap_err();
+            let said = format!("leaves out the summary, `{missing}`");
+            assert!(report.contains(&said) && report.contains("hint"), "{report}");
+        }
+        for events in ["\"*\"", "\"user.*\", \"directory.synced\", \"directory.removed\""] {
+            assert_eq!(with(events).unwrap().on_first_sync, FirstSync::Summary);
+        }
+    }
+
+    #[test]
+    fn authorities_that_are_of_no_use_are_a_mistake() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let with = |content: &str| {
+            std::fs::write(file.path(), content).unwrap();
+            let ca = format!("ca = {:?}", file.path());
+            read(&format!("url = \"https://hooks.example.org/\"\n{ca}"))
+        };
+        let made = rcgen::generate_simple_self_signed(["hooks".to_owned()]).unwrap();
+        assert!(with(&made.cert.pem()).unwrap().ca.is_some());
+        let cut = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for (content, said) in
+            [("", "holds no certificate"), ("none", "holds no certificate"), (cut, "unusable")]
+        {
+            let report = with(content).unwrap_err();
+            assert!(report.contains(said) && report.contains("config.toml:4:"), "{report}");
         }
     }
 

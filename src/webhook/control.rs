@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::Attempt;
@@ -76,7 +77,12 @@ impl Controls {
         let Some(found) = found else { return Err(OrderError::Unknown(endpoint.to_owned())) };
         let (sender, outcome) = oneshot::channel();
         let ended = || OrderError::Failed(format!("the webhook {endpoint} is being stopped"));
-        found.send((order, sender)).await.map_err(|_| ended())?;
+        found.try_send((order, sender)).map_err(|error| match error {
+            TrySendError::Full(_) => {
+                OrderError::Refused(format!("{WAITING_MAX} orders wait for {endpoint} already"))
+            }
+            TrySendError::Closed(_) => ended(),
+        })?;
         outcome.await.map_err(|_| ended())?
     }
 
@@ -88,7 +94,7 @@ impl Controls {
         letters
     }
 
-    /// Forgets an endpoint that left the configuration.
+    /// Forgets an endpoint that does not run any more.
     pub fn remove(&self, endpoint: &str) {
         self.endpoints.write().unwrap_or_else(PoisonError::into_inner).remove(endpoint);
     }

@@ -13,7 +13,8 @@
 //!   `Retry-After` can only make a delay longer. When the attempt after the last
 //!   delay fails too, or the receiver answers 410, the endpoint is disabled: that
 //!   is told once, and what it misses stays in the journal until it is resumed.
-//!   When the daemon starts, waiting deliveries are tried at once.
+//!   When the daemon starts, waiting deliveries are tried at once; that does not
+//!   shorten the schedule.
 //! - Operators pause, resume, replay and test a running endpoint by [`Controls`].
 //! - When the journal's retention has passed the cursor, this is logged as an
 //!   error and counted, and deliveries go on with the oldest event there is.

@@ -168,12 +168,12 @@ impl<J: Journal> Endpoint<J> {
         let queue = &self.replay.as_ref().unwrap_or(&self.live).queue;
         let mut failing = queue.failing();
         failing.retain(|row| row.failures > 0);
-        let next_attempt_at = queue.next_attempt_at();
         let state = match self.held_back() {
             Some(state) => state,
             None if failing.is_empty() => State::Delivering,
             None => State::Failing,
         };
+        let next_attempt_at = if state == State::Failing { queue.next_attempt_at() } else { None };
         let live = &self.live.queue;
         let disabled = self.disabled.as_ref();
         self.statuses.update(&self.config.name, |status| {

@@ -41,7 +41,7 @@ pub(super) struct Queue {
     /// Deliveries that failed since one was accepted.
     failed: BTreeSet<u64>,
     /// The receiver asked for nothing before that.
-    floor: Option<Instant>,
+    floor: Option<Due>,
 }
 
 /// A delivery that failed.
@@ -51,7 +51,18 @@ struct Failing {
     failures: u32,
     since: Timestamp,
     /// When it is tried again; at once without.
-    due: Option<(Instant, Timestamp)>,
+    due: Option<Due>,
+}
+
+/// A moment to come, and as people read it.
+type Due = (Instant, Timestamp);
+
+/// Failures of one delivery in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Failures {
+    pub count: u32,
+    /// When the first of them was.
+    pub since: Timestamp,
 }
 
 /// Events that are sent together.
@@ -127,7 +138,7 @@ impl Queue {
 
     /// The next delivery that may begin; from then on it is under way.
     pub(super) fn next(&mut self, now: Instant) -> Option<Parcel> {
-        if self.floor.is_some_and(|floor| floor > now) {
+        if self.floor.is_some_and(|(floor, _)| floor > now) {
             return None;
         }
         let first = self.startable(now)?;
@@ -148,15 +159,7 @@ impl Queue {
     /// When [`Queue::next`] may have something that it has not now, unless an
     /// outcome or an event comes before.
     pub(super) fn due(&self) -> Option<Instant> {
-        let mut due = self.failing.iter().filter(|(first, _)| {
-            self.waiting.contains_key(first) && !self.sending.contains_key(first)
-        });
-        let next = if self.is_one_by_one() {
-            self.waiting.first_key_value().and_then(|(first, _)| self.failing.get(first)?.due)
-        } else {
-            due.by_ref().filter_map(|(_, failing)| failing.due).min()
-        };
-        next.map(|(at, _)| at).max(self.floor)
+        self.next_due().max(self.floor).map(|(at, _)| at)
     }
 
     /// The delivery was accepted.
@@ -172,8 +175,10 @@ impl Queue {
     }
 
     /// The delivery failed, at `now`; how often in a row by now.
-    pub(super) fn failed(&mut self, first: u64, now: Timestamp) -> u32 {
-        let Some(last) = self.sending.remove(&first) else { return 0 };
+    pub(super) fn failed(&mut self, first: u64, now: Timestamp) -> Failures {
+        let Some(last) = self.sending.remove(&first) else {
+            return Failures { count: 0, since: now };
+        };
         self.failed.insert(first);
         let new = Failing { last, failures: 0, since: now, due: None };
         let failing = self.failing.entry(first).or_insert(new);
@@ -182,7 +187,7 @@ impl Queue {
         }
         failing.last = last;
         failing.failures = failing.failures.saturating_add(1);
-        failing.failures
+        Failures { count: failing.failures, since: failing.since }
     }
 
     /// The failed delivery is not tried before that.
@@ -193,8 +198,8 @@ impl Queue {
     }
 
     /// Nothing is tried before that.
-    pub(super) fn hold_off(&mut self, until: Instant) {
-        self.floor = self.floor.max(Some(until));
+    pub(super) fn hold_off(&mut self, until: Instant, shown: Timestamp) {
+        self.floor = self.floor.max(Some((until, shown)));
     }
 
     /// What failed is tried again at once, and as if for the first time.
@@ -230,9 +235,26 @@ impl Queue {
             .collect()
     }
 
-    /// The earliest of the next attempts.
+    /// When something that waits after a failure is tried again; `None` while
+    /// that is under way.
     pub(super) fn next_attempt_at(&self) -> Option<Timestamp> {
-        self.failing.values().filter_map(|failing| Some(failing.due?.1)).min()
+        let next = match self.is_one_by_one() {
+            true if !self.sending.is_empty() => None,
+            // It may have waited for its turn only: then the floor alone counts.
+            true => self.next_due().max(self.floor),
+            false => Some(self.next_due()?).max(self.floor),
+        };
+        next.map(|(_, shown)| shown)
+    }
+
+    fn next_due(&self) -> Option<Due> {
+        if self.is_one_by_one() {
+            return self.next_failing()?.due;
+        }
+        let idle = self.failing.iter().filter(|(first, _)| {
+            self.waiting.contains_key(first) && !self.sending.contains_key(first)
+        });
+        idle.filter_map(|(_, failing)| failing.due).min()
     }
 
     /// Whether only one delivery at a time may be under way: always by order,

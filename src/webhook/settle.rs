@@ -8,6 +8,7 @@ use super::courier::Sent;
 use super::endpoint::Endpoint;
 use super::journal::{Journal, JournalError};
 use super::notary::Disabled;
+use super::queue::Failures;
 use super::schedule;
 use crate::clock;
 use crate::model::{Attempt, Event, EventKind, Payload, Value};
@@ -52,10 +53,11 @@ impl<J: Journal> Endpoint<J> {
     fn note_failed(&mut self, attempt: &Attempt, reason: String, retry_after: Option<Duration>) {
         let (now, instant) = (clock::now(), clock::instant());
         let failures = self.stream().queue.failed(attempt.first_seq, attempt.at);
+        let Failures { count: failures, since } = failures;
         self.count_failure(&reason);
         self.urgent = true;
-        let random = fastrand::f64();
-        let delay = schedule::delay(&self.config.retry_schedule, failures, retry_after, random);
+        let (schedule, random) = (&self.config.retry_schedule, fastrand::f64());
+        let delay = schedule::delay(schedule, (failures, now.since(since)), retry_after, random);
         let Some(delay) = delay else {
             self.disable(format!("{reason}, {failures} times in a row"));
             return;
@@ -71,7 +73,8 @@ impl<J: Journal> Endpoint<J> {
         let queue = &mut self.stream().queue;
         queue.put_off(attempt.first_seq, instant + delay, now.plus(delay));
         if retry_after.is_some() {
-            queue.hold_off(instant + schedule::floor(retry_after));
+            let floor = schedule::floor(retry_after);
+            queue.hold_off(instant + floor, now.plus(floor));
         }
     }
 

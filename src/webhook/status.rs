@@ -17,6 +17,8 @@ pub enum State {
     Paused,
     /// The daemon gave it up.
     Disabled,
+    /// It does not run.
+    Stopped,
 }
 
 impl State {
@@ -27,6 +29,7 @@ impl State {
             State::Failing => "failing",
             State::Paused => "paused",
             State::Disabled => "disabled",
+            State::Stopped => "stopped",
         }
     }
 }
@@ -107,7 +110,7 @@ impl Statuses {
             .collect()
     }
 
-    /// Forgets an endpoint that is no longer configured.
+    /// Forgets an endpoint that does not run any more.
     pub fn remove(&self, name: &str) {
         self.lock().remove(name);
     }

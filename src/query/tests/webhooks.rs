@@ -28,6 +28,7 @@ fn endpoint(name: &str, log_deliveries: bool) -> Endpoint {
         },
         settings: EndpointSettings {
             events: vec!["user.deleted".into()],
+            format: "polis",
             ordering: "ordered",
             batch_max: 1,
             log_deliveries,
@@ -119,6 +120,7 @@ async fn endpoints_are_shown_with_their_state_and_settings() {
     assert_eq!(audit["replaying"], json!([{"from": 2, "to": 5}]));
     assert_eq!(audit["settings"]["events"], json!(["user.deleted"]));
     assert_eq!(audit["settings"]["log_deliveries"], true);
+    assert_eq!(audit["settings"]["format"], "polis");
 }
 
 #[tokio::test]

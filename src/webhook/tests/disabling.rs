@@ -24,8 +24,10 @@ async fn an_endpoint_is_disabled_when_the_schedule_is_over_and_nothing_is_lost()
     let notice = memory.notices().remove(0);
     assert_eq!(notice["webhook"], Value::from("audit"));
     assert_eq!(notice["seq"], Value::Integer(0));
-    let status = status(&statuses, &memory, "audit");
-    assert_eq!(status.state, State::Disabled);
+    // It is stored before it is shown.
+    let shown = || status(&statuses, &memory, "audit");
+    until("it is shown", || shown().state == State::Disabled).await;
+    let status = shown();
     assert!(status.disabled_since.is_some() && status.disabled_reason.unwrap().contains("500"));
     // It stays so, and is told once.
     stop(running).await;
@@ -40,6 +42,48 @@ async fn an_endpoint_is_disabled_when_the_schedule_is_over_and_nothing_is_lost()
     assert_eq!(seqs, [None, Some(1), Some(2), Some(3)]);
     assert_eq!(bodies[3]["type"], "webhook.disabled");
     assert!(!is_disabled(&memory));
+}
+
+#[tokio::test]
+async fn restarts_do_not_use_up_the_schedule() {
+    let (memory, statuses) = (Memory::new(), Arc::default());
+    let receiver = Receiver::start().await;
+    receiver.act(|| Act::Refuse(500, None));
+    let config = receiver.config("audit", "retry_schedule = [\"1h\", \"2h\"]");
+    memory.append_users(1);
+    let hour = Duration::from_hours(1);
+    let shown = || status(&statuses, &memory, "audit");
+    for (failures, hours) in [(1, 1), (2, 2), (3, 2), (4, 2)] {
+        let before = clock::now();
+        let running = run(config.clone(), &memory, &statuses);
+        until("it failed once more", || shown().consecutive_failures == failures).await;
+        assert_eq!(shown().state, State::Failing);
+        assert!(shown().next_attempt_at.unwrap() >= before.plus(hours * hour));
+        stop(running).await;
+    }
+    // The same when the first failure was longer ago than the whole schedule.
+    let mut position = memory.position_of("audit");
+    let since = position.failing[0].since;
+    position.failing[0].since = since.minus(3 * hour);
+    memory.set_position("audit", &position).unwrap();
+    let _again = run(config, &memory, &statuses);
+    until("somebody is told", || memory.notices().len() == 1).await;
+    assert_eq!((receiver.attempts(), is_disabled(&memory)), (5, true));
+}
+
+#[tokio::test]
+async fn nothing_is_shown_to_be_next_while_an_endpoint_is_held_back() {
+    let (memory, statuses) = (Memory::new(), Arc::default());
+    let (receiver, controls) = (Receiver::start().await, Controls::default());
+    receiver.act(|| Act::Refuse(500, None));
+    let config = receiver.config("audit", "retry_schedule = [\"1h\"]");
+    let _running = run_with(config, &memory, &statuses, &controls);
+    memory.append_users(1);
+    let shown = || status(&statuses, &memory, "audit");
+    until("it failed", || shown().next_attempt_at.is_some()).await;
+    controls.order("audit", Order::Pause).await.unwrap();
+    assert_eq!((shown().state, shown().next_attempt_at), (State::Paused, None));
+    assert_eq!(shown().consecutive_failures, 1);
 }
 
 #[tokio::test]

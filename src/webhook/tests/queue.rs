@@ -186,13 +186,36 @@ fn while_nothing_succeeds_only_the_oldest_is_tried() {
 }
 
 #[test]
+fn the_next_attempt_is_the_one_that_will_be_made() {
+    let now = clock::instant();
+    let mut queue = queue_of_users(rules(true, 3, 1), 5);
+    assert_eq!(queue.next_attempt_at(), None);
+    assert_eq!(all_next(&mut queue, now), [1, 2, 3]);
+    for (first, seconds) in [(2, 5), (3, 7)] {
+        queue.failed(first, Timestamp(1));
+        queue.put_off(first, now + seconds * SECOND, Timestamp(seconds.into()));
+    }
+    // The first is under way, and says nothing yet.
+    assert_eq!(queue.next_attempt_at(), Some(Timestamp(5)));
+    queue.failed(1, Timestamp(1));
+    queue.put_off(1, now + 9 * SECOND, Timestamp(9));
+    // It is down: only the oldest is tried, though others would be due before.
+    assert_eq!(queue.next_attempt_at(), Some(Timestamp(9)));
+    assert_eq!(all_next(&mut queue, now + 9 * SECOND), [1]);
+    assert_eq!(queue.next_attempt_at(), None, "it is being made");
+    queue.accepted(1);
+    assert_eq!(queue.next_attempt_at(), Some(Timestamp(5)));
+}
+
+#[test]
 fn what_the_receiver_asks_for_holds_back_everything() {
     let now = clock::instant();
     let mut queue = queue_of_users(rules(true, 3, 1), 5);
     assert_eq!(all_next(&mut queue, now), [1, 2, 3]);
     queue.failed(1, Timestamp(1));
     queue.put_off(1, now + SECOND, Timestamp(2));
-    queue.hold_off(now + 9 * SECOND);
+    queue.hold_off(now + 9 * SECOND, Timestamp(10));
+    assert_eq!(queue.next_attempt_at(), Some(Timestamp(10)));
     assert!(all_next(&mut queue, now + 8 * SECOND).is_empty());
     assert_eq!(queue.due(), Some(now + 9 * SECOND));
     assert_eq!(all_next(&mut queue, now + 9 * SECOND), [1]);
