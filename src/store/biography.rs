@@ -59,9 +59,12 @@ impl Store {
         limit: usize,
     ) -> Result<Happenings, StoreError> {
         let found = self.in_directory(directory, |engine, dir| {
+            // Runs outlive their blocks for a while.
+            let kept = self.published().retained.floor;
+            let range = kept.max(*range.start())..=*range.end();
             let mut found = Found { after, limit, range, total: 0, kept: Vec::new() };
-            let (kind, kept) = (kind.into(), self.published().retained.floor);
-            changes(engine, (dir, kind, slot), kept, &mut found)?;
+            let kind = kind.into();
+            changes(engine, (dir, kind, slot), &mut found)?;
             memberships(engine, (dir, kind, slot), &mut found)?;
             found.kept.sort_unstable_by_key(|(seq, _)| *seq);
             found.kept.truncate(limit);
@@ -119,7 +122,6 @@ impl Found {
 fn changes(
     engine: &Engine,
     (dir, kind, slot): (u32, Kind, u32),
-    kept: u64,
     found: &mut Found,
 ) -> Result<(), Trouble> {
     let mut is_first = true;
@@ -132,7 +134,7 @@ fn changes(
             (false, false) => Bare::Updated,
         };
         is_first = false;
-        if stamp.sub == 0 && stamp.seq >= kept {
+        if stamp.sub == 0 {
             found.take(stamp.seq, bare);
         }
     }

@@ -106,7 +106,7 @@ impl Store {
         self.mend()?;
         let head = self.published();
         match head.dirs.get(directory) {
-            Some(dir) => self.on_engine(|engine| ask(engine, dir.id)).map(Some),
+            Some(dir) => self.on_kept(&head, |engine| ask(engine, dir.id)).map(Some),
             None => Ok(None),
         }
     }

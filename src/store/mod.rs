@@ -385,7 +385,7 @@ impl Store {
         }
         let epoch = head.marker.epoch;
         let asked = Asked { until: asked.until.min(head.marker.last_seq), ..*asked };
-        let outcome = self.on_engine(|engine| events::read(engine, epoch, &asked));
+        let outcome = self.on_kept(&head, |engine| events::read(engine, epoch, &asked));
         // Retention may have gone on while we read.
         let oldest = self.oldest_seq();
         match outcome {
@@ -397,7 +397,13 @@ impl Store {
     /// The last seq at or before a moment; `None` when all that is kept is later.
     pub fn seq_at(&self, moment: Timestamp) -> Result<Option<u64>, StoreError> {
         self.mend()?;
-        self.find_seq_at(&self.published(), moment)
+        loop {
+            let head = self.published();
+            match self.find_seq_at(&head, moment) {
+                Err(_) if self.is_overtaken(&head) => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     fn find_seq_at(&self, head: &Head, moment: Timestamp) -> Result<Option<u64>, StoreError> {
@@ -409,7 +415,8 @@ impl Store {
             if first > last {
                 continue;
             }
-            let found = self.on_engine(|engine| events::seq_at(engine, moment, first, last))?;
+            let search = |engine: &Engine| events::seq_at(engine, moment, first, last);
+            let found = self.on_kept(head, search)?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -484,6 +491,27 @@ impl Store {
     ) -> Result<T, StoreError> {
         let slot = self.slot();
         work(self.healthy(slot.as_ref())?).map_err(|trouble| self.met(trouble))
+    }
+
+    /// Reads what was kept when `head` stood. What retention removed since is no
+    /// damage.
+    fn on_kept<T>(
+        &self,
+        head: &Head,
+        work: impl FnOnce(&Engine) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
+        let slot = self.slot();
+        work(self.healthy(slot.as_ref())?).map_err(|trouble| match trouble {
+            Trouble::Damaged(_) if self.is_overtaken(head) => StoreError::Unavailable {
+                dir: self.dir(),
+                reason: "retention removed what was being read".to_owned(),
+            },
+            trouble => self.met(trouble),
+        })
+    }
+
+    fn is_overtaken(&self, head: &Head) -> bool {
+        self.published().retained != head.retained
     }
 
     /// Opens the database again when it failed.

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::model::{Change, Event, MemberKind, Put, User};
 use crate::provider::UserItem;
 use crate::store::engine::Batch;
+use crate::store::events;
 use crate::store::{DeliveryRow, EventsError, Kept, Retention, Store, record};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -42,6 +43,22 @@ fn prune_to(store: &Store, journal: u64, history: u64) {
     let kept = |events_max| Kept { age: Duration::MAX, events_max };
     let retention = Retention { journal: kept(journal), history: kept(history) };
     while store.prune(Timestamp(16_000), &retention).unwrap().more {}
+}
+
+#[test]
+fn what_retention_removes_while_it_is_read_is_no_damage() {
+    let (_dir, store, _) = seconds(16);
+    let all = store.published();
+    let read = |store: &Store, head| {
+        store.on_kept(head, |engine| {
+            prune_to(store, 2, 2);
+            events::seq_at(engine, Timestamp(1_000), 1, 2)
+        })
+    };
+    read(&store, &all).unwrap_err();
+    assert!(!store.is_in_doubt(), "it was there when it was asked for");
+    read(&store, &store.published()).unwrap_err();
+    assert!(store.is_in_doubt(), "nothing removed it");
 }
 
 #[test]
