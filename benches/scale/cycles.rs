@@ -15,8 +15,10 @@ const KEPT_CYCLES: u64 = 100;
 const UPKEEP_EVERY: u32 = 10;
 const PRINT_EVERY: u32 = 50;
 
-pub fn run(population: &Population, count: u32) {
+/// `full_every`: so often the crawl is a full one; 0 for never.
+pub fn run(population: &Population, count: u32, full_every: u32) {
     println!("{} users, {count} cycles of 1 %; {}", population.users, machine());
+    println!("a full crawl every {full_every} cycles (0: never)");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let house = House::open(folder.path(), *population);
     house.sync(Moment::default(), false);
@@ -26,7 +28,8 @@ pub fn run(population: &Population, count: u32) {
     for cycle in 1..=count {
         at = at.after(1);
         let seq = house.store.last_seq();
-        spent += cost(None, || house.sync(at, true)).0.wall;
+        let is_full = full_every > 0 && cycle.is_multiple_of(full_every);
+        spent += cost(None, || house.sync(at, !is_full)).0.wall;
         if cycle == 1 {
             kept = (house.store.last_seq() - seq) * KEPT_CYCLES;
         }

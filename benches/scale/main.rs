@@ -2,8 +2,8 @@
 //! view and socket, each figure beside its floor or peer, with checks going on.
 //!
 //! - `cargo bench --bench scale -- 1000000`: everything about that many users
-//! - `cargo bench --bench scale -- cycles 10000 1000`: disk and memory over 1,000
-//!   cycles of 1 % churn, with the store's own upkeep
+//! - `cargo bench --bench scale -- cycles 10000 1000 [FULL_EVERY]`: disk and memory
+//!   over 1,000 cycles of 1 % churn, with the store's own upkeep
 //! - `cargo bench --bench scale -- generate 10000 FILE [TICKS]`: writes a bundle
 //!   (docs/bundle.md), after so many ticks of 1 %
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock and owns its runtime")]
@@ -40,7 +40,10 @@ fn main() {
             let ticks = ticks.first().map_or(0, |ticks| number(ticks));
             generate::run(&Population::of(number(users)), Path::new(file), ticks);
         }
-        ["cycles", users, count] => cycles::run(&Population::of(number(users)), number(count)),
+        ["cycles", users, count, full_every @ ..] => {
+            let full_every = full_every.first().map_or(20, |every| number(every));
+            cycles::run(&Population::of(number(users)), number(count), full_every);
+        }
         ["floors", users, folder] => floors::run(&Population::of(number(users)), Path::new(folder)),
         ["import", users, folder] => import(&Population::of(number(users)), Path::new(folder)),
         ["after", users, folder] => after(&Population::of(number(users)), Path::new(folder)),

@@ -65,6 +65,12 @@ pub fn cpu() -> Duration {
     all.saturating_sub(aside())
 }
 
+/// CPU time of this thread so far.
+pub fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// CPU time of the threads aside.
 pub fn aside() -> Duration {
     let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();

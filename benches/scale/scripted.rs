@@ -32,6 +32,8 @@ struct Script {
 pub struct Handed {
     pub at: Instant,
     pub cpu: Duration,
+    /// CPU time that comparing the pages took, without making them.
+    pub comparing: Duration,
 }
 
 impl Scripted {
@@ -84,11 +86,18 @@ impl Directory for Scripted {
             Start::Incremental(Cursor(bytes)) if feeds => Moment::from_bytes(&bytes),
             _ => None,
         };
+        let mut comparing = Duration::ZERO;
+        let mut hand_over = |page| {
+            let before = measure::thread_cpu();
+            sink.page(page);
+            comparing += measure::thread_cpu() - before;
+        };
         match since {
-            Some(since) => self.population.feed(since, now).for_each(|page| sink.page(page)),
-            None => self.population.pages(now).for_each(|page| sink.page(page)),
+            Some(since) => self.population.feed(since, now).for_each(&mut hand_over),
+            None => self.population.pages(now).for_each(&mut hand_over),
         }
-        self.script().handed = Some(Handed { at: Instant::now(), cpu: measure::cpu() });
+        let handed = Handed { at: Instant::now(), cpu: measure::cpu(), comparing };
+        self.script().handed = Some(handed);
         Ok(Seal {
             extent: if since.is_some() { Extent::Changes } else { Extent::Whole },
             cursor: Some(Cursor(now.to_bytes())),
