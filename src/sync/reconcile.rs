@@ -425,11 +425,11 @@ impl Reconciler {
     fn has_alias(&self, owner: Owner, alias: &str) -> bool {
         match owner {
             Owner::User(slot) => {
-                let aliases = self.users.changed.get(slot).map(|r| record::user_aliases_of(r));
+                let aliases = self.users.changed.get(slot).map(record::user_aliases_of);
                 aliases.is_some_and(|aliases| aliases.is_ok_and(|mut all| all.any(|a| a == alias)))
             }
             Owner::Group(slot) => {
-                let aliases = self.groups.changed.get(slot).map(|r| record::group_aliases_of(r));
+                let aliases = self.groups.changed.get(slot).map(record::group_aliases_of);
                 aliases.is_some_and(|aliases| aliases.is_ok_and(|mut all| all.any(|a| a == alias)))
             }
             _ => false,
