@@ -2,12 +2,12 @@
 
 #[expect(dead_code, reason = "the benches use the rest")]
 #[path = "../../benches/scale/population.rs"]
-mod population;
+mod generated;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use population::{DEPTH, Moment, PERIODS, Population};
+use generated::{DEPTH, Moment, PERIODS, Population};
 use rosterd::index::DirectoryView;
 use rosterd::provider::{Extent, Item};
 use rosterd::store::record;
