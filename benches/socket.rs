@@ -5,35 +5,29 @@
 //! `cargo bench --bench socket -- [USERS GROUPS MEMBERSHIPS]`
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock and owns its runtime")]
 
+#[path = "common/bare.rs"]
+mod bare;
 #[expect(dead_code, reason = "each bench uses its part")]
 mod common;
+#[path = "common/nobody.rs"]
+mod nobody;
 
-use std::convert::Infallible;
 use std::hint::black_box;
 use std::io::{Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use bytes::Bytes;
+use bare::start_bare;
 use common::Size;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use nobody::Nothing;
 use rosterd::clock;
 use rosterd::index::{DirectoryView, SharedView, View};
-use rosterd::model::{Act, Caller};
-use rosterd::query::{
-    AuditTrail, Backlog, Endpoint, Endpoints, HeldChanges, JournalError, Limits, Listeners,
-    Operator, OperatorError, Page, Plan, QueryConfig, Sources, Wanted, start,
-};
-use rosterd::store::{AttemptPage, AuditPage, Options, Store};
+use rosterd::query::{Limits, Listeners, QueryConfig, Sources, start};
+use rosterd::store::{Options, Store};
 use rosterd::sync::status::{DirectoryStatus, Statuses};
 use rosterd::task;
-use rosterd::webhook::{Done, EndpointStatus, Order, OrderError};
 
 const ROUNDS: usize = 6;
 const REQUESTS_A_ROUND: usize = 20_000;
@@ -235,38 +229,6 @@ fn sources(view: DirectoryView, folder: &Path, shutdown: task::Shutdown) -> Sour
     }
 }
 
-/// What hyper alone costs: reads a request, answers with bytes that are there.
-fn start_bare(socket: &Path, length: usize) {
-    let listener = UnixListener::bind(socket).expect("binds");
-    listener.set_nonblocking(true).expect("nonblocking");
-    let body = Bytes::from(vec![b'x'; length]);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    std::thread::spawn(move || {
-        runtime.block_on(async move {
-            let listener = tokio::net::UnixListener::from_std(listener).expect("a listener");
-            loop {
-                let (stream, _) = listener.accept().await.expect("accepts");
-                let body = body.clone();
-                tokio::spawn(async move {
-                    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-                        let body = body.clone();
-                        async move {
-                            // A body that is not read costs the connection.
-                            let _ = request.into_body().collect().await;
-                            let response =
-                                Response::builder().header("content-type", "application/json");
-                            Ok::<_, Infallible>(response.body(Full::new(body)).expect("a response"))
-                        }
-                    });
-                    let http = hyper::server::conn::http1::Builder::new();
-                    let _ = http.serve_connection(TokioIo::new(stream), service).await;
-                });
-            }
-        });
-    });
-}
-
 fn pin_to_one_core() {
     let mut cores = rustix::thread::CpuSet::new();
     cores.set(0);
@@ -288,69 +250,5 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// An operator, a backlog, a trail and endpoints that nobody asks here.
-struct Nothing;
-
-#[async_trait]
-impl Operator for Nothing {
-    async fn sync(&self, directory: &str, _: Caller) -> Result<(), OperatorError> {
-        Err(OperatorError::UnknownDirectory(directory.into()))
-    }
-
-    async fn plan(&self, directory: &str, _: Page) -> Result<Plan, OperatorError> {
-        Err(OperatorError::UnknownDirectory(directory.into()))
-    }
-
-    async fn hold(&self, directory: &str, _: Page) -> Result<HeldChanges, OperatorError> {
-        Err(OperatorError::UnknownDirectory(directory.into()))
-    }
-
-    async fn approve(&self, directory: &str, _: &str, _: Caller) -> Result<(), OperatorError> {
-        Err(OperatorError::UnknownDirectory(directory.into()))
-    }
-
-    async fn reject(&self, directory: &str, _: &str, _: Caller) -> Result<(), OperatorError> {
-        Err(OperatorError::UnknownDirectory(directory.into()))
-    }
-}
-
-#[async_trait]
-impl AuditTrail for Nothing {
-    fn read(&self, _: &Wanted) -> Result<AuditPage, JournalError> {
-        Ok(AuditPage::default())
-    }
-
-    fn moved(&self) -> tokio::sync::watch::Receiver<u64> {
-        tokio::sync::watch::Sender::new(0).subscribe()
-    }
-
-    async fn record(&self, _: Act) {}
-}
-
-impl Backlog for Nothing {
-    fn endpoints(&self) -> Vec<EndpointStatus> {
-        Vec::new()
-    }
-}
-
-#[async_trait]
-impl Endpoints for Nothing {
-    fn all(&self) -> Vec<Endpoint> {
-        Vec::new()
-    }
-
-    fn attempts(&self, _: &str, _: Option<u64>, _: usize) -> Result<AttemptPage, JournalError> {
-        Ok(AttemptPage::default())
-    }
-
-    async fn order(&self, _: &str, _: Order, _: Caller) -> Result<Done, OrderError> {
-        Err(OrderError::Unknown(String::new()))
-    }
-
-    async fn clear(&self, _: &str, _: Caller) -> Result<u64, OrderError> {
-        Ok(0)
     }
 }

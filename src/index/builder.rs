@@ -113,10 +113,22 @@ impl Builder {
         }
         self.place_unresolved()?;
         let edits = std::mem::take(&mut self.keys);
-        let view = &mut self.view;
-        view.keys.edit(edits, &view.hasher, &view.users, &view.groups);
-        self.check_ids()?;
-        self.place_edges()
+        let mut keys = std::mem::take(&mut self.view.keys);
+        let (hasher, users) = (self.view.hasher.clone(), self.view.users.clone());
+        let groups = self.view.groups.clone();
+        // Names and memberships have nothing to do with each other, and each
+        // takes about as long.
+        let placed = std::thread::scope(|scope| {
+            let work = || keys.edit(edits, &hasher, &users, &groups);
+            let named = std::thread::Builder::new().name("names".to_owned());
+            let named = named.spawn_scoped(scope, work).map_err(|error| error.to_string())?;
+            let placed = self.place_edges();
+            named.join().map_err(|_| "the thread for the names panicked".to_owned())?;
+            placed
+        });
+        self.view.keys = keys;
+        placed?;
+        self.check_ids()
     }
 
     fn place_unresolved(&mut self) -> Result<(), String> {

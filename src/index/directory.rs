@@ -226,6 +226,11 @@ impl DirectoryView {
         users.map(Owner::User).chain(groups.map(Owner::Group))
     }
 
+    /// Whether some user states groups in the own record.
+    pub fn has_stated_groups(&self) -> bool {
+        self.keys.states_groups()
+    }
+
     /// Whom a reference means.
     pub fn resolve(&self, reference: &Reference) -> Owner {
         match reference {

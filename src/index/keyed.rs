@@ -5,7 +5,7 @@ use super::keys::{KeyHasher, KeyTable};
 use super::lists::pair;
 use super::records::Records;
 use crate::model::Reference;
-use crate::store::record::{GroupKeys, RecordError, UserKeys, id_of};
+use crate::store::record::{GroupKeys, RecordError, UserKeys, id_of, states_groups};
 
 /// One table each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,11 +29,18 @@ const TABLES: usize = Key::Waiting as usize + 1;
 #[derive(Clone, Debug, Default)]
 pub(super) struct KeyTables {
     tables: [KeyTable; TABLES],
+    /// How many users state groups in their own record.
+    stating: usize,
     pub user_ids: IdTable,
     pub group_ids: IdTable,
 }
 
 impl KeyTables {
+    /// Whether some user states groups in the own record.
+    pub fn states_groups(&self) -> bool {
+        self.stating > 0
+    }
+
     #[inline]
     pub fn of(&self, key: Key) -> &KeyTable {
         &self.tables[key as usize]
@@ -47,6 +54,7 @@ impl KeyTables {
         users: &Records,
         groups: &Records,
     ) {
+        self.stating = self.stating.saturating_add_signed(edits.stating);
         let (removes, adds) = edits.take(Key::UserId);
         self.user_ids.edit(&removes, &adds, hasher, |slot| id_at(users, slot));
         let (removes, adds) = edits.take(Key::GroupId);
@@ -75,6 +83,8 @@ fn id_at(records: &Records, slot: u32) -> &str {
 pub(super) struct KeyEdits {
     removes: [Vec<u64>; TABLES],
     adds: [Vec<u64>; TABLES],
+    /// By how many more users state groups.
+    stating: isize,
 }
 
 impl KeyEdits {
@@ -88,6 +98,8 @@ impl KeyEdits {
     ) -> Result<(), RecordError> {
         let keys = |record: &[u8]| user_keys(hasher, record);
         self.note(slot, old.map(keys).transpose()?, new.map(keys).transpose()?);
+        let states = |record: Option<&[u8]>| isize::from(record.is_some_and(states_groups));
+        self.stating += states(new) - states(old);
         Ok(())
     }
 

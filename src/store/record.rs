@@ -176,6 +176,12 @@ pub fn group_aliases_of(bytes: &[u8]) -> Result<Texts<'_>, RecordError> {
     Ok(Texts { left, rest })
 }
 
+/// Whether a user's own record states groups; `true` when it cannot be read.
+pub fn states_groups(bytes: &[u8]) -> bool {
+    let groups = user_aliases_of(bytes).ok().and_then(Texts::skip_to_next);
+    groups.is_none_or(|groups| groups.left > 0)
+}
+
 /// A list of texts inside a record, borrowed without gathering it.
 #[derive(Clone, Debug)]
 pub struct Texts<'a> {

@@ -7,6 +7,7 @@
 //! [`schedule`], [`guard`] and the comparison are pure; [`poller`] owns one
 //! directory; [`ledger`] is the one way to change what is committed.
 
+mod by_slot;
 pub mod describe;
 pub mod guard;
 mod identity;

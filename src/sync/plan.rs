@@ -102,12 +102,12 @@ impl Sealed {
         let base = &self.crawl.base;
         let is_active = |record: &[u8]| UserSummary::read(record).is_ok_and(|user| user.active);
         let disabled = self.crawl.users.changed.iter().filter(|(slot, record)| {
-            base.user_record(**slot).is_some_and(is_active) && !is_active(record)
+            base.user_record(*slot).is_some_and(is_active) && !is_active(record)
         });
         let mut removals = edges.alone.clone();
         removals.extend(self.dead_users.iter().copied().map(Removal::User));
         removals.extend(self.dead_groups.iter().copied().map(Removal::Group));
-        removals.extend(disabled.map(|(slot, _)| Removal::Disabled(*slot)));
+        removals.extend(disabled.map(|(slot, _)| Removal::Disabled(slot)));
         removals
     }
 
@@ -131,11 +131,11 @@ impl Sealed {
                 waiting.extend(base.waiting_for(&Reference::Alias((*alias).to_owned())));
             }
         };
-        for (slot, record) in &self.crawl.users.changed {
-            note(user_names(base.user_record(*slot)), user_names(Some(record)));
+        for (slot, record) in self.crawl.users.changed.iter() {
+            note(user_names(base.user_record(slot)), user_names(Some(record)));
         }
-        for (slot, record) in &self.crawl.groups.changed {
-            note(group_names(base.group_record(*slot)), group_names(Some(record)));
+        for (slot, record) in self.crawl.groups.changed.iter() {
+            note(group_names(base.group_record(slot)), group_names(Some(record)));
         }
         for slot in &self.dead_users {
             note(user_names(base.user_record(*slot)), (None, Vec::new()));
@@ -176,12 +176,8 @@ impl Sealed {
                 || crawl.edits.get(&slot).is_some_and(|edit| edit.list.is_some())
         };
         let new = |slot: u32| crawl.base.group_record(slot).is_none();
-        let missing_new = crawl
-            .groups
-            .changed
-            .keys()
-            .copied()
-            .find(|slot| new(*slot) && !crawl.edits.contains_key(slot));
+        let missing_new =
+            crawl.groups.changed.slots().find(|slot| new(*slot) && !crawl.edits.contains_key(slot));
         let missing = match self.extent {
             Extent::Changes => missing_new,
             Extent::Whole => missing_new.or_else(|| {
@@ -222,17 +218,20 @@ impl Sealed {
     fn declared(&self) -> Declared {
         let base = &self.crawl.base;
         let mut declared = Declared::new();
-        for (user, record) in &self.crawl.users.changed {
-            self.compare_declared(*user, record, &mut declared);
+        for (user, record) in self.crawl.users.changed.iter() {
+            self.compare_declared(user, record, &mut declared);
         }
-        let groups_shifted = self.crawl.groups.changed.keys().any(|slot| {
-            group_names(base.group_record(*slot))
-                != group_names(self.crawl.groups.changed.get(slot).map(Vec::as_slice))
+        let mut groups = self.crawl.groups.changed.iter();
+        let groups_shifted = groups.any(|(slot, record)| {
+            group_names(base.group_record(slot)) != group_names(Some(record))
         });
-        if groups_shifted || !self.dead_groups.is_empty() {
+        if base.has_stated_groups() && (groups_shifted || !self.dead_groups.is_empty()) {
             for user in base.user_slots() {
                 let Some(record) = base.user_record(user) else { continue };
-                if self.user_lives(user) && !self.crawl.users.changed.contains_key(&user) {
+                if !record::states_groups(record) {
+                    continue;
+                }
+                if self.user_lives(user) && !self.crawl.users.changed.contains(user) {
                     self.compare_declared(user, record, &mut declared);
                 }
             }
@@ -443,35 +442,35 @@ impl Sealed {
     }
 
     fn user_lives(&self, slot: u32) -> bool {
-        self.crawl.users.changed.contains_key(&slot)
+        self.crawl.users.changed.contains(slot)
             || (self.crawl.base.user_record(slot).is_some() && !self.dead_users.contains(&slot))
     }
 
     fn group_lives(&self, slot: u32) -> bool {
-        self.crawl.groups.changed.contains_key(&slot)
+        self.crawl.groups.changed.contains(slot)
             || (self.crawl.base.group_record(slot).is_some() && !self.dead_groups.contains(&slot))
     }
 
     fn user_id(&self, slot: u32) -> String {
-        let changed = self.crawl.users.changed.get(&slot).map(Vec::as_slice);
+        let changed = self.crawl.users.changed.get(slot);
         id(changed.or_else(|| self.crawl.base.user_record(slot)))
     }
 
     fn group_id(&self, slot: u32) -> String {
-        let changed = self.crawl.groups.changed.get(&slot).map(Vec::as_slice);
+        let changed = self.crawl.groups.changed.get(slot);
         id(changed.or_else(|| self.crawl.base.group_record(slot)))
     }
 
     /// Puts everything in the order of the journal.
     pub(super) fn finish(self, edges: Edges) -> Plan {
         let base = self.crawl.base.clone();
-        let users = self.crawl.users.changed.into_iter().map(|(slot, record)| {
+        let users = self.crawl.users.changed.into_sorted().map(|(slot, record)| {
             let put = put(base.user_record(slot), &record, |bytes| {
                 record::decode_user(bytes).map(|item| item.user)
             });
             Change::User { slot, record, put }
         });
-        let groups = self.crawl.groups.changed.into_iter().map(|(slot, record)| {
+        let groups = self.crawl.groups.changed.into_sorted().map(|(slot, record)| {
             let put = put(base.group_record(slot), &record, |bytes| {
                 record::decode_group(bytes).map(|item| item.group)
             });

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use super::by_slot::BySlot;
 use super::guard::Gate;
 use super::slots::{SlotSet, normalise};
 use super::split::{self, Outcome};
@@ -55,7 +56,7 @@ pub(super) struct Objects {
     /// Committed slots that were only said to stand as they last came.
     kept: SlotSet,
     /// Records that are new or differ, by slot.
-    pub changed: BTreeMap<u32, Vec<u8>>,
+    pub changed: BySlot,
     /// Committed slots that the crawl says are gone.
     pub deleted: BTreeSet<u32>,
     /// New slots by the hash of their id.
@@ -228,7 +229,7 @@ impl Reconciler {
                 if let Some(Owner::User(slot)) = self.committed(&reference, is_user) {
                     self.users.delete(slot);
                 } else if let Some(slot) = self.new_user(&reference) {
-                    self.users.changed.remove(&slot);
+                    self.users.changed.remove(slot);
                 }
             }
             Item::GroupDeleted(reference) => {
@@ -236,7 +237,7 @@ impl Reconciler {
                     self.groups.delete(slot);
                     self.edits.remove(&slot);
                 } else if let Some(slot) = self.new_group(&reference) {
-                    self.groups.changed.remove(&slot);
+                    self.groups.changed.remove(slot);
                     self.edits.remove(&slot);
                 }
             }
@@ -398,6 +399,10 @@ impl Reconciler {
 
     /// New and changed objects of this crawl that have the alias.
     pub(super) fn handed_over(&self, alias: &str) -> Vec<Owner> {
+        // In most crawls nothing is new, and hashing ten million names takes a second.
+        if self.aliases.is_empty() {
+            return Vec::new();
+        }
         let hash = self.hasher.hash_one(alias);
         self.aliases
             .iter_hash(hash)
@@ -420,10 +425,12 @@ impl Reconciler {
     fn has_alias(&self, owner: Owner, alias: &str) -> bool {
         match owner {
             Owner::User(slot) => {
-                self.users.changed.get(&slot).is_some_and(|r| user_aliases(r).contains(&alias))
+                let aliases = self.users.changed.get(slot).map(record::user_aliases_of);
+                aliases.is_some_and(|aliases| aliases.is_ok_and(|mut all| all.any(|a| a == alias)))
             }
             Owner::Group(slot) => {
-                self.groups.changed.get(&slot).is_some_and(|r| group_aliases(r).contains(&alias))
+                let aliases = self.groups.changed.get(slot).map(record::group_aliases_of);
+                aliases.is_some_and(|aliases| aliases.is_ok_and(|mut all| all.any(|a| a == alias)))
             }
             _ => false,
         }
@@ -526,14 +533,14 @@ impl Objects {
     fn new_slot(&self, id: &str, hasher: &foldhash::fast::RandomState) -> Option<u32> {
         let hash = hasher.hash_one(id);
         let is_it = |slot: &u32| {
-            self.changed.get(slot).and_then(|bytes| record::id_of(bytes).ok()) == Some(id)
+            self.changed.get(*slot).and_then(|bytes| record::id_of(bytes).ok()) == Some(id)
         };
         self.new.iter_hash(hash).find(|(known, slot)| *known == hash && is_it(slot)).map(|e| e.1)
     }
 
     /// How the object came earlier in this crawl.
     fn earlier<'a>(&'a self, slot: u32, base: Option<&'a [u8]>) -> Option<&'a [u8]> {
-        match self.changed.get(&slot) {
+        match self.changed.get(slot) {
             Some(bytes) => Some(bytes),
             None => base.filter(|_| self.seen.contains(slot)),
         }
@@ -542,7 +549,7 @@ impl Objects {
     fn equal(&mut self, slot: u32) {
         self.kept.remove(slot);
         self.seen.insert(slot);
-        self.changed.remove(&slot);
+        self.changed.remove(slot);
         self.deleted.remove(&slot);
     }
 
@@ -561,7 +568,7 @@ impl Objects {
     fn delete(&mut self, slot: u32) {
         self.kept.remove(slot);
         self.seen.remove(slot);
-        self.changed.remove(&slot);
+        self.changed.remove(slot);
         self.deleted.insert(slot);
     }
 
@@ -572,7 +579,7 @@ impl Objects {
 
     /// Whether the committed record is the last word so far.
     fn stands(&self, slot: u32) -> bool {
-        !self.changed.contains_key(&slot) && !self.deleted.contains(&slot)
+        !self.changed.contains(slot) && !self.deleted.contains(&slot)
     }
 }
 

@@ -201,7 +201,7 @@ impl Sealed {
         }
         for group in &self.kept.groups {
             for user in base.edges(*group, Layer::Declared) {
-                if self.crawl.users.changed.contains_key(user) {
+                if self.crawl.users.changed.contains(*user) {
                     stated.entry(*user).or_default().insert(*group);
                 }
             }
@@ -238,7 +238,7 @@ impl Sealed {
     ) -> Result<Vec<u8>, String> {
         let lost = || "a membership ends without a list or a user that says so".to_owned();
         let before = self.crawl.base.user_record(user).ok_or_else(lost)?.to_vec();
-        let came = self.crawl.users.changed.remove(&user).ok_or_else(lost)?;
+        let came = self.crawl.users.changed.remove(user).ok_or_else(lost)?;
         let (Ok(old), Ok(mut new)) = (record::decode_user(&before), record::decode_user(&came))
         else {
             return Err(lost());
@@ -281,16 +281,16 @@ impl Sealed {
             .users
             .changed
             .iter()
-            .filter(|(slot, _)| !held.contains(&Removal::Disabled(**slot)));
+            .filter(|(slot, _)| !held.contains(&Removal::Disabled(*slot)));
         let users = users.map(|(slot, record)| {
             (
                 user_names(Some(record)),
-                user_names(base.user_record(*slot)),
+                user_names(base.user_record(slot)),
                 words("user", Some(record)),
             )
         });
         let groups = crawl.groups.changed.iter().map(|(slot, record)| {
-            let before = group_names(base.group_record(*slot));
+            let before = group_names(base.group_record(slot));
             (group_names(Some(record)), before, words("group", Some(record)))
         });
         for (now, before, words) in users.chain(groups) {
