@@ -489,8 +489,7 @@ impl Store {
         &self,
         work: impl FnOnce(&Engine) -> Result<T, Trouble>,
     ) -> Result<T, StoreError> {
-        let slot = self.slot();
-        work(self.healthy(slot.as_ref())?).map_err(|trouble| self.met(trouble))
+        self.try_on_engine(work)?.map_err(|trouble| self.met(trouble))
     }
 
     /// Reads what was kept when `head` stood. What retention removed since is no
@@ -500,14 +499,22 @@ impl Store {
         head: &Head,
         work: impl FnOnce(&Engine) -> Result<T, Trouble>,
     ) -> Result<T, StoreError> {
-        let slot = self.slot();
-        work(self.healthy(slot.as_ref())?).map_err(|trouble| match trouble {
+        self.try_on_engine(work)?.map_err(|trouble| match trouble {
             Trouble::Damaged(_) if self.is_overtaken(head) => StoreError::Unavailable {
                 dir: self.dir(),
                 reason: "retention removed what was being read".to_owned(),
             },
             trouble => self.met(trouble),
         })
+    }
+
+    /// The outer error is that there is no engine now.
+    fn try_on_engine<T>(
+        &self,
+        work: impl FnOnce(&Engine) -> Result<T, Trouble>,
+    ) -> Result<Result<T, Trouble>, StoreError> {
+        let slot = self.slot();
+        Ok(work(self.healthy(slot.as_ref())?))
     }
 
     fn is_overtaken(&self, head: &Head) -> bool {
