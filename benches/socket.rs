@@ -5,6 +5,8 @@
 //! `cargo bench --bench socket -- [USERS GROUPS MEMBERSHIPS]`
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock and owns its runtime")]
 
+#[path = "common/answer.rs"]
+mod answer;
 #[path = "common/bare.rs"]
 mod bare;
 #[expect(dead_code, reason = "each bench uses its part")]
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use answer::lengths;
 use bare::start_bare;
 use common::Size;
 use nobody::Nothing;
@@ -139,14 +142,6 @@ fn ask(stream: &mut UnixStream, request: &[u8]) -> usize {
             return body;
         }
     }
-}
-
-fn lengths(bytes: &[u8]) -> Option<(usize, usize)> {
-    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    let name = b"content-length: ";
-    let at = bytes[..head].windows(name.len()).position(|window| window == name)? + name.len();
-    let digits = bytes[at..head].iter().take_while(|byte| byte.is_ascii_digit());
-    Some((head, digits.fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'))))
 }
 
 fn answer_length(socket: &Path, request: &[u8]) -> usize {

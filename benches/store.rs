@@ -4,10 +4,11 @@
 
 #[expect(dead_code, reason = "each bench uses its part")]
 mod common;
-
-use std::path::Path;
+#[path = "common/disk.rs"]
+mod disk;
 
 use common::{Size, cpu, first_commit, memory};
+use disk::on_disk;
 use rosterd::clock;
 use rosterd::model::{Change, Commit, Layer, Put};
 use rosterd::store::{Options, Store, record};
@@ -84,16 +85,4 @@ fn timed(what: &str, work: impl FnOnce()) {
     work();
     let wall = (clock::instant() - wall).as_secs_f64();
     println!("{what}: {wall:.2} s ({:.2} s CPU)", (cpu() - start).as_secs_f64());
-}
-
-fn on_disk(folder: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(meta) if meta.is_dir() => on_disk(&entry.path()),
-            Ok(meta) => meta.blocks() * 512,
-            Err(_) => 0,
-        })
-        .sum()
 }

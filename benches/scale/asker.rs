@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rosterd::index::SharedView;
 
+use super::answer::lengths;
 use super::measure::p50_p99;
 use super::population::{Moment, Population};
 
@@ -159,12 +160,4 @@ pub fn drink(socket: &Path, path: &str) -> u64 {
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("writes");
     std::io::copy(&mut stream, &mut std::io::sink()).expect("reads to the end")
-}
-
-fn lengths(bytes: &[u8]) -> Option<(usize, usize)> {
-    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    let name = b"content-length: ";
-    let at = bytes[..head].windows(name.len()).position(|window| window == name)? + name.len();
-    let digits = bytes[at..head].iter().take_while(|byte| byte.is_ascii_digit());
-    Some((head, digits.fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'))))
 }

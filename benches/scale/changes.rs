@@ -1,9 +1,10 @@
 //! Crawls that find nothing, a little, and much.
 
 use super::asker::Asker;
+use super::disk::on_disk;
 use super::floors;
 use super::house::{self, House};
-use super::measure::{self, cost, on_disk, state_of};
+use super::measure::{self, cost, state_of};
 use super::population::Moment;
 
 const RATES: [&str; 3] = ["0.01 %", "1 %", "10 %"];

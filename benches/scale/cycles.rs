@@ -5,8 +5,9 @@ use std::time::Duration;
 use rosterd::clock;
 use rosterd::store::{Kept, Retention};
 
+use super::disk::on_disk;
 use super::house::House;
-use super::measure::{cost, machine, megabytes, on_disk};
+use super::measure::{cost, machine, megabytes};
 use super::population::{Moment, Population};
 
 /// The journal and history keep what so many cycles tell.

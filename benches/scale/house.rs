@@ -118,15 +118,6 @@ impl House {
 }
 
 fn terms(provider: Scripted) -> Terms {
-    // What a tick takes away is meant: nothing is to be held.
-    let off = 100.0;
-    let limits = Limits {
-        users_removed_percent_max: off,
-        groups_removed_percent_max: off,
-        members_removed_percent_max: off,
-        group_members_removed_percent_max: off,
-        ..Limits::default()
-    };
     Terms {
         name: "corp".into(),
         tenant: "acme".into(),
@@ -136,7 +127,8 @@ fn terms(provider: Scripted) -> Terms {
         full_every: NEVER,
         checkpoints: Checkpointing { every: NEVER, max_age: NEVER },
         freshness_objective: None,
-        limits,
+        // What a tick takes away is meant.
+        limits: Limits::none(),
         on_hold: OnHold::default(),
         settings: Arc::new(provider),
     }

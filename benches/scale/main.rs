@@ -8,11 +8,15 @@
 //!   (docs/bundle.md), after so many ticks of 1 %
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock and owns its runtime")]
 
+#[path = "../common/answer.rs"]
+mod answer;
 mod asker;
 #[path = "../common/bare.rs"]
 mod bare;
 mod changes;
 mod cycles;
+#[path = "../common/disk.rs"]
+mod disk;
 mod floors;
 mod generate;
 mod house;
@@ -27,8 +31,9 @@ mod start;
 use std::path::Path;
 use std::process::Command;
 
+use disk::on_disk;
 use house::House;
-use measure::{cost, machine, on_disk};
+use measure::{cost, machine};
 use population::{Moment, Population};
 
 fn main() {

@@ -51,6 +51,20 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Nothing is held, however much is removed.
+    pub fn none() -> Limits {
+        let all = 100.0;
+        Limits {
+            users_removed_percent_max: all,
+            groups_removed_percent_max: all,
+            members_removed_percent_max: all,
+            group_members_removed_percent_max: all,
+            ..Limits::default()
+        }
+    }
+}
+
 /// What becomes of the rest when some removals are held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnHold {

@@ -27,14 +27,7 @@ fn items(population: &Population, at: Moment) -> Vec<Item> {
 fn crawled(base: Arc<DirectoryView>, extent: Extent, pages: Vec<Vec<Item>>) -> Arc<DirectoryView> {
     let mut crawl = Reconciler::new(base.clone());
     pages.into_iter().for_each(|page| crawl.page(page));
-    let off = 100.0;
-    let limits = Limits {
-        users_removed_percent_max: off,
-        groups_removed_percent_max: off,
-        members_removed_percent_max: off,
-        group_members_removed_percent_max: off,
-        ..Limits::default()
-    };
+    let limits = Limits::none();
     let outcome = crawl.seal(extent, &Gate { limits, ..Gate::default() }).unwrap();
     assert_eq!(outcome.held, None);
     Arc::new(base.apply(&outcome.applies.changes, base.last_seq() + 1).unwrap())

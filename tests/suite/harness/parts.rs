@@ -49,15 +49,7 @@ impl Manner {
 
     /// Nothing is held, however much is removed.
     pub fn unguarded(lens: Lens) -> Manner {
-        let off = 100.0;
-        let limits = Limits {
-            users_removed_percent_max: off,
-            groups_removed_percent_max: off,
-            members_removed_percent_max: off,
-            group_members_removed_percent_max: off,
-            ..Limits::default()
-        };
-        Manner::new(lens, limits)
+        Manner::new(lens, Limits::none())
     }
 }
 
