@@ -29,14 +29,14 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
-struct Desk {
-    sources: Sources,
+pub(super) struct Desk {
+    pub sources: Sources,
     metrics: Metrics,
     snapshots: Snapshots,
 }
 
-type Answer = Result<Response, Problem>;
-type Ref = Result<Path<String>, PathRejection>;
+pub(super) type Answer = Result<Response, Problem>;
+pub(super) type Ref = Result<Path<String>, PathRejection>;
 
 /// All routes of the contract.
 pub fn router(sources: Sources, metrics: Metrics) -> Router {
@@ -310,7 +310,7 @@ async fn nothing_here(request: Request) -> Problem {
 }
 
 /// Does work that may take milliseconds where it holds up nobody.
-async fn aside(
+pub(super) async fn aside(
     desk: Desk,
     work: impl FnOnce(&Sources) -> Result<Vec<u8>, Problem> + Send + 'static,
 ) -> Answer {
@@ -318,7 +318,7 @@ async fn aside(
     Ok(json_bytes(body.map_err(Problem::internal)??))
 }
 
-async fn read_body(request: Request) -> Result<Bytes, Problem> {
+pub(super) async fn read_body(request: Request) -> Result<Bytes, Problem> {
     let too_long = || {
         let detail = format!("the body is over {BODY_BYTES_MAX} bytes");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
@@ -349,7 +349,7 @@ async fn count(State(metrics): State<Metrics>, request: Request, next: Next) -> 
     response
 }
 
-fn reference(path: Ref) -> Result<String, Problem> {
+pub(super) fn reference(path: Ref) -> Result<String, Problem> {
     path.map(|Path(text)| text).map_err(bad_path)
 }
 
@@ -357,6 +357,6 @@ fn bad_path(rejection: PathRejection) -> Problem {
     Problem::bad_request(format!("the path is wrong: {}", rejection.body_text()))
 }
 
-fn json_bytes(body: Vec<u8>) -> Response {
+pub(super) fn json_bytes(body: Vec<u8>) -> Response {
     ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
