@@ -7,6 +7,13 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(digest(&SHA256, bytes).as_ref())
 }
 
+/// SHA-256 of `bytes`.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut found = [0; 32];
+    found.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    found
+}
+
 /// The first 64 bits of SHA-256, to tell texts apart without keeping them.
 pub fn sha256_number(bytes: &[u8]) -> u64 {
     digest(&SHA256, bytes).as_ref().first_chunk().copied().map_or(0, u64::from_be_bytes)

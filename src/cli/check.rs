@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Exit, Failure, Paint, Table};
 use crate::config::{Config, Report};
+use crate::query::{AccessConfig, PeerRule, TokenRule};
 
 pub(super) fn run(context: &mut Context) -> Result<Exit, Failure> {
     match Config::load(&context.config()) {
@@ -18,8 +19,12 @@ fn valid(context: &mut Context, config: &Config) -> Result<Exit, Failure> {
     let path = context.config().display().to_string();
     let output = &mut context.output;
     if output.is_json() {
-        output
-            .json(&json!({ "valid": true, "config": path, "directories": directories(config) }))?;
+        output.json(&json!({
+            "valid": true,
+            "config": path,
+            "directories": directories(config),
+            "access": access(&config.query.access),
+        }))?;
         return Ok(Exit::Yes);
     }
     output.line(&format!("{path} is {}", output.paint(Paint::Good, "valid")))?;
@@ -37,7 +42,50 @@ fn valid(context: &mut Context, config: &Config) -> Result<Exit, Failure> {
         output.line("")?;
         output.table(&table)?;
     }
+    let rules = rules(&config.query.access);
+    if !rules.is_empty() {
+        let mut table = Table::new(["ACCESS", "WHO", "MAY"]);
+        for [name, who, may] in &rules {
+            table.row([name.as_str(), who, may]);
+        }
+        output.line("")?;
+        output.table(&table)?;
+    }
     Ok(Exit::Yes)
+}
+
+/// Who may ask for what, where the configuration says so: one row a rule.
+fn rules(access: &AccessConfig) -> Vec<[String; 3]> {
+    let peers = access.peers.iter().flatten().map(|rule| {
+        let ids = |word: &str, ids: &[u32]| {
+            ids.iter().map(|id| format!("{word} {id}")).collect::<Vec<_>>()
+        };
+        let who = [ids("user", &rule.users), ids("group", &rule.groups)].concat();
+        [rule.name.clone(), who.join(", "), rule.permissions.words().join(", ")]
+    });
+    let tokens = access.tokens.iter().map(|rule| {
+        let may = rule.permissions.words().join(", ");
+        [rule.name.clone(), "whoever has the token".to_owned(), may]
+    });
+    peers.chain(tokens).collect()
+}
+
+/// The same for machines; `peers` is `null` when whoever may open the socket may
+/// do everything.
+fn access(access: &AccessConfig) -> Value {
+    let peer = |rule: &PeerRule| {
+        json!({
+            "name": rule.name,
+            "users": rule.users,
+            "groups": rule.groups,
+            "permissions": rule.permissions.words(),
+        })
+    };
+    let token =
+        |rule: &TokenRule| json!({ "name": rule.name, "permissions": rule.permissions.words() });
+    let peers = access.peers.as_ref().map(|rules| rules.iter().map(peer).collect::<Vec<_>>());
+    let tokens: Vec<Value> = access.tokens.iter().map(token).collect();
+    json!({ "peers": peers, "tokens": tokens })
 }
 
 fn directories(config: &Config) -> Vec<Value> {

@@ -9,7 +9,9 @@ use super::{Config, Fingerprint, StoreConfig};
 pub struct Changes {
     pub directories: NameChanges,
     pub webhooks: NameChanges,
-    /// `[query]` changed in what can change while running.
+    /// Who may ask for what.
+    pub access: bool,
+    /// Something else of `[query]`, but where the socket is.
     pub query: bool,
     pub log: bool,
     pub store: bool,
@@ -40,9 +42,11 @@ impl Changes {
             .collect();
         let mut query = new.query.clone();
         query.socket.clone_from(&old.query.socket);
+        query.access.clone_from(&old.query.access);
         Changes {
             directories: NameChanges::between(&directories(old), &directories(new)),
             webhooks: NameChanges::between(&old.webhook_fingerprints, &new.webhook_fingerprints),
+            access: new.query.access != old.query.access,
             query: query != old.query,
             log: new.log != old.log,
             store: StoreConfig { cache_bytes: old.store.cache_bytes, ..new.store.clone() }
@@ -63,7 +67,7 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.directories.is_empty()
             && self.webhooks.is_empty()
-            && !(self.query || self.log || self.store || self.audit)
+            && !(self.access || self.query || self.log || self.store || self.audit)
             && self.needs_restart.is_empty()
     }
 }

@@ -4,6 +4,7 @@
 //! [`section`] is how a part reads its own settings; [`Config`] composes the
 //! parts; [`Changes`] says what a reload has to do.
 
+mod accounts;
 mod audit;
 mod changes;
 mod directory;
@@ -19,6 +20,7 @@ pub mod section;
 mod source;
 mod store;
 
+pub use accounts::Account;
 pub use audit::AuditConfig;
 pub use changes::{Changes, NameChanges};
 pub use directory::{DirectoryConfig, Kinds, PollConfig};
@@ -170,7 +172,8 @@ fn check_directories(section: &mut Section<'_>, known: &[String]) {
     }
 }
 
-fn check_name(section: &mut Section<'_>) {
+/// Notes a mistake when the name of a block is none.
+pub fn check_name(section: &mut Section<'_>) {
     if !directory::is_name(section.name()) {
         let message = format!("`{}` is not a name", section.name().escape_debug());
         section.error_here(message, Some(directory::NAME_HINT.to_owned()));

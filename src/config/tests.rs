@@ -303,6 +303,64 @@ error: there is no directory `other`
     );
 }
 
+/// The blocks of `text`, read: users, groups and permissions, or the mistakes.
+fn access(text: &str) -> Result<crate::query::AccessConfig, String> {
+    read(&format!("{MINIMAL}{text}"))
+        .map(|config| config.query.access)
+        .map_err(|report| report.to_string())
+}
+
+#[test]
+fn who_may_ask_is_told_by_names_and_numbers() {
+    let found = access(
+        "[query.allow.engines]\nusers = [\"root\", 4711]\npermissions = [\"ask\"]\n\
+         [query.allow.people]\nusers = \"4712\"\ngroups = [\"root\", \"50\"]\n\
+         permissions = [\"operate\", \"list\", \"list\"]\n\
+         [query.tokens.opa]\ntoken.env = \"TOKEN\"\npermissions = \"ask\"\n",
+    )
+    .unwrap();
+    let peers = found.peers.unwrap();
+    let told: Vec<_> = peers
+        .iter()
+        .map(|rule| (rule.users.clone(), rule.groups.clone(), rule.permissions.words()))
+        .collect();
+    assert_eq!(
+        told,
+        [(vec![0, 4711], vec![], vec!["ask"]), (vec![4712], vec![0, 50], vec!["list", "operate"]),]
+    );
+    let token = &found.tokens[0];
+    assert_eq!((token.name.as_str(), token.permissions.words()), ("query.tokens.opa", vec!["ask"]));
+    assert!(!format!("{token:?}").contains("t0ken"));
+}
+
+#[test]
+fn one_token_alone_permits_everything_as_ever() {
+    let found = access("[query]\nlisten = \"127.0.0.1:1\"\ntoken.env = \"TOKEN\"\n").unwrap();
+    assert_eq!(found.peers, None);
+    let token = &found.tokens[0];
+    assert_eq!(token.name, "query.token");
+    assert_eq!(token.permissions, crate::query::Permissions::ALL);
+    let none = access("[query]\ntoken.env = \"TOKEN\"\n").unwrap();
+    assert_eq!(none.tokens.len(), 1);
+    assert_eq!(access("").unwrap(), crate::query::AccessConfig::default());
+}
+
+#[test]
+fn a_reload_tells_who_may_ask_from_where() {
+    let read = |text: &str| read(&format!("{MINIMAL}{text}")).unwrap();
+    let old = read("[query.allow.a]\nusers = 1\npermissions = \"ask\"\n");
+    let new = read("[query.allow.a]\nusers = 1\npermissions = \"list\"\n");
+    let changes = Changes::between(&old, &new);
+    assert_eq!((changes.access, changes.query), (true, false));
+    assert_eq!(changes.at_next_start(), [""; 0]);
+    assert!(!changes.is_empty());
+    let other =
+        read("[query]\nmode = \"0600\"\n[query.allow.a]\nusers = 1\npermissions = \"ask\"\n");
+    let changes = Changes::between(&old, &other);
+    assert_eq!((changes.access, changes.query), (false, true));
+    assert_eq!(changes.at_next_start(), ["query"]);
+}
+
 #[test]
 fn a_reload_sees_a_changed_webhook() {
     let read = |url: &str| {
@@ -509,7 +567,8 @@ fn collect_keys(
     found: &mut std::collections::BTreeSet<String>,
 ) {
     for (key, value) in table.iter() {
-        let is_name = matches!(prefix, "directory." | "webhook.");
+        let is_name =
+            matches!(prefix, "directory." | "webhook." | "query.allow." | "query.tokens.");
         let path = format!("{prefix}{}", if is_name { "*" } else { key.get_ref() });
         if let Some(table) = value.get_ref().as_table() {
             collect_keys(&format!("{path}."), table, found);

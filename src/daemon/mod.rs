@@ -82,6 +82,7 @@ struct Daemon {
     desk: Desk,
     trail: Trail,
     query: query::Running,
+    access: query::Access,
     trigger: Trigger,
     /// Narrator, upkeep, watchdog: stopped when dropped.
     _helpers: Vec<Task>,
@@ -102,6 +103,7 @@ impl Daemon {
         desk.adopt(&config).await;
         let listeners = query::Listeners::take(&config.query)
             .map_err(|error| fatal("cannot take the query socket", error))?;
+        let access = listeners.access().clone();
         let sources = query::Sources {
             view: Arc::clone(ledger.view()),
             statuses: statuses.clone(),
@@ -128,7 +130,19 @@ impl Daemon {
         info!(socket = %config.query.socket.display(), directories = config.directories.len(), "ready");
         systemd::ready(&summary(&config));
         let _helpers = helpers;
-        Ok(Daemon { path, config, log, fleet, webhooks, desk, trail, query, trigger, _helpers })
+        Ok(Daemon {
+            path,
+            config,
+            log,
+            fleet,
+            webhooks,
+            desk,
+            trail,
+            query,
+            access,
+            trigger,
+            _helpers,
+        })
     }
 
     async fn obey(mut self, mut requests: Requests) -> Result<(), Fatal> {
@@ -186,6 +200,9 @@ impl Daemon {
 
     async fn adopt(&mut self, config: Config, by: Caller) {
         let changes = Changes::between(&self.config, &config);
+        if changes.access {
+            self.access.adopt(&config.query.access);
+        }
         report(&self.path, &changes);
         let act = records::reload(&self.path, by.clone(), &self.config, &config, &changes);
         records::write(&self.trail, act).await;

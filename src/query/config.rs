@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::access::AccessConfig;
 use super::server::Limits;
 use crate::config::Section;
-use crate::secret::Secret;
 
 /// Where the socket is when the configuration does not say.
 pub const DEFAULT_SOCKET: &str = "/run/rosterd/query.sock";
@@ -27,16 +27,11 @@ pub struct QueryConfig {
     /// The group that owns the socket file: a name of /etc/group, or a number.
     pub group: Option<String>,
     /// A loopback TCP address, for what cannot speak unix sockets.
-    pub listen: Option<Listen>,
+    pub listen: Option<SocketAddr>,
+    /// Who may do what.
+    pub access: AccessConfig,
     /// Above this the connection that waited longest is closed for a new one.
     pub connections_max: usize,
-}
-
-/// A loopback TCP address and the bearer token that it asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
-    pub address: SocketAddr,
-    pub token: Secret,
 }
 
 impl QueryConfig {
@@ -46,12 +41,14 @@ impl QueryConfig {
         let mode = read_mode(section);
         let group = section.text("group");
         let connections_max = section.integer("connections_max", 1..=1_000_000);
+        let access = AccessConfig::read(section);
         let listen = read_listen(section);
         Some(QueryConfig {
             socket: socket?,
             mode: mode?,
             group,
             listen: listen?,
+            access: access?,
             connections_max: connections_max
                 .and_then(|max| usize::try_from(max).ok())
                 .unwrap_or(CONNECTIONS_MAX),
@@ -73,6 +70,7 @@ impl Default for QueryConfig {
             mode: 0o660,
             group: None,
             listen: None,
+            access: AccessConfig::default(),
             connections_max: CONNECTIONS_MAX,
         }
     }
@@ -109,9 +107,8 @@ fn read_mode(section: &mut Section<'_>) -> Option<u32> {
 }
 
 /// `Some(None)` when there is none; `None` when there is a mistake.
-fn read_listen(section: &mut Section<'_>) -> Option<Option<Listen>> {
-    let token = section.secret("token");
-    let has_token = section.has("token");
+fn read_listen(section: &mut Section<'_>) -> Option<Option<SocketAddr>> {
+    let has_token = section.has("token") | section.has("tokens");
     if !section.has("listen") {
         return Some(None);
     }
@@ -125,5 +122,5 @@ fn read_listen(section: &mut Section<'_>) -> Option<Option<Listen>> {
         section.error("listen", "`listen` must be a loopback address", Some(hint));
         return None;
     }
-    Some(Some(Listen { address: address?, token: token? }))
+    address.filter(|_| has_token).map(Some)
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::access::Seat;
 use super::metrics::Metrics;
 use super::server::Limits;
 use super::watched::{Activity, Phase, Ticks};
@@ -32,6 +33,7 @@ struct Open {
 
 struct Entry {
     activity: Arc<Activity>,
+    seat: Arc<Seat>,
     /// Dropping it closes the connection.
     task: Task,
 }
@@ -46,14 +48,14 @@ impl Connections {
     /// Takes in a connection, if need be in place of the one that waited longest.
     ///
     /// `start` is given its number, for [`Connections::ended`].
-    pub fn add(&self, activity: Arc<Activity>, start: impl FnOnce(u64) -> Task) {
+    pub fn add(&self, activity: Arc<Activity>, seat: Arc<Seat>, start: impl FnOnce(u64) -> Task) {
         let mut open = self.lock();
         if open.entries.len() >= self.limits.connections_max {
             self.close_longest_waiting(&mut open);
         }
         let number = open.next;
         open.next += 1;
-        open.entries.insert(number, Entry { activity, task: start(number) });
+        open.entries.insert(number, Entry { activity, seat, task: start(number) });
         self.metrics.connections_accepted.inc();
         self.count(&open);
     }
@@ -89,6 +91,21 @@ impl Connections {
         self.count(&open);
         drop(open);
         self.tell_of(deaf);
+    }
+
+    /// Other rules are in force: closes those that are permitted less than before,
+    /// so that no stream or wait goes on that would no longer begin.
+    pub fn close_those_who_lost(&self) {
+        let mut open = self.lock();
+        let metrics = &self.metrics;
+        open.entries.retain(|_, entry| {
+            let has_lost = entry.seat.has_lost();
+            if has_lost {
+                metrics.closed("permission");
+            }
+            !has_lost
+        });
+        self.count(&open);
     }
 
     /// Returns when none is open.

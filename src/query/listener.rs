@@ -14,8 +14,9 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
 
-use super::config::{Listen, QueryConfig};
-use crate::secret::Secret;
+use super::access::Access;
+use super::config::QueryConfig;
+use crate::config::Account;
 
 /// Clients that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -39,9 +40,10 @@ pub enum ListenError {
 #[derive(Debug)]
 pub struct Listeners {
     unix: UnixListener,
-    tcp: Option<(std::net::TcpListener, Secret)>,
+    tcp: Option<std::net::TcpListener>,
     /// Removed when dropped; `None` when the socket was handed over.
     file: Option<SocketFile>,
+    access: Access,
 }
 
 impl Listeners {
@@ -51,19 +53,22 @@ impl Listeners {
     /// When a socket is in use or cannot be made.
     pub fn take(config: &QueryConfig) -> Result<Listeners, ListenError> {
         let (inherited_unix, inherited_tcp) = inherited();
-        let tcp = match &config.listen {
-            Some(Listen { address, token }) => {
-                let listener = inherited_tcp.map_or_else(|| listen_tcp(*address), Ok)?;
-                Some((listener, token.clone()))
-            }
+        let access = Access::new(&config.access);
+        let tcp = match config.listen {
+            Some(address) => Some(inherited_tcp.map_or_else(|| listen_tcp(address), Ok)?),
             None => None,
         };
         if let Some(unix) = inherited_unix {
-            return Ok(Listeners { unix, tcp, file: None });
+            return Ok(Listeners { unix, tcp, file: None, access });
         }
         let group = config.group.as_deref().map(group_id).transpose()?;
         let (unix, file) = listen_unix(&config.socket, config.mode, group)?;
-        Ok(Listeners { unix, tcp, file: Some(file) })
+        Ok(Listeners { unix, tcp, file: Some(file), access })
+    }
+
+    /// The rules about who may ask, for replacing them.
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Where the unix socket is.
@@ -73,25 +78,24 @@ impl Listeners {
         ours.or_else(|| self.unix.local_addr().ok()?.as_pathname().map(Path::to_owned))
     }
 
-    /// Hands them to the current runtime, with the token for TCP.
+    /// Hands them to the current runtime.
     pub(super) fn listen(
         &self,
-    ) -> io::Result<(tokio::net::UnixListener, Option<tokio::net::TcpListener>, Option<Secret>)>
-    {
+    ) -> io::Result<(tokio::net::UnixListener, Option<tokio::net::TcpListener>)> {
         let unix = self.unix.try_clone()?;
         unix.set_nonblocking(true)?;
         let unix = tokio::net::UnixListener::from_std(unix)?;
-        let Some((tcp, token)) = &self.tcp else {
-            return Ok((unix, None, None));
+        let Some(tcp) = &self.tcp else {
+            return Ok((unix, None));
         };
         let tcp = tcp.try_clone()?;
         tcp.set_nonblocking(true)?;
-        Ok((unix, Some(tokio::net::TcpListener::from_std(tcp)?), Some(token.clone())))
+        Ok((unix, Some(tokio::net::TcpListener::from_std(tcp)?)))
     }
 
     /// The TCP address, when there is one.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.tcp.as_ref().and_then(|(tcp, _)| tcp.local_addr().ok())
+        self.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok())
     }
 }
 
@@ -149,18 +153,8 @@ fn listen_unix(
     Ok((listener, file))
 }
 
-/// A group by number, or by its name in /etc/group (group(5)).
 fn group_id(name: &str) -> Result<u32, ListenError> {
-    let look_up = || id_in(&std::fs::read_to_string("/etc/group").ok()?, name);
-    let id = name.parse().ok().or_else(look_up);
-    id.ok_or_else(|| ListenError::UnknownGroup(name.to_owned()))
-}
-
-fn id_in(file: &str, name: &str) -> Option<u32> {
-    let mut lines = file.lines().map(|line| line.split(':'));
-    lines.find_map(|mut fields| {
-        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
-    })
+    Account::Group.id(name).ok_or_else(|| ListenError::UnknownGroup(name.to_owned()))
 }
 
 fn make(path: &Path, mode: u32, group: Option<u32>) -> io::Result<UnixListener> {
@@ -241,10 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_are_found_by_name_and_number() {
-        let file = "root:x:0:\nroster:x:990:ada,bob\n";
-        assert_eq!(id_in(file, "roster"), Some(990));
-        assert_eq!(id_in(file, "ros"), None);
+    fn a_group_is_a_name_or_a_number() {
         assert_eq!(group_id("4711").unwrap(), 4711);
         assert!(group_id("no such group").unwrap_err().to_string().contains("hint:"));
     }

@@ -9,6 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
+use super::access::Peer;
+use super::denials::Refusal;
 use super::events::Readers;
 use super::problem::Problem;
 use super::sources::Sources;
@@ -26,6 +28,7 @@ pub struct Metrics {
     pub connections_open: Gauge,
     pub connections_accepted: Counter,
     closed: Family<ClosedLabels, Counter>,
+    denied: Family<DeniedLabels, Counter>,
     /// Who reads events.
     pub feed: Readers,
 }
@@ -41,6 +44,14 @@ struct ClosedLabels {
     reason: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeniedLabels {
+    via: &'static str,
+    reason: &'static str,
+    /// The one that was missing; empty when it was something else.
+    permission: &'static str,
+}
+
 impl Metrics {
     /// All zero.
     pub fn new(sources: &Sources) -> Metrics {
@@ -50,6 +61,7 @@ impl Metrics {
         let connections_open = Gauge::default();
         let connections_accepted = Counter::default();
         let closed = Family::<ClosedLabels, Counter>::default();
+        let denied = Family::<DeniedLabels, Counter>::default();
         registry.register("requests", "Requests answered", requests.clone());
         registry.register(
             "connections_open",
@@ -62,6 +74,7 @@ impl Metrics {
             "Connections closed for a reason of ours",
             closed.clone(),
         );
+        registry.register("access_denied", "Requests refused to who asked", denied.clone());
         let feed = Readers::new(&mut registry);
         registry.register_collector(Box::new(Readings(sources.clone())));
         let registry = Arc::new(registry);
@@ -72,6 +85,7 @@ impl Metrics {
             connections_open,
             connections_accepted,
             closed,
+            denied,
             feed,
         }
     }
@@ -84,6 +98,13 @@ impl Metrics {
     /// Counts a connection that we closed.
     pub fn closed(&self, reason: &'static str) {
         self.closed.get_or_create(&ClosedLabels { reason: reason.to_owned() }).inc();
+    }
+
+    /// Counts a request that was refused to who asked.
+    pub fn denied(&self, peer: Peer, refusal: Refusal) {
+        let via = peer.via();
+        let (reason, permission) = refusal.words();
+        self.denied.get_or_create(&DeniedLabels { via, reason, permission }).inc();
     }
 
     /// The exposition text.

@@ -10,12 +10,14 @@
 //! | `listener` | taking the socket, and only the socket |
 //! | `server`, `connections`, `watched` | accepting, limits of patience, draining |
 //! | `service` | one request: the short way for checks, the router for the rest |
+//! | `access` | who may do what: permissions, rules, tokens, and which route takes which |
 //! | `denials` | who was refused, for the audit trail |
 //! | `router` | which request goes where |
 //! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `changes`, `webhooks`, `metrics` | the answers |
 //! | `parameters`, `filter`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `problem` | what answers are made of |
 //! | `sources`, `journal`, `stored` | what they are made from |
 
+mod access;
 mod audit;
 mod biography;
 mod changes;
@@ -52,8 +54,9 @@ mod tests;
 mod watched;
 mod webhooks;
 
+pub use access::{Access, AccessConfig, PeerRule, Permission, Permissions, TokenRule};
 pub use audit::Wanted;
-pub use config::{DEFAULT_SOCKET, Listen, QueryConfig};
+pub use config::{DEFAULT_SOCKET, QueryConfig};
 pub use journal::{Journal, JournalError};
 pub use listener::{ListenError, Listeners};
 pub use server::{Limits, Running, run, start};

@@ -46,8 +46,13 @@ impl Problem {
     /// 401: the bearer token is missing or wrong.
     pub fn unauthorized() -> Problem {
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "a bearer token is needed")
-            .hint("send the token of `query.token` as `Authorization: Bearer …`")
+            .hint("send a token of `query.token` or `query.tokens` as `Authorization: Bearer …`")
             .header(WWW_AUTHENTICATE, "Bearer")
+    }
+
+    /// 403: we know who asks, and that one may not.
+    pub fn forbidden(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
     /// 404: there is no such thing.

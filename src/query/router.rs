@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
 
+use super::access::{self, Asker, Need, Permission};
 use super::metrics::Metrics;
 use super::parameters::Parameters;
 use super::problem::Problem;
@@ -75,7 +76,7 @@ pub fn router(sources: Sources, metrics: Metrics) -> Router {
         .route("/readyz", get(get_readiness))
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
-        .layer(middleware::from_fn_with_state(desk.metrics.clone(), count))
+        .layer(middleware::from_fn_with_state(desk.metrics.clone(), permit_and_count))
         .with_state(desk)
 }
 
@@ -341,12 +342,42 @@ pub(super) async fn read_body(request: Request) -> Result<Bytes, Problem> {
     }
 }
 
-async fn count(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+/// Every request comes through here, once the router knows its route.
+async fn permit_and_count(
+    State(metrics): State<Metrics>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
+    let response = match permit(route.as_ref().map(MatchedPath::as_str), &mut request) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => refused,
+    };
     let route = route.as_ref().map_or("other", MatchedPath::as_str);
     metrics.answered(route, response.status().as_u16());
     response
+}
+
+/// Whether who asks may have this route; those who operate are told who it is.
+fn permit(route: Option<&str>, request: &mut Request) -> Result<(), Response> {
+    // What is nowhere is told to whoever may do anything at all.
+    let Some(need) = route.map_or(Some(Need::Any), access::need) else {
+        let reason = format!("{} is not in the table of permissions", route.unwrap_or_default());
+        return Err(Problem::internal(reason).into_response());
+    };
+    let Some(asker) = request.extensions().get::<Asker>() else {
+        return Err(Problem::internal("a request from nobody").into_response());
+    };
+    if let Some(refusal) = asker.lacks(need) {
+        let mut response = asker.forbidden(need).into_response();
+        response.extensions_mut().insert(refusal);
+        return Err(response);
+    }
+    if need == Need::Of(Permission::Operate) {
+        let by = asker.caller();
+        request.extensions_mut().insert(by);
+    }
+    Ok(())
 }
 
 pub(super) fn reference(path: Ref) -> Result<String, Problem> {

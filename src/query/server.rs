@@ -15,10 +15,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use super::access::{Access, Peer, Seat};
 use super::config::CONNECTIONS_MAX;
 use super::connections::Connections;
 use super::listener::Listeners;
-use super::service::{Desk, Guard, Peer, Service};
+use super::service::{Desk, Service};
 use super::sources::Sources;
 use super::watched::{Activity, Ticks, Watched};
 use crate::clock::{self, Instant};
@@ -127,18 +128,18 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> io::Result<()> {
     limits.connections_max = limits.connections_max.min(descriptors());
-    let (unix, tcp, token) = listeners.listen()?;
-    let guard = token.map(|token| Arc::new(Guard { token }));
+    let (unix, tcp) = listeners.listen()?;
     let desk = Arc::new(Desk::new(sources));
     let connections = Connections::new(limits, desk.metrics.clone(), ticks);
     let server = Server {
         desk: Arc::clone(&desk),
+        access: listeners.access().clone(),
         connections: connections.clone(),
         shutdown: shutdown.clone(),
     };
     tokio::select! {
-        () = server.accept(&unix, tcp.as_ref(), guard) => {}
-        () = watch_over(&connections, &desk, limits.tick) => {}
+        () = server.accept(&unix, tcp.as_ref()) => {}
+        () = watch_over(&connections, &desk, listeners.access(), limits.tick) => {}
         () = shutdown.requested() => {}
     }
     drop((unix, tcp));
@@ -150,13 +151,17 @@ pub async fn run(
     Ok(())
 }
 
-async fn watch_over(connections: &Connections, desk: &Arc<Desk>, tick: Duration) {
+async fn watch_over(connections: &Connections, desk: &Arc<Desk>, access: &Access, tick: Duration) {
+    let mut generation = access.generation();
     let mut ticks = tokio::time::interval(tick);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut recording: Option<Task> = None;
     loop {
         ticks.tick().await;
         connections.tick();
+        if std::mem::replace(&mut generation, access.generation()) != generation {
+            connections.close_those_who_lost();
+        }
         // Patience with clients must not depend on the disk.
         let free = recording.as_ref().is_none_or(Task::is_finished);
         let denied = if free { desk.denials.tick() } else { Vec::new() };
@@ -169,6 +174,7 @@ async fn watch_over(connections: &Connections, desk: &Arc<Desk>, tick: Duration)
 
 struct Server {
     desk: Arc<Desk>,
+    access: Access,
     connections: Connections,
     shutdown: Shutdown,
 }
@@ -179,20 +185,15 @@ enum Client {
 }
 
 impl Server {
-    async fn accept(
-        &self,
-        unix: &UnixListener,
-        tcp: Option<&TcpListener>,
-        guard: Option<Arc<Guard>>,
-    ) {
+    async fn accept(&self, unix: &UnixListener, tcp: Option<&TcpListener>) {
         let mut backoff = Duration::ZERO;
         let mut complaint = Complaint::default();
         loop {
             match next(unix, tcp).await {
                 Ok(Client::Unix(stream)) => {
                     backoff = Duration::ZERO;
-                    match peer_of(&stream) {
-                        Ok(peer) => self.serve(stream, peer, None),
+                    match Peer::of(&stream) {
+                        Ok(peer) => self.serve(stream, peer),
                         Err(error) => tracing::warn!(
                             "a connection is refused, the kernel does not say whose it is: {error}"
                         ),
@@ -202,7 +203,7 @@ impl Server {
                     backoff = Duration::ZERO;
                     // An answer is one write: waiting for more to send only delays it.
                     let _ = stream.set_nodelay(true);
-                    self.serve(stream, Peer::Tcp(address), guard.clone());
+                    self.serve(stream, Peer::Tcp(address));
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -216,16 +217,17 @@ impl Server {
         }
     }
 
-    fn serve<S>(&self, stream: S, peer: Peer, guard: Option<Arc<Guard>>)
+    fn serve<S>(&self, stream: S, peer: Peer)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Arc::new(Activity::new(Arc::clone(&self.connections.ticks)));
-        let service =
-            Service { desk: Arc::clone(&self.desk), guard, peer, activity: Arc::clone(&activity) };
+        let seat = Arc::new(Seat::new(self.access.clone(), peer));
+        let (desk, own) = (Arc::clone(&self.desk), Arc::clone(&seat));
+        let service = Service { desk, seat: own, activity: Arc::clone(&activity) };
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
         let (connections, shutdown) = (self.connections.clone(), self.shutdown.clone());
-        self.connections.add(activity, |number| {
+        self.connections.add(activity, seat, |number| {
             task::spawn("query connection", async move {
                 converse(io, service, &shutdown).await;
                 connections.ended(number);
@@ -268,12 +270,6 @@ async fn next(unix: &UnixListener, tcp: Option<&TcpListener>) -> io::Result<Clie
         unix = unix.accept() => unix.map(|(stream, _)| Client::Unix(stream)),
         tcp = tcp.accept() => tcp.map(|(stream, address)| Client::Tcp(stream, address)),
     }
-}
-
-fn peer_of(stream: &UnixStream) -> io::Result<Peer> {
-    let peer = stream.peer_cred()?;
-    let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
-    Ok(Peer::Unix { uid: peer.uid(), gid: peer.gid(), pid })
 }
 
 /// Serves one connection; at shutdown only what is under way.

@@ -1,7 +1,6 @@
 //! One request: checks the short way, everything else through the router.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,21 +11,21 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{Either, Ready, ready};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tower::ServiceExt;
 
+use super::access::{self, Asker, Peer, Permission, Seat};
 use super::check;
-use super::denials::Denials;
+use super::denials::{Denials, Refusal};
 use super::events::IsFeed;
 use super::metrics::Metrics;
 use super::problem::Problem;
 use super::router::router;
 use super::sources::Sources;
 use super::watched::{Activity, Phase};
-use crate::model::{Act, Caller};
-use crate::secret::Secret;
+use crate::model::Act;
 use crate::task::panic_message;
 
 /// Answers requests. Shared by all connections.
@@ -37,26 +36,10 @@ pub struct Desk {
     router: Router,
 }
 
-/// Who may ask over TCP, where no file mode decides it.
-pub struct Guard {
-    pub token: Secret,
-}
-
-/// The other end of a connection, as the kernel knows it.
-#[derive(Clone, Copy, Debug)]
-pub enum Peer {
-    Unix { uid: u32, gid: u32, pid: Option<u32> },
-    Tcp(SocketAddr),
-}
-
-/// The name of the one token there is, as the configuration calls it.
-const TOKEN: &str = "query.token";
-
 /// What hyper drives for one connection.
 pub struct Service {
     pub desk: Arc<Desk>,
-    pub guard: Option<Arc<Guard>>,
-    pub peer: Peer,
+    pub seat: Arc<Seat>,
     pub activity: Arc<Activity>,
 }
 
@@ -73,6 +56,12 @@ impl Desk {
         for act in acts {
             self.sources.trail.record(act).await;
         }
+    }
+
+    /// Notes that somebody was refused.
+    fn refused(&self, asker: &Asker, refusal: Refusal) {
+        self.metrics.denied(asker.peer, refusal);
+        self.denials.note(asker, refusal);
     }
 
     /// The answer to a current-state check; `None` when it needs another way.
@@ -102,51 +91,6 @@ impl Desk {
     }
 }
 
-impl Guard {
-    /// Lets a request through.
-    ///
-    /// # Errors
-    /// When a browser was led here by a foreign name, or the token is wrong.
-    fn admit<B>(&self, request: &Request<B>) -> Result<(), Problem> {
-        let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-        if !text(HOST).is_some_and(is_loopback) {
-            let detail = "the `Host` header must be localhost, 127.0.0.1 or [::1]";
-            return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail));
-        }
-        let given = text(AUTHORIZATION).and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| Secret::new(token.trim().to_owned()))
-        });
-        if given.as_ref() == Some(&self.token) || request.uri().path() == "/healthz" {
-            return Ok(());
-        }
-        Err(Problem::unauthorized())
-    }
-}
-
-impl Peer {
-    fn caller(self) -> Caller {
-        match self {
-            Peer::Unix { uid, gid, pid } => Caller::peer(uid, gid, pid),
-            Peer::Tcp(address) => Caller::token(TOKEN, address),
-        }
-    }
-}
-
-fn is_for_operators(path: &str) -> bool {
-    ["/v1/directories/", "/v1/webhooks/"].iter().any(|start| path.starts_with(start))
-}
-
-fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let address = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost")
-        || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 type Answered = Result<Response<Reply>, Infallible>;
 
 impl hyper::service::Service<Request<Incoming>> for Service {
@@ -154,16 +98,14 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Error = Infallible;
     type Future = Either<Ready<Answered>, Pin<Box<dyn Future<Output = Answered> + Send>>>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.activity.enter(Phase::Answer);
-        if let Some(Err(problem)) = self.guard.as_ref().map(|guard| guard.admit(&request)) {
-            self.desk.metrics.answered("refused", problem.status().as_u16());
-            if let Peer::Tcp(address) = self.peer {
-                self.desk.denials.note(address.ip(), problem.status());
-            }
-            return Either::Left(ready(Ok(self.problem(problem))));
-        }
-        match self.desk.check(&request) {
+        let asker = match self.admit(&request) {
+            Ok(asker) => asker,
+            Err(problem) => return Either::Left(ready(Ok(self.problem(problem)))),
+        };
+        let may_ask = asker.permissions.has(Permission::Ask);
+        match may_ask.then(|| self.desk.check(&request)).flatten() {
             Some(Ok(body)) => {
                 self.desk.metrics.checks_answered.inc();
                 Either::Left(ready(Ok(self.reply(body))))
@@ -172,23 +114,41 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 self.desk.metrics.answered("/v1/check", problem.status().as_u16());
                 Either::Left(ready(Ok(self.problem(problem))))
             }
-            None => {
-                // Only what operators ask for needs to know who asks.
-                if is_for_operators(request.uri().path()) {
-                    request.extensions_mut().insert(self.peer.caller());
-                }
-                let (desk, activity) = (Arc::clone(&self.desk), Arc::clone(&self.activity));
-                Either::Right(Box::pin(async move {
-                    let response = desk.route(request.map(Body::new)).await;
-                    activity.set_feed(response.extensions().get::<IsFeed>().is_some());
-                    Ok(response.map(|body| Reply { content: Content::Router(body), activity }))
-                }))
-            }
+            None => Either::Right(Box::pin(self.route(asker, request))),
         }
     }
 }
 
 impl Service {
+    /// Who asks. Over the unix socket that was settled when it was opened.
+    fn admit(&self, request: &Request<Incoming>) -> Result<Asker, Problem> {
+        if let Peer::Unix { .. } = self.seat.peer() {
+            return Ok(self.seat.asker());
+        }
+        access::admit(&self.seat, request).inspect_err(|problem| {
+            self.desk.metrics.answered("refused", problem.status().as_u16());
+            self.desk.refused(&self.seat.asker(), Refusal::of_status(problem.status()));
+        })
+    }
+
+    /// The long way, which decides by the route whether it is permitted.
+    fn route(
+        &self,
+        asker: Asker,
+        mut request: Request<Incoming>,
+    ) -> impl Future<Output = Answered> + Send + use<> {
+        let (desk, activity) = (Arc::clone(&self.desk), Arc::clone(&self.activity));
+        request.extensions_mut().insert(asker.clone());
+        async move {
+            let response = Arc::clone(&desk).route(request.map(Body::new)).await;
+            if let Some(refusal) = response.extensions().get::<Refusal>() {
+                desk.refused(&asker, *refusal);
+            }
+            activity.set_feed(response.extensions().get::<IsFeed>().is_some());
+            Ok(response.map(|body| Reply { content: Content::Router(body), activity }))
+        }
+    }
+
     fn reply(&self, body: Bytes) -> Response<Reply> {
         let mut response = Response::new(self.whole(body));
         let json = HeaderValue::from_static("application/json");
@@ -255,33 +215,5 @@ impl Drop for Reply {
     fn drop(&mut self) {
         self.activity.set_feed(false);
         self.activity.enter(Phase::Idle);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn admit(host: &str, authorization: Option<&str>) -> u16 {
-        let mut request = Request::builder().uri("/v1/users").header(HOST, host);
-        if let Some(value) = authorization {
-            request = request.header(AUTHORIZATION, value);
-        }
-        let guard = Guard { token: Secret::new("t0ken".into()) };
-        let outcome = guard.admit(&request.body(()).unwrap());
-        outcome.map_or_else(|problem| problem.status().as_u16(), |()| 200)
-    }
-
-    #[test]
-    fn only_the_token_and_loopback_names_are_let_in() {
-        assert_eq!(admit("localhost:7411", Some("Bearer t0ken")), 200);
-        assert_eq!(admit("127.0.0.1", Some("bearer t0ken")), 200);
-        assert_eq!(admit("[::1]:7411", Some("Bearer t0ken")), 200);
-        assert_eq!(admit("localhost", Some("Bearer t0ke")), 401);
-        assert_eq!(admit("localhost", Some("Basic t0ken")), 401);
-        assert_eq!(admit("localhost", None), 401);
-        assert_eq!(admit("evil.example.org", Some("Bearer t0ken")), 421);
-        assert_eq!(admit("localhost.evil.example.org:80", Some("Bearer t0ken")), 421);
-        assert_eq!(admit("", Some("Bearer t0ken")), 421);
     }
 }

@@ -41,6 +41,21 @@ impl Section<'_> {
         }
     }
 
+    /// Names or numbers, one or a list; numbers come as they are written in
+    /// decimal.
+    pub fn texts_or_numbers(&mut self, key: &str) -> Option<Vec<String>> {
+        let value = self.value(key)?;
+        let items = match value.get_ref() {
+            DeValue::Array(list) => list.iter().map(name_or_number).collect(),
+            _ => name_or_number(value).map(|item| vec![item]),
+        };
+        if items.is_none() {
+            let message = format!("`{key}` must hold names and numbers only");
+            self.error(key, message, Some("like [\"daemon\", 1000]".to_owned()));
+        }
+        items
+    }
+
     /// All strings of this table, by key.
     pub fn into_texts(mut self) -> Vec<(String, String)> {
         let keys = self.keys();
@@ -320,6 +335,16 @@ pub(in crate::config) fn quoted<'w>(words: impl Iterator<Item = &'w str>) -> Str
         Some((last, [])) => last.clone(),
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
         None => "none".to_owned(),
+    }
+}
+
+fn name_or_number(item: &Spanned<DeValue<'_>>) -> Option<String> {
+    match item.get_ref() {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(integer) => {
+            u32::from_str_radix(integer.as_str(), integer.radix()).ok().map(|id| id.to_string())
+        }
+        _ => None,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::model::{
     Payload, Put, User,
 };
 use crate::provider::{GroupItem, UserItem};
+use crate::query::access::{Asker, Peer, Permissions};
 use crate::query::audit::Wanted;
 use crate::query::journal::{Journal, JournalError};
 use crate::query::metrics::Metrics;
@@ -122,8 +123,14 @@ impl World {
     }
 
     pub fn router(&self) -> Router {
-        let by = Caller::peer(7, 8, Some(9));
-        router(self.sources.clone(), Metrics::new(&self.sources)).layer(Extension(by))
+        self.router_for(Permissions::ALL)
+    }
+
+    /// As it is for a peer with these permissions.
+    pub fn router_for(&self, permissions: Permissions) -> Router {
+        let peer = Peer::Unix { uid: 7, gid: 8, pid: Some(9) };
+        let asker = Asker { permissions, peer, token: None };
+        router(self.sources.clone(), Metrics::new(&self.sources)).layer(Extension(asker))
     }
 
     /// A new event: journaled, then visible.

@@ -9,6 +9,7 @@ mod fixture;
 mod history;
 mod overtaken;
 mod past;
+mod permissions;
 mod readers;
 mod routes;
 mod sockets;

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use super::fixture::world;
 use crate::model::Actor;
-use crate::query::config::{Listen, QueryConfig};
+use crate::query::access::{AccessConfig, Permissions, TokenRule};
+use crate::query::config::QueryConfig;
 use crate::query::listener::{ListenError, Listeners};
 use crate::query::server::{Limits, start};
 use crate::secret::Secret;
@@ -74,9 +75,16 @@ fn nothing_but_a_socket_is_ever_removed() {
 #[test]
 fn over_tcp_the_token_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let listen =
-        Listen { address: "127.0.0.1:0".parse().unwrap(), token: Secret::new("t0ken".into()) };
-    let config = QueryConfig { listen: Some(listen), ..config(&folder.path().join("q.sock")) };
+    let token = TokenRule {
+        name: "query.token".into(),
+        secret: Secret::new("t0ken".into()),
+        permissions: Permissions::ALL,
+    };
+    let config = QueryConfig {
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        access: AccessConfig { tokens: vec![token], ..AccessConfig::default() },
+        ..config(&folder.path().join("q.sock"))
+    };
     let listeners = Listeners::take(&config).unwrap();
     let address = listeners.address().unwrap();
     let world = world();

@@ -1,6 +1,7 @@
 //! The real process on real directories, from the change at the provider to
 //! what receivers are told.
 
+mod access;
 mod active_directory;
 mod audit;
 mod command;
