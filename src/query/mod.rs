@@ -12,8 +12,9 @@
 //! | `service` | one request: the short way for checks, the router for the rest |
 //! | `denials` | who was refused, for the audit trail |
 //! | `router` | which request goes where |
+//! | `openapi` | the description of all requests and answers |
 //! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `changes`, `webhooks`, `metrics` | the answers |
-//! | `parameters`, `filter`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `problem` | what answers are made of |
+//! | `parameters`, `filter`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `directory`, `problem` | what answers are made of |
 //! | `sources`, `journal`, `stored` | what they are made from |
 
 mod audit;
@@ -24,6 +25,7 @@ mod config;
 mod connections;
 mod denials;
 mod directories;
+mod directory;
 mod events;
 mod filter;
 mod freshness;
@@ -36,6 +38,7 @@ mod lists_at;
 mod lives;
 mod metrics;
 mod objects;
+mod openapi;
 mod page;
 mod parameters;
 mod past;
