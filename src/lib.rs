@@ -15,7 +15,8 @@
 //! | [`query`] | HTTP over the unix socket |
 //! | [`webhook`] | tells other systems, from the journal |
 //! | [`tls`] | whom rosterd trusts, and what it shows of itself; for LDAP, HTTP and webhooks alike |
-//! | [`cli`] | the command; talks to the daemon over the socket |
+//! | [`client`] | asks a running daemon, for Rust programs and the command |
+//! | [`cli`] | the command; talks to the daemon through the client |
 //! | [`audit`] | who did what: the trail of actions that are not data flow |
 //! | [`digest`] | short names for long texts |
 //! | [`fold`] | names without their case |

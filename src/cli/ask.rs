@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use super::{Context, Failure};
-use crate::client::{Client, ClientError, encoded};
+use crate::client::{Client, ClientError, Page, Pages};
 
 /// The daemon on the other end of the socket.
 pub(super) struct Daemon {
     runtime: tokio::runtime::Runtime,
-    client: Client,
+    pub(super) client: Client,
 }
 
 impl Daemon {
@@ -21,45 +21,23 @@ impl Daemon {
         Ok(Daemon { runtime, client: Client::new(&context.socket()?) })
     }
 
-    /// `GET path`.
-    pub(super) fn get(&self, path: &str) -> Result<Value, ClientError> {
-        self.runtime.block_on(self.client.get(path))
-    }
-
-    /// `POST path`.
-    pub(super) fn post(&self, path: &str) -> Result<Value, ClientError> {
-        self.runtime.block_on(self.client.post(path))
+    /// Waits for what the client was asked.
+    pub(super) fn wait<T>(&self, answer: impl Future<Output = T>) -> T {
+        self.runtime.block_on(answer)
     }
 
     /// All pages of a list, as one: at most `limit` rows of the array `name`.
-    pub(super) fn list(&self, path: &str, name: &str, limit: usize) -> Result<Value, ClientError> {
-        const PAGE: usize = 1_000;
-        let mut rows = Vec::new();
-        let mut cursor = None;
-        let mut whole = loop {
-            let wanted = PAGE.min(limit.saturating_sub(rows.len()));
-            let mut page = self.get(&page_path(path, wanted, cursor.as_deref()))?;
-            if let Some(Value::Array(more)) = page.get_mut(name).map(Value::take) {
-                rows.extend(more);
-            }
-            cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
-            if cursor.is_none() || rows.len() >= limit {
-                break page;
-            }
-        };
-        if let Some(object) = whole.as_object_mut() {
+    pub(super) fn list(
+        &self,
+        pages: Pages<Value>,
+        name: &str,
+        limit: usize,
+    ) -> Result<Value, ClientError> {
+        let Page { rows, mut rest } = self.wait(pages.read(limit))?;
+        if let Some(object) = rest.as_object_mut() {
             object.insert(name.to_owned(), Value::Array(rows));
-            object.remove("next_cursor");
         }
-        Ok(whole)
-    }
-}
-
-fn page_path(path: &str, limit: usize, cursor: Option<&str>) -> String {
-    let link = if path.contains('?') { '&' } else { '?' };
-    match cursor {
-        None => format!("{path}{link}limit={limit}"),
-        Some(cursor) => format!("{path}{link}limit={limit}&cursor={}", encoded(cursor)),
+        Ok(rest)
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ask::{Daemon, rows, text};
 use super::{Context, Exit, Failure, Paint, printable};
-use crate::client::{ClientError, encoded};
+use crate::client::{ClientError, Query};
 use crate::clock::{self, Duration, Timestamp};
 use crate::config::duration;
 
@@ -44,7 +44,8 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     };
     let mut left = arguments.limit.unwrap_or(u64::MAX);
     while left > 0 {
-        let page = match daemon.get(&path(arguments, after, left.min(1_000))) {
+        let query = query(arguments, after, left.min(1_000));
+        let page = match daemon.wait(daemon.client.get(query.as_str())) {
             Ok(page) => page,
             Err(ClientError::Unreachable { .. } | ClientError::Unreadable(_))
                 if arguments.follow && after.is_some() =>
@@ -67,26 +68,18 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     Ok(Exit::Yes)
 }
 
-fn path(arguments: &Arguments, after: Option<u64>, limit: u64) -> String {
-    let mut path = format!("/v1/audit?limit={limit}");
-    if let Some(after) = after {
-        path += &format!("&after={after}");
-    }
-    if let Some(action) = &arguments.action {
-        path += &format!("&action={}", encoded(action));
-    }
-    if let Some(since) = arguments.since {
-        path += &format!("&since={}", encoded(&since.to_string()));
-    }
-    if arguments.follow {
-        path += &format!("&wait={WAIT}");
-    }
-    path
+fn query(arguments: &Arguments, after: Option<u64>, limit: u64) -> Query {
+    Query::of(&["audit"])
+        .with("limit", limit)
+        .with_some("after", after)
+        .with_some("action", arguments.action.as_ref())
+        .with_some("since", arguments.since)
+        .with_some("wait", arguments.follow.then_some(WAIT))
 }
 
 /// Where the newest few begin.
 fn newest(daemon: &Daemon) -> Result<u64, Failure> {
-    let answer = daemon.get("/v1/audit?limit=1")?;
+    let answer = daemon.wait(daemon.client.get(Query::of(&["audit"]).with("limit", 1).as_str()))?;
     let number = |field: &str| answer.get(field).and_then(Value::as_u64).unwrap_or(0);
     let oldest = number("oldest_seq").saturating_sub(1);
     Ok(number("last_seq").saturating_sub(NEWEST).max(oldest))

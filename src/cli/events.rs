@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ask::{Daemon, rows, text};
 use super::{Context, Exit, Failure, Paint, printable};
-use crate::client::{ClientError, encoded};
+use crate::client::{Answer, ClientError, Events, Follow};
 use crate::clock::Duration;
 use crate::wire::words;
 
@@ -46,17 +46,17 @@ struct Filters {
     product: Vec<String>,
 }
 
-impl Filters {
-    /// As it is appended to a query.
-    fn query(&self) -> String {
-        let lists = [
-            ("type", &self.types),
-            ("directory", &self.directory),
-            ("tenant", &self.tenant),
-            ("product", &self.product),
-        ];
-        let given = lists.iter().flat_map(|(key, list)| list.iter().map(move |one| (key, one)));
-        given.map(|(key, one)| format!("&{key}={}", encoded(one))).collect()
+impl Arguments {
+    /// What is asked for again and again.
+    fn follow(&self) -> Follow {
+        Follow {
+            wait: self.follow.then(|| WAIT.to_owned()),
+            types: self.filter.types.clone(),
+            directories: self.filter.directory.clone(),
+            tenants: self.filter.tenant.clone(),
+            products: self.filter.product.clone(),
+            ..Follow::default()
+        }
     }
 }
 
@@ -68,10 +68,10 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
         (None, false) => None,
     };
     let mut left = arguments.limit.unwrap_or(u64::MAX);
-    let wait = if arguments.follow { format!("&wait={WAIT}") } else { String::new() };
-    let asked = wait + &arguments.filter.query();
+    let mut follow = arguments.follow();
     while left > 0 {
-        let page = match read(&daemon, after, left.min(1_000), &asked) {
+        (follow.after, follow.limit) = (Some(after.unwrap_or(0)), Some(left.min(1_000)));
+        let page = match daemon.wait(daemon.client.events(&follow)) {
             Ok(page) => page,
             Err(ClientError::Refused { status: 410, problem, .. })
                 if arguments.after.is_none() && problem.get("oldest").is_some() =>
@@ -87,33 +87,23 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
             }
             Err(error) => return Err(error.into()),
         };
-        let events = rows(&page, "events");
-        for event in events {
-            show(context, event)?;
-        }
+        show_all(context, &page)?;
         // Past the last one shown, where the events behind it are filtered out.
-        after = page.get("seq").and_then(Value::as_u64).or(after);
-        left = left.saturating_sub(events.len() as u64);
-        if page.get("next_cursor").is_none() && !arguments.follow {
+        after = Some(page.seq);
+        left = left.saturating_sub(page.events.len() as u64);
+        if page.next_cursor.is_none() && !arguments.follow {
             break;
         }
     }
     Ok(Exit::Yes)
 }
 
-fn read(
-    daemon: &Daemon,
-    after: Option<u64>,
-    limit: u64,
-    asked: &str,
-) -> Result<Value, ClientError> {
-    let after = after.unwrap_or(0);
-    daemon.get(&format!("/v1/events?after={after}&limit={limit}{asked}"))
+fn newest(daemon: &Daemon) -> Result<u64, Failure> {
+    Ok(daemon.wait(daemon.client.directories())?.seq)
 }
 
-fn newest(daemon: &Daemon) -> Result<u64, Failure> {
-    let answer = daemon.get("/v1/directories")?;
-    Ok(answer.get("seq").and_then(Value::as_u64).unwrap_or(0))
+fn show_all(context: &mut Context, page: &Answer<Events>) -> Result<(), Failure> {
+    rows(page.json(), "events").iter().try_for_each(|event| show(context, event))
 }
 
 /// `2026-11-20T10:15:00Z  812  corp  user ada (u1) joined group Engineering (g1)`

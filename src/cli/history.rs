@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use super::ask::{Daemon, rows, text};
+use super::ask::{Daemon, text};
 use super::{Context, Exit, Failure, Paint, printable};
-use crate::client::encoded;
+use crate::client::Query;
 use crate::clock;
 use crate::config::duration;
 
@@ -38,38 +38,30 @@ enum Kind {
 
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
     let daemon = Daemon::of(context)?;
-    let base = path(arguments);
-    let mut cursor: Option<String> = None;
-    loop {
-        let next = cursor.as_ref().map(|cursor| format!("&cursor={}", encoded(cursor)));
-        let page = daemon.get(&format!("{base}{}", next.unwrap_or_default()))?;
-        if cursor.is_none() {
-            start(context, &page)?;
+    let mut pages = daemon.client.rows::<Value>(query(arguments), "history");
+    let mut is_first = true;
+    while let Some(page) = daemon.wait(pages.next_page())? {
+        if is_first {
+            start(context, &page.rest)?;
         }
-        for entry in rows(&page, "history") {
+        is_first = false;
+        for entry in &page.rows {
             show(context, entry)?;
         }
-        cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
-        if cursor.is_none() {
-            return Ok(Exit::Yes);
-        }
     }
+    Ok(Exit::Yes)
 }
 
-fn path(arguments: &Arguments) -> String {
+fn query(arguments: &Arguments) -> Query {
     let kind = match arguments.kind {
         Kind::User => "users",
         Kind::Group => "groups",
     };
-    let mut path = format!("/v1/{kind}/{}/history?limit=1000", encoded(&arguments.reference));
-    let parameters =
-        [("since", &arguments.since), ("until", &arguments.until), ("at", &arguments.at)];
-    for (name, value) in parameters {
-        if let Some(value) = value {
-            path += &format!("&{name}={}", encoded(&moment(value)));
-        }
-    }
-    path
+    let when = |value: &Option<String>| value.as_deref().map(moment);
+    Query::of(&[kind, &arguments.reference, "history"])
+        .with_some("since", when(&arguments.since))
+        .with_some("until", when(&arguments.until))
+        .with_some("at", when(&arguments.at))
 }
 
 /// How long ago becomes a time; times and seqs are the daemon's to read.

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::ask::{Daemon, rows, text};
+use super::ask::{Daemon, text};
 use super::plan::{Shown, counted, reasons};
 use super::{Context, Exit, Failure, Output, Paint, printable};
-use crate::client::encoded;
+use crate::client::Directory;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -25,8 +25,7 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     let daemon = Daemon::of(context)?;
     let mut holds = Vec::new();
     for (directory, _) in held(&daemon, arguments.directory.as_deref())? {
-        let path = format!("/v1/directories/{}/hold", encoded(&directory));
-        holds.push(arguments.shown.read(&path, |path| daemon.get(path))?);
+        holds.push(daemon.wait(arguments.shown.read(daemon.client.hold(&directory)))?);
     }
     if context.output.is_json() {
         context.output.json(&json!({ "holds": holds }))?;
@@ -42,17 +41,17 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
 }
 
 pub(super) fn approve(decision: &Decision, context: &mut Context) -> Result<Exit, Failure> {
-    decide(decision, "approve", context)
+    decide(decision, true, context)
 }
 
 pub(super) fn reject(decision: &Decision, context: &mut Context) -> Result<Exit, Failure> {
-    decide(decision, "reject", context)
+    decide(decision, false, context)
 }
 
-fn decide(decision: &Decision, verb: &str, context: &mut Context) -> Result<Exit, Failure> {
+fn decide(decision: &Decision, approve: bool, context: &mut Context) -> Result<Exit, Failure> {
     let daemon = Daemon::of(context)?;
     let all = held(&daemon, None)?;
-    let Some((directory, _)) = all.iter().find(|(_, id)| *id == decision.id) else {
+    let Some((directory, id)) = all.iter().find(|(_, id)| *id == decision.id) else {
         let ids: Vec<&str> = all.iter().map(|(_, id)| id.as_str()).collect();
         let held = if ids.is_empty() { "nothing".to_owned() } else { ids.join(", ") };
         return Err(Failure::new(format!(
@@ -61,16 +60,18 @@ fn decide(decision: &Decision, verb: &str, context: &mut Context) -> Result<Exit
         ))
         .hint(format!("held now: {held}; look at it with `rosterd hold` before deciding")));
     };
-    let path =
-        format!("/v1/directories/{}/hold/{}/{verb}", encoded(directory), encoded(&decision.id));
-    let answer = daemon.post(&path)?;
+    let client = &daemon.client;
+    let answer = match approve {
+        true => daemon.wait(client.approve(directory, id))?,
+        false => daemon.wait(client.reject(directory, id))?,
+    };
     if context.output.is_json() {
-        context.output.json(&answer)?;
-    } else if verb == "approve" {
+        context.output.json(answer.json())?;
+    } else if approve {
         context.output.line(&format!("{directory}: approved and applied"))?;
     } else {
-        let until = text(&answer, "until");
-        context.output.line(&format!("{directory}: rejected; {}", printable(&until)))?;
+        let until = answer.until.as_deref().unwrap_or("-");
+        context.output.line(&format!("{directory}: rejected; {}", printable(until)))?;
     }
     Ok(Exit::Yes)
 }
@@ -78,14 +79,11 @@ fn decide(decision: &Decision, verb: &str, context: &mut Context) -> Result<Exit
 /// Directories that hold something, with the id of it.
 fn held(daemon: &Daemon, only: Option<&str>) -> Result<Vec<(String, String)>, Failure> {
     let directories = match only {
-        Some(name) => vec![daemon.get(&format!("/v1/directories/{}", encoded(name)))?],
-        None => rows(&daemon.get("/v1/directories")?, "directories").to_vec(),
+        Some(name) => vec![daemon.wait(daemon.client.directory(name))?.into_inner()],
+        None => daemon.wait(daemon.client.directories())?.into_inner().directories,
     };
-    let held = |directory: &Value| {
-        let id = directory.get("hold")?.get("id")?.as_str()?;
-        Some((text(directory, "name"), id.to_owned()))
-    };
-    Ok(directories.iter().filter_map(held).collect())
+    let held = |directory: Directory| Some((directory.name, directory.hold?.id));
+    Ok(directories.into_iter().filter_map(held).collect())
 }
 
 fn show(output: &mut Output, answer: &Value, shown: Shown) -> Result<(), Failure> {

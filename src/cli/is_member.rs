@@ -1,10 +1,8 @@
 //! `rosterd is-member USER GROUP`: exit 0 yes, 1 no, 2 cannot tell.
 
-use serde_json::Value;
-
-use super::ask::{Daemon, age, text};
+use super::ask::{Daemon, age};
 use super::{Context, Exit, Failure, Paint};
-use crate::client::encoded;
+use crate::client::Terms;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -21,24 +19,17 @@ pub struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
-    let mut path =
-        format!("/v1/check?user={}&group={}", encoded(&arguments.user), encoded(&arguments.group));
-    for (name, value) in [("max_age", &arguments.max_age), ("at", &arguments.at)] {
-        if let Some(value) = value {
-            path.push_str(&format!("&{name}={}", encoded(value)));
-        }
-    }
-    let answer = Daemon::of(context)?.get(&path)?;
-    let member = match answer.get("member").and_then(Value::as_bool) {
-        Some(member) => member,
-        None => return Err(Failure::new("the daemon's answer does not say")),
-    };
+    let terms = Terms { max_age: arguments.max_age.clone(), at: arguments.at.clone() };
+    let daemon = Daemon::of(context)?;
+    let asked = daemon.client.check(&arguments.user, &arguments.group, &terms);
+    let answer = daemon.wait(asked)?;
+    let member = answer.member;
     if context.output.is_json() {
-        context.output.json(&answer)?;
+        context.output.json(answer.json())?;
     } else {
         let (word, paint) = if member { ("yes", Paint::Good) } else { ("no", Paint::Bad) };
         let word = context.output.paint(paint, word);
-        let (directory, age) = (text(&answer, "directory"), age(&answer, "age_seconds"));
+        let (directory, age) = (&answer.place.directory, age(answer.json(), "age_seconds"));
         context.output.line(&format!("{word} (from {directory}, {age} old)"))?;
     }
     Ok(if member { Exit::Yes } else { Exit::No })

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ask::{Daemon, rows, text};
 use super::{Context, Exit, Failure, Table};
-use crate::client::encoded;
+use crate::client::Query;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -54,11 +54,9 @@ pub(super) fn groups(arguments: &Arguments, context: &mut Context) -> Result<Exi
 
 fn list(kind: &Kind, arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
     let name = kind.name;
-    let path = match &arguments.directory {
-        None => format!("/v1/{name}"),
-        Some(directory) => format!("/v1/{name}?directory={}", encoded(directory)),
-    };
-    let answer = Daemon::of(context)?.list(&path, name, arguments.limit)?;
+    let daemon = Daemon::of(context)?;
+    let query = Query::of(&[name]).with_some("directory", arguments.directory.as_ref());
+    let answer = daemon.list(daemon.client.rows(query, name), name, arguments.limit)?;
     if context.output.is_json() {
         context.output.json(&answer)?;
         return Ok(Exit::Yes);

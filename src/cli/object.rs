@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ask::{Daemon, rows, text};
 use super::{Context, Exit, Failure, Paint, Table, printable};
-use crate::client::encoded;
+use crate::client::Query;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -27,13 +27,13 @@ fn show(
     arguments: &Arguments,
     context: &mut Context,
     kind: &str,
-    related: &str,
+    related: &'static str,
 ) -> Result<Exit, Failure> {
     let daemon = Daemon::of(context)?;
-    let path = format!("/v1/{kind}/{}", encoded(&arguments.reference));
-    let mut object = daemon.get(&path)?;
-    let nested = !arguments.direct;
-    let list = daemon.list(&format!("{path}/{related}?nested={nested}"), related, usize::MAX)?;
+    let (reference, nested) = (arguments.reference.as_str(), !arguments.direct);
+    let mut object = daemon.wait(daemon.client.get(Query::of(&[kind, reference]).as_str()))?;
+    let query = Query::of(&[kind, reference, related]).with("nested", nested);
+    let list = daemon.list(daemon.client.rows(query, related), related, usize::MAX)?;
     if context.output.is_json() {
         if let Some(fields) = object.as_object_mut() {
             fields.insert(related.to_owned(), Value::Array(rows(&list, related).to_vec()));

@@ -1,10 +1,10 @@
 //! `rosterd plan`: what a poll would change, changing nothing.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ask::{Daemon, rows, text};
 use super::{Context, Exit, Failure, Output, Paint, printable};
-use crate::client::{ClientError, encoded};
+use crate::client::{ChangeRow, ClientError, Page, Pages};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -30,14 +30,13 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
     let names = match &arguments.directory {
         Some(name) => vec![name.clone()],
         None => {
-            let all = daemon.get("/v1/directories")?;
-            rows(&all, "directories").iter().map(|directory| text(directory, "name")).collect()
+            let all = daemon.wait(daemon.client.directories())?;
+            all.directories.iter().map(|directory| directory.name.clone()).collect()
         }
     };
     let mut plans = Vec::new();
     for name in &names {
-        let path = format!("/v1/directories/{}/plan", encoded(name));
-        let plan = arguments.shown.read(&path, |path| daemon.post(path))?;
+        let plan = daemon.wait(arguments.shown.read(daemon.client.plan(name)))?;
         if context.output.is_json() {
             plans.push(plan);
         } else {
@@ -64,34 +63,17 @@ fn show(output: &mut Output, plan: &Value, shown: Shown) -> Result<(), Failure> 
 }
 
 impl Shown {
-    /// The answer at `path` with the wanted page of its changes, whatever
-    /// pages the socket has.
-    pub(super) fn read(
-        self,
-        path: &str,
-        ask: impl Fn(&str) -> Result<Value, ClientError>,
-    ) -> Result<Value, ClientError> {
-        const PAGE: usize = 1_000;
+    /// The answer with the wanted page of its changes, whatever pages the
+    /// socket has.
+    pub(super) async fn read(self, pages: Pages<ChangeRow>) -> Result<Value, ClientError> {
         let (skip, limit) = self.range();
-        let mut all = Vec::new();
-        let mut cursor: Option<String> = None;
-        let mut answer = loop {
-            let wanted = PAGE.min(skip + limit - all.len());
-            let from = cursor.map(|cursor| format!("&cursor={}", encoded(&cursor)));
-            let mut answer = ask(&format!("{path}?limit={wanted}{}", from.unwrap_or_default()))?;
-            if let Some(Value::Array(more)) = answer.get_mut("changes").map(Value::take) {
-                all.extend(more);
-            }
-            cursor = answer.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
-            if cursor.is_none() || all.len() >= skip + limit {
-                break answer;
-            }
-        };
-        if let Some(object) = answer.as_object_mut() {
-            object.insert("changes".to_owned(), all.into_iter().skip(skip).take(limit).collect());
-            object.remove("next_cursor");
+        let Page { rows, mut rest } = pages.read(skip + limit).await?;
+        if let Some(object) = rest.as_object_mut() {
+            let rows = rows.into_iter().skip(skip).take(limit);
+            let rows = rows.map(|row| json!({ "held": row.held, "text": row.text }));
+            object.insert("changes".to_owned(), rows.collect());
         }
-        Ok(answer)
+        Ok(rest)
     }
 
     /// The changes in words, one a line, and how many there are besides.

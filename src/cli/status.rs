@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::ask::{Daemon, age, rows, text};
 use super::{Context, Exit, Failure, Paint, Table, printable};
-use crate::client::encoded;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -20,12 +19,13 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, 
 }
 
 fn one(name: &str, context: &mut Context) -> Result<Exit, Failure> {
-    let directory = Daemon::of(context)?.get(&format!("/v1/directories/{}", encoded(name)))?;
+    let daemon = Daemon::of(context)?;
+    let directory = daemon.wait(daemon.client.directory(name))?;
     if context.output.is_json() {
-        context.output.json(&directory)?;
+        context.output.json(directory.json())?;
         return Ok(Exit::Yes);
     }
-    show_facts(context, &directory)?;
+    show_facts(context, directory.json())?;
     Ok(Exit::Yes)
 }
 
@@ -77,9 +77,11 @@ fn plain(value: &Value) -> String {
 }
 
 fn all(context: &mut Context) -> Result<Exit, Failure> {
-    let answer = Daemon::of(context)?.get("/v1/directories")?;
+    let daemon = Daemon::of(context)?;
+    let answer = daemon.wait(daemon.client.directories())?;
+    let answer = answer.json();
     if context.output.is_json() {
-        context.output.json(&answer)?;
+        context.output.json(answer)?;
         return Ok(Exit::Yes);
     }
     let mut table = Table::new([
@@ -93,7 +95,7 @@ fn all(context: &mut Context) -> Result<Exit, Failure> {
         "NEXT POLL",
     ]);
     let mut remarks = Vec::new();
-    for directory in rows(&answer, "directories") {
+    for directory in rows(answer, "directories") {
         let state = text(directory, "state");
         let paint = paint(&state);
         let plain = |field: &str| (text(directory, field), Paint::Plain);

@@ -2,7 +2,6 @@
 
 use super::ask::Daemon;
 use super::{Context, Exit, Failure};
-use crate::client::encoded;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -12,9 +11,10 @@ pub struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
     let name = &arguments.directory;
-    let answer = Daemon::of(context)?.post(&format!("/v1/directories/{}/sync", encoded(name)))?;
+    let daemon = Daemon::of(context)?;
+    let answer = daemon.wait(daemon.client.sync(name))?;
     if context.output.is_json() {
-        context.output.json(&answer)?;
+        context.output.json(answer.json())?;
     } else {
         context
             .output

@@ -1,10 +1,7 @@
 //! `rosterd why USER GROUP`: through which groups.
 
-use serde_json::Value;
-
-use super::ask::{Daemon, rows, text};
+use super::ask::Daemon;
 use super::{Context, Exit, Failure, printable};
-use crate::client::encoded;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -15,30 +12,24 @@ pub struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
-    let path =
-        format!("/v1/why?user={}&group={}", encoded(&arguments.user), encoded(&arguments.group));
-    let answer = Daemon::of(context)?.get(&path)?;
-    let member = answer.get("member") == Some(&Value::Bool(true));
-    let exit = if member { Exit::Yes } else { Exit::No };
+    let daemon = Daemon::of(context)?;
+    let answer = daemon.wait(daemon.client.why(&arguments.user, &arguments.group, None))?;
+    let exit = if answer.member { Exit::Yes } else { Exit::No };
     if context.output.is_json() {
-        context.output.json(&answer)?;
+        context.output.json(answer.json())?;
         return Ok(exit);
     }
-    let name = |object: &str, field: &str| {
-        answer.get(object).map_or_else(|| "?".to_owned(), |object| text(object, field))
-    };
-    let (user, group) = (name("user", "username"), name("group", "name"));
-    if !member {
+    let (user, group) = (&answer.user.username, &answer.group.name);
+    if !answer.member {
         let line = format!("{user} is not in {group}, neither directly nor through other groups");
         context.output.line(&printable(&line))?;
     }
-    for path in rows(&answer, "paths") {
-        let steps = path.as_array().map_or(&[][..], Vec::as_slice);
-        let names: Vec<String> = steps.iter().map(|step| text(step, "name")).collect();
+    for path in &answer.paths {
+        let names: Vec<&str> = path.iter().map(|step| step.name.as_str()).collect();
         let line = format!("{user} is in {}", names.join(", which is in "));
         context.output.line(&printable(&line))?;
     }
-    if answer.get("truncated") == Some(&Value::Bool(true)) {
+    if answer.truncated {
         context.output.line("and more paths than these")?;
     }
     Ok(exit)

@@ -4,6 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::events::{WAIT_MAX, position};
 use super::journal::JournalError;
@@ -38,12 +39,15 @@ impl Wanted {
     }
 }
 
-#[derive(Serialize)]
-struct ListBody<'a> {
+/// A page of the audit trail.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditTrail)]
+pub(super) struct ListBody<'a> {
     entries: Vec<AuditBody<'a>>,
     /// All that were asked for, on this page or behind it.
     total: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     next_cursor: Option<String>,
     /// Where to go on (`after`).
     seq: u64,

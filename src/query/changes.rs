@@ -5,9 +5,11 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::directories::{counts, hold_body, json_response};
+use super::directories::json_response;
+use super::directory::{CountsBody, HoldBody};
 use super::freshness::Freshness;
 use super::parameters::Parameters;
 use super::problem::Problem;
@@ -16,6 +18,70 @@ use crate::clock;
 
 /// How many changes a page has when the asker does not say.
 const DEFAULT_LIMIT: usize = 100;
+
+/// What a poll would change.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Plan)]
+pub(super) struct PlanBody<'a> {
+    directory: &'a str,
+    /// Of all changes.
+    counts: CountsBody,
+    applies: AppliesBody,
+    /// Why a part would be held, in one line; `null` when nothing would.
+    #[schema(required)]
+    held: Option<&'a str>,
+    #[schema(required)]
+    hold: Option<HoldBody<'a>>,
+    #[serde(flatten)]
+    rows: RowsBody,
+    seq: u64,
+}
+
+/// What would not be held.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Applies)]
+struct AppliesBody {
+    counts: CountsBody,
+}
+
+/// What a directory holds.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HeldChanges)]
+pub(super) struct HeldBody<'a> {
+    directory: &'a str,
+    hold: HoldBody<'a>,
+    #[serde(flatten)]
+    rows: RowsBody,
+    /// Why no change can be listed, and how that ends.
+    #[schema(required)]
+    unlisted: Option<&'a str>,
+    #[serde(flatten)]
+    freshness: Freshness,
+    seq: u64,
+}
+
+/// A page of changes.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChangeRows)]
+struct RowsBody {
+    changes: Vec<RowBody>,
+    /// Of all pages.
+    total: u64,
+    /// Left out on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next_cursor: Option<String>,
+}
+
+/// One change.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChangeRow)]
+struct RowBody {
+    /// Whether it is, or would be, held.
+    held: bool,
+    /// `removes user ada (u1) from group ops (g7)`.
+    text: String,
+}
 
 /// Answers `POST /v1/directories/NAME/plan`: what a poll would change, with
 /// the part that would be held first. A further page is of the same plan.
@@ -28,15 +94,15 @@ pub async fn plan(sources: &Sources, name: &str, query: Option<&str>) -> Result<
     let plan = sources.operator.plan(name, page).await?;
     let Plan { id, applies, hold, rows, total } = plan;
     let all = hold.as_ref().map_or(applies, |hold| applies.plus(&hold.counts));
-    let mut body = json!({
-        "directory": name,
-        "counts": counts(&all),
-        "applies": { "counts": counts(&applies) },
-        "held": hold.as_ref().map(|hold| &hold.reason),
-        "hold": hold.as_ref().map(hold_body),
-        "seq": sources.view.load().seq,
-    });
-    write_rows(&mut body, rows, total, |shown| encode("plan", &id, offset + shown));
+    let body = PlanBody {
+        directory: name,
+        counts: (&all).into(),
+        applies: AppliesBody { counts: (&applies).into() },
+        held: hold.as_ref().map(|hold| hold.reason.as_str()),
+        hold: hold.as_ref().map(HoldBody::from),
+        rows: RowsBody::new(rows, total, |shown| encode("plan", &id, offset + shown)),
+        seq: sources.view.load().seq,
+    };
     json_response(StatusCode::OK, &body)
 }
 
@@ -49,33 +115,25 @@ pub async fn hold(sources: &Sources, name: &str, query: Option<&str>) -> Result<
     let page = page(query, "hold")?;
     let offset = page.offset;
     let HeldChanges { summary, rows, total, unlisted } = sources.operator.hold(name, page).await?;
-    let freshness = Freshness::of(&sources.statuses, name, clock::now());
-    let mut body = json!({
-        "directory": name,
-        "hold": hold_body(&summary),
-        "seq": sources.view.load().seq,
-        "as_of": freshness.as_of.map(|at| at.to_string()),
-        "age_seconds": freshness.age_seconds,
-        "unlisted": unlisted,
-    });
-    write_rows(&mut body, rows, total, |shown| encode("hold", &summary.id, offset + shown));
+    let body = HeldBody {
+        directory: name,
+        hold: (&summary).into(),
+        rows: RowsBody::new(rows, total, |shown| encode("hold", &summary.id, offset + shown)),
+        unlisted: unlisted.as_deref(),
+        freshness: Freshness::of(&sources.statuses, name, clock::now()),
+        seq: sources.view.load().seq,
+    };
     json_response(StatusCode::OK, &body)
 }
 
-/// Adds the rows, how many there are in all, and where they go on.
-fn write_rows(
-    body: &mut Value,
-    rows: Vec<Row>,
-    total: u64,
-    next: impl Fn(usize) -> (usize, String),
-) {
-    let (position, cursor) = next(rows.len());
-    if !rows.is_empty() && (position as u64) < total {
-        body["next_cursor"] = cursor.into();
+impl RowsBody {
+    /// The rows, how many there are in all, and where they go on.
+    fn new(rows: Vec<Row>, total: u64, next: impl Fn(usize) -> (usize, String)) -> RowsBody {
+        let (position, cursor) = next(rows.len());
+        let more = !rows.is_empty() && (position as u64) < total;
+        let changes = rows.into_iter().map(|Row { held, text }| RowBody { held, text });
+        RowsBody { changes: changes.collect(), total, next_cursor: more.then_some(cursor) }
     }
-    let row = |row: Row| json!({ "held": row.held, "text": row.text });
-    body["changes"] = rows.into_iter().map(row).collect();
-    body["total"] = total.into();
 }
 
 fn page(query: Option<&str>, list: &str) -> Result<Page, Problem> {

@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::freshness::{self, Freshnesses};
-use super::listing::Object;
+use super::freshness::{self, Freshness, Freshnesses};
+use super::listing::{AtBody, Object};
 use super::parameters::Parameters;
 use super::past::{At, Then};
-use super::problem::Problem;
+use super::openapi::schemas;
+use super::problem::{Problem, ProblemBody};
 use super::resolve::{Kind, Pair, Search};
 use super::sources::Sources;
 use crate::clock::{self, Timestamp};
@@ -16,34 +18,47 @@ use crate::config::duration;
 use crate::store::record::{self, UserSummary};
 
 /// The answer to one check.
-#[derive(Serialize)]
-struct Body<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Check)]
+pub(super) struct Body<'a> {
+    /// Whether the user is in the group, directly or through nested groups.
     member: bool,
+    /// The seq of the last event that the answer knows of.
     seq: u64,
+    /// Where both are.
     directory: &'a str,
     // Not flattened: that costs the hot path more than two lines do here.
+    /// End of the crawl that last confirmed the directory.
     #[serde(serialize_with = "freshness::moment_or_null")]
+    #[schema(required)]
     as_of: Option<Timestamp>,
+    /// `null` when the clock was set back behind `as_of`.
+    #[schema(required)]
     age_seconds: Option<u64>,
     /// The moment that was asked for.
     #[serde(serialize_with = "freshness::moment_or_null", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     at: Option<Timestamp>,
     /// The seq of that moment.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     at_seq: Option<u64>,
     user: UserBody<'a>,
     group: GroupBody<'a>,
 }
 
 /// The user as of the moment that was asked about.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CheckedUser)]
 struct UserBody<'a> {
     id: Cow<'a, str>,
     username: Cow<'a, str>,
     active: bool,
 }
 
-#[derive(Serialize)]
+/// The group as of that moment.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CheckedGroup)]
 struct GroupBody<'a> {
     id: Cow<'a, str>,
     name: Cow<'a, str>,
@@ -143,57 +158,82 @@ fn group_body<'a>(pair: &Pair<'a>) -> Result<GroupBody<'a>, Problem> {
 }
 
 /// What `POST /v1/check` takes: a list of pairs, alone or with what goes for all.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CheckBatch)]
 pub(super) struct Batch<'a> {
     #[serde(borrow)]
     checks: Vec<Question<'a>>,
+    /// Refuse to answer from what is older (`5m`).
+    #[schema(value_type = Option<schemas::Duration>)]
     max_age: Option<String>,
     at: Option<Moment>,
 }
 
 /// A time or a seq.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
 enum Moment {
     Seq(u64),
+    #[schema(value_type = Timestamp)]
     Text(String),
 }
 
-#[derive(Deserialize)]
+/// What `POST /v1/check` takes, in both its forms.
+#[derive(ToSchema)]
+#[schema(as = CheckMany)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "which of the two it is shows before it is read")]
+pub(super) enum Asked<'a> {
+    Batch(Batch<'a>),
+    Questions(Vec<Question<'a>>),
+}
+
+/// One check of a batch.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Question<'a> {
+#[schema(as = CheckQuestion)]
+pub(super) struct Question<'a> {
+    /// An id, a username or an email; `directory/REF` narrows it.
     #[serde(borrow)]
     user: Cow<'a, str>,
+    /// An id, a name or an email; `directory/REF` narrows it.
     #[serde(borrow)]
     group: Cow<'a, str>,
 }
 
-#[derive(Serialize)]
-struct Results<'a> {
+/// The answers to a batch of checks.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CheckResults)]
+pub(super) struct Results<'a> {
+    /// The seq of the last event that the answers know of.
     seq: u64,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     past: Option<AtBody>,
+    /// How old each directory is, by name.
+    #[schema(value_type = BTreeMap<String, Freshness>)]
     directories: Freshnesses,
     total: usize,
     /// In the order of the questions.
     checks: Vec<Outcome<'a>>,
 }
 
-#[derive(Clone, Copy, Serialize)]
-struct AtBody {
-    #[serde(serialize_with = "freshness::moment_or_null", skip_serializing_if = "Option::is_none")]
-    at: Option<Timestamp>,
-    at_seq: u64,
-}
-
 /// `{"member": …, "directory": …, "user": …, "group": …}`, or
 /// `{"problem": …}` without `member` where there is no answer.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = CheckResult)]
 enum Outcome<'a> {
-    Answer { member: bool, directory: &'a str, user: UserBody<'a>, group: GroupBody<'a> },
-    Problem { problem: serde_json::Value },
+    Answer {
+        member: bool,
+        directory: &'a str,
+        user: UserBody<'a>,
+        group: GroupBody<'a>,
+    },
+    Problem {
+        #[schema(value_type = ProblemBody)]
+        problem: serde_json::Value,
+    },
 }
 
 /// Answers `POST /v1/check`. Blocks when it asks about the past.
@@ -227,7 +267,7 @@ pub fn answer_batch(sources: &Sources, body: &[u8]) -> Result<Vec<u8>, Problem> 
         .collect();
     let results = Results {
         seq: view.seq,
-        past: search.then.map(|then| AtBody { at: then.at.moment, at_seq: then.at.seq }),
+        past: search.then.map(|then| then.at.into()),
         directories: freshness::of_all(&sources.statuses, None, search.now),
         total: checks.len(),
         checks,

@@ -4,96 +4,67 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use super::freshness::{Freshness, moment, moment_or_null};
+use super::directory::DirectoryBody;
 use super::objects::unknown_directory;
 use super::parameters::Parameters;
 use super::problem::Problem;
 use super::sources::{OperatorError, Sources};
-use crate::clock::{self, Timestamp};
-use crate::index::View;
+use crate::clock;
 use crate::model::Caller;
-use crate::sync::status::{Compared, Counts, CrawlSummary, DirectoryStatus, HoldSummary};
 
 /// How long a rejection stands.
 const REJECTED_UNTIL: &str = "these removals stay out, and are not told again, until the \
                               provider's answer about them changes or you approve them";
 
-/// One directory, as operators see it.
-#[derive(Serialize)]
-struct Body<'a> {
-    name: &'a str,
-    tenant: &'a str,
-    product: &'a str,
-    provider: &'a str,
-    origin: &'a str,
-    /// `new`, `healthy`, `failing` or `held`.
-    state: &'static str,
+/// All directories.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Directories)]
+pub(super) struct ListBody<'a> {
+    directories: Vec<DirectoryBody<'a>>,
+    total: usize,
+    seq: u64,
+}
+
+/// One directory.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DirectoryAnswer)]
+pub(super) struct OneBody<'a> {
     #[serde(flatten)]
-    freshness: Freshness,
-    /// How old it may become before that is told; `null` without an objective.
-    freshness_objective_seconds: Option<u64>,
-    /// Whether the objective is met.
-    fresh: Option<bool>,
-    users: usize,
-    groups: usize,
-    memberships: usize,
-    /// References of groups to nobody known.
-    unresolved: u64,
-    crawling: bool,
-    #[serde(serialize_with = "moment_or_null")]
-    last_attempt: Option<Timestamp>,
-    #[serde(serialize_with = "moment_or_null")]
-    last_success: Option<Timestamp>,
-    #[serde(serialize_with = "moment_or_null")]
-    next_poll_at: Option<Timestamp>,
-    consecutive_failures: u32,
-    last_error: Option<&'a str>,
-    crawls_sealed: u64,
-    crawls_failed: u64,
-    /// Differences that only reading again found, since the daemon started.
-    drift: u64,
-    last_crawl: Option<CrawlBody<'a>>,
-    hold: Option<HoldBody<'a>>,
+    directory: DirectoryBody<'a>,
+    seq: u64,
 }
 
-#[derive(Serialize)]
-struct CrawlBody<'a> {
-    /// `full` or `incremental`.
-    kind: &'static str,
-    duration_ms: u64,
-    pages: u64,
-    counts: Value,
-    requests: &'a std::collections::BTreeMap<String, u64>,
-    /// Which lists came to their ends.
-    proof: &'a str,
-    /// Counts that the provider offers, beside what was read.
-    compared: Vec<Value>,
-    /// How it is known that everything was visible.
-    visibility: Option<&'a str>,
-    /// What was read again although no feed named it, and what that cost.
-    verified: Value,
-    malformed: u64,
-    drift: u64,
+/// A poll is on its way.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SyncRequested)]
+pub(super) struct SyncBody<'a> {
+    directory: &'a str,
+    requested: bool,
+    seq: u64,
 }
 
-#[derive(Serialize)]
-pub(super) struct HoldBody<'a> {
+/// What became of a held set.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Decided)]
+pub(super) struct DecisionBody<'a> {
+    directory: &'a str,
+    /// Of the set.
     id: &'a str,
-    #[serde(serialize_with = "moment")]
-    since: Timestamp,
-    /// All of `reasons` in one line.
-    reason: &'a str,
-    /// One for each limit that is exceeded.
-    reasons: &'a [String],
-    /// What is held, by category.
-    removals: Value,
-    /// What letting it through would do.
-    counts: Value,
-    rejected: bool,
-    /// Why everything that changed is held, not these removals alone.
-    whole: Option<&'a str>,
+    decision: Decision,
+    /// How long a rejection stands, in words; `null` for an approval.
+    #[schema(required)]
+    until: Option<&'static str>,
+    seq: u64,
+}
+
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = Decision)]
+enum Decision {
+    Approved,
+    Rejected,
 }
 
 /// Answers `/v1/directories`.
@@ -104,11 +75,8 @@ pub fn list(sources: &Sources, query: Option<&str>) -> Result<Response, Problem>
     Parameters::parse(query, &[])?;
     let view = sources.view.load();
     let (all, now) = (sources.statuses.all(), clock::now());
-    let bodies: Vec<Body<'_>> = all.iter().map(|status| body(&view, status, now)).collect();
-    json_response(
-        StatusCode::OK,
-        &json!({ "directories": bodies, "total": all.len(), "seq": view.seq }),
-    )
+    let directories = all.iter().map(|status| DirectoryBody::of(&view, status, now)).collect();
+    json_response(StatusCode::OK, &ListBody { directories, total: all.len(), seq: view.seq })
 }
 
 /// Answers `/v1/directories/NAME`.
@@ -119,10 +87,8 @@ pub fn one(sources: &Sources, name: &str, query: Option<&str>) -> Result<Respons
     Parameters::parse(query, &[])?;
     let status = sources.statuses.get(name).ok_or_else(|| unknown_directory(name))?;
     let view = sources.view.load();
-    let mut directory =
-        serde_json::to_value(body(&view, &status, clock::now())).map_err(Problem::internal)?;
-    directory["seq"] = view.seq.into();
-    json_response(StatusCode::OK, &directory)
+    let directory = DirectoryBody::of(&view, &status, clock::now());
+    json_response(StatusCode::OK, &OneBody { directory, seq: view.seq })
 }
 
 /// Answers `POST /v1/directories/NAME/sync`: the poll is on its way.
@@ -132,10 +98,7 @@ pub fn one(sources: &Sources, name: &str, query: Option<&str>) -> Result<Respons
 pub async fn sync(sources: &Sources, name: &str, by: Caller) -> Result<Response, Problem> {
     sources.operator.sync(name, by).await?;
     let seq = sources.view.load().seq;
-    json_response(
-        StatusCode::ACCEPTED,
-        &json!({ "directory": name, "requested": true, "seq": seq }),
-    )
+    json_response(StatusCode::ACCEPTED, &SyncBody { directory: name, requested: true, seq })
 }
 
 /// Answers `POST /v1/directories/NAME/hold/ID/approve` and `…/reject`.
@@ -149,19 +112,15 @@ pub async fn decide(
     approve: bool,
     by: Caller,
 ) -> Result<Response, Problem> {
-    let decision = if approve {
+    let (decision, until) = if approve {
         sources.operator.approve(name, id, by).await?;
-        "approved"
+        (Decision::Approved, None)
     } else {
         sources.operator.reject(name, id, by).await?;
-        "rejected"
+        (Decision::Rejected, Some(REJECTED_UNTIL))
     };
     let seq = sources.view.load().seq;
-    let until = if approve { Value::Null } else { REJECTED_UNTIL.into() };
-    json_response(
-        StatusCode::OK,
-        &json!({ "directory": name, "id": id, "decision": decision, "until": until, "seq": seq }),
-    )
+    json_response(StatusCode::OK, &DecisionBody { directory: name, id, decision, until, seq })
 }
 
 impl From<OperatorError> for Problem {
@@ -189,90 +148,11 @@ impl From<OperatorError> for Problem {
     }
 }
 
-fn body<'a>(view: &View, status: &'a DirectoryStatus, now: Timestamp) -> Body<'a> {
-    let directory = view.directory(&status.name);
-    Body {
-        name: &status.name,
-        tenant: &status.tenant,
-        product: &status.product,
-        provider: status.provider,
-        origin: &status.origin,
-        state: state(status),
-        freshness: Freshness::at(status, now),
-        freshness_objective_seconds: status.freshness_objective.map(|age| age.as_secs()),
-        fresh: status.is_fresh(now),
-        users: directory.map_or(0, |directory| directory.user_count()),
-        groups: directory.map_or(0, |directory| directory.group_count()),
-        memberships: directory.map_or(0, |directory| directory.membership_count()),
-        unresolved: status.unresolved,
-        crawling: status.crawling,
-        last_attempt: status.last_attempt,
-        last_success: status.last_success,
-        next_poll_at: status.next_poll_at,
-        consecutive_failures: status.consecutive_failures,
-        last_error: status.last_error.as_deref(),
-        crawls_sealed: status.crawls_sealed,
-        crawls_failed: status.crawls_failed,
-        drift: status.drift,
-        last_crawl: status.last_crawl.as_ref().map(crawl_body),
-        hold: status.hold.as_ref().map(hold_body),
-    }
-}
-
-fn state(status: &DirectoryStatus) -> &'static str {
-    match status {
-        DirectoryStatus { consecutive_failures: 1.., .. } => "failing",
-        DirectoryStatus { hold: Some(_), .. } => "held",
-        DirectoryStatus { as_of: None, .. } => "new",
-        _ => "healthy",
-    }
-}
-
-fn crawl_body(crawl: &CrawlSummary) -> CrawlBody<'_> {
-    CrawlBody {
-        kind: crawl.kind(),
-        duration_ms: u64::try_from(crawl.duration.as_millis()).unwrap_or(u64::MAX),
-        pages: crawl.pages,
-        counts: counts(&crawl.counts),
-        requests: &crawl.requests,
-        proof: &crawl.proof.ends,
-        compared: crawl.proof.compared.iter().map(compared).collect(),
-        visibility: crawl.proof.visibility.as_deref(),
-        verified: json!({
-            "users": crawl.verified.users,
-            "groups": crawl.verified.groups,
-            "requests": crawl.verified.requests,
-        }),
-        malformed: crawl.malformed,
-        drift: crawl.drift,
-    }
-}
-
-pub(super) fn compared(count: &Compared) -> Value {
-    json!({ "what": count.what, "announced": count.announced, "read": count.read })
-}
-
-pub(super) fn hold_body(hold: &HoldSummary) -> HoldBody<'_> {
-    HoldBody {
-        id: &hold.id,
-        since: hold.since,
-        reason: &hold.reason,
-        reasons: &hold.reasons,
-        removals: by_name(&hold.held.named()),
-        counts: counts(&hold.counts),
-        rejected: hold.rejected,
-        whole: hold.whole.as_deref(),
-    }
-}
-
-pub(super) fn counts(counts: &Counts) -> Value {
-    by_name(&counts.named())
-}
-
-fn by_name(named: &[(&str, u64)]) -> Value {
-    named.iter().map(|(name, count)| ((*name).to_owned(), Value::from(*count))).collect()
-}
-
-pub(super) fn json_response(status: StatusCode, body: &Value) -> Result<Response, Problem> {
+/// An answer whose members are ordered by name.
+pub(super) fn json_response(
+    status: StatusCode,
+    body: &impl Serialize,
+) -> Result<Response, Problem> {
+    let body = serde_json::to_value(body).map_err(Problem::internal)?;
     Ok((status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response())
 }

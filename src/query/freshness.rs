@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::problem::Problem;
 use crate::clock::{self, Duration, Timestamp};
 use crate::sync::status::{DirectoryStatus, Statuses};
 
 /// How old the picture of one directory is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Freshness {
     /// End of the crawl that last confirmed it; `null` before the first.
     #[serde(serialize_with = "moment_or_null")]
+    #[schema(required)]
     pub as_of: Option<Timestamp>,
     /// `null` also when the clock was set back behind `as_of`.
+    #[schema(required)]
     pub age_seconds: Option<u64>,
 }
 

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::freshness::{Freshness, Freshnesses};
+use super::freshness::{Freshness, Freshnesses, moment_or_null};
 use super::page::{Page, Position};
 use super::past::{At, Past};
 use super::problem::Problem;
 use super::resolve::Kind;
+use crate::clock::Timestamp;
 use crate::index::DirectoryView;
 use crate::model::{Group, MemberObject, User};
 use crate::store::record;
@@ -37,15 +38,22 @@ pub enum Object {
     Group(Group),
 }
 
-/// `{"users": […], "total": N, "next_cursor": "…", "seq": N, …}`
+/// A page of a list, as it is answered.
 pub struct List<'a> {
-    /// `users`, `groups` or `members`.
-    pub name: &'static str,
+    pub rows: Listed,
     pub objects: Vec<(&'a str, Object)>,
     pub total: usize,
     pub next_cursor: Option<String>,
     pub seq: u64,
     pub about: About<'a>,
+}
+
+/// What the rows of a list are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    Users,
+    Groups,
+    Members,
 }
 
 /// Where a list comes from.
@@ -112,11 +120,19 @@ impl Object {
         .map_err(Problem::internal)
     }
 
-    /// As JSON, without its kind.
-    pub fn body(&self) -> ObjectBody<'_> {
+    /// The user that it is.
+    pub fn as_user(&self) -> Option<&User> {
         match self {
-            Object::User(user) => ObjectBody::User(user.into()),
-            Object::Group(group) => ObjectBody::Group(group.into()),
+            Object::User(user) => Some(user),
+            Object::Group(_) => None,
+        }
+    }
+
+    /// The group that it is.
+    pub fn as_group(&self) -> Option<&Group> {
+        match self {
+            Object::User(_) => None,
+            Object::Group(group) => Some(group),
         }
     }
 
@@ -137,86 +153,190 @@ impl From<MemberObject> for Object {
     }
 }
 
-/// A user or a group as JSON.
-#[derive(Clone, Copy, Serialize)]
-#[serde(untagged)]
-pub enum ObjectBody<'a> {
-    User(wire::UserBody<'a>),
-    Group(wire::GroupBody<'a>),
-}
-
-impl Serialize for List<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry(self.name, &ListedRows(self))?;
-        map.serialize_entry("total", &self.total)?;
-        if let Some(cursor) = &self.next_cursor {
-            map.serialize_entry("next_cursor", cursor)?;
-        }
-        map.serialize_entry("seq", &self.seq)?;
+impl List<'_> {
+    /// The JSON text.
+    ///
+    /// # Errors
+    /// None that is known of.
+    pub fn to_json(&self) -> Result<Vec<u8>, Problem> {
+        let count = Count { total: self.total, next_cursor: self.next_cursor.as_deref() };
         match &self.about {
             About::Directories { all, past } => {
-                map.serialize_entry("directories", all)?;
-                if let Some((at, unreached)) = past {
-                    serialize_at(&mut map, at)?;
-                    serialize_unreached(&mut map, unreached)?;
-                }
+                self.of_all(count, Places::new(self.seq, all, past.as_ref()))
             }
             About::Directory { name, freshness, past } => {
-                map.serialize_entry("directory", name)?;
-                map.serialize_entry("as_of", &freshness.as_of.map(|at| at.to_string()))?;
-                map.serialize_entry("age_seconds", &freshness.age_seconds)?;
-                if let Some(at) = past {
-                    serialize_at(&mut map, at)?;
-                }
+                let (seq, directory, freshness) = (self.seq, *name, *freshness);
+                let past = past.map(AtBody::from);
+                self.of_one(count, Place { seq, directory, freshness, past })
             }
         }
-        map.end()
+        .map_err(Problem::internal)
     }
-}
 
-fn serialize_at<M: SerializeMap>(map: &mut M, at: &At) -> Result<(), M::Error> {
-    if let Some(moment) = at.moment {
-        map.serialize_entry("at", &moment.to_string())?;
-    }
-    map.serialize_entry("at_seq", &at.seq)
-}
-
-fn serialize_unreached<M: SerializeMap>(map: &mut M, all: &Unreached) -> Result<(), M::Error> {
-    if all.is_empty() {
-        return Ok(());
-    }
-    let bodies: Vec<_> = all
-        .iter()
-        .map(|(name, oldest)| serde_json::json!({ "directory": name, "oldest": oldest }))
-        .collect();
-    map.serialize_entry("not_kept", &bodies)
-}
-
-struct ListedRows<'l, 'a>(&'l List<'a>);
-
-impl Serialize for ListedRows<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let List { name, objects, about, .. } = self.0;
-        match (about, *name) {
-            (_, "members") => {
-                serializer.collect_seq(objects.iter().map(|(_, object)| object.member_body()))
-            }
-            (About::Directory { .. }, _) => {
-                serializer.collect_seq(objects.iter().map(|(_, object)| object.body()))
-            }
-            (About::Directories { .. }, _) => serializer.collect_seq(
-                objects
-                    .iter()
-                    .map(|(directory, object)| PlacedBody { directory, object: object.body() }),
-            ),
+    /// Of several directories.
+    fn of_all(&self, count: Count<'_>, places: Places<'_>) -> serde_json::Result<Vec<u8>> {
+        let objects = self.objects.iter();
+        if self.rows == Listed::Users {
+            let users = objects.filter_map(|(directory, object)| {
+                Some(PlacedUser { directory, user: object.as_user()?.into() })
+            });
+            return serde_json::to_vec(&UsersBody { users: users.collect(), count, places });
         }
+        let groups = objects.filter_map(|(directory, object)| {
+            Some(PlacedGroup { directory, group: object.as_group()?.into() })
+        });
+        serde_json::to_vec(&GroupsBody { groups: groups.collect(), count, places })
+    }
+
+    /// Of one directory: the groups of a user, the members of a group.
+    fn of_one(&self, count: Count<'_>, place: Place<'_>) -> serde_json::Result<Vec<u8>> {
+        let objects = self.objects.iter().map(|(_, object)| object);
+        if self.rows == Listed::Members {
+            let members = objects.map(Object::member_body).collect();
+            return serde_json::to_vec(&MembersBody { members, count, place });
+        }
+        let groups = objects.filter_map(|object| Some(object.as_group()?.into())).collect();
+        serde_json::to_vec(&GroupsOfUserBody { groups, count, place })
     }
 }
 
-#[derive(Serialize)]
-struct PlacedBody<'a> {
+/// A page of users.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Users)]
+pub struct UsersBody<'a> {
+    users: Vec<PlacedUser<'a>>,
+    #[serde(flatten)]
+    count: Count<'a>,
+    #[serde(flatten)]
+    places: Places<'a>,
+}
+
+/// A page of groups.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Groups)]
+pub struct GroupsBody<'a> {
+    groups: Vec<PlacedGroup<'a>>,
+    #[serde(flatten)]
+    count: Count<'a>,
+    #[serde(flatten)]
+    places: Places<'a>,
+}
+
+/// A page of the groups that a user is in.
+#[derive(Serialize, ToSchema)]
+#[schema(as = GroupsOfUser)]
+pub struct GroupsOfUserBody<'a> {
+    groups: Vec<wire::GroupBody<'a>>,
+    #[serde(flatten)]
+    count: Count<'a>,
+    #[serde(flatten)]
+    place: Place<'a>,
+}
+
+/// A page of the members of a group: users, then groups.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Members)]
+pub struct MembersBody<'a> {
+    members: Vec<wire::MemberBody<'a>>,
+    #[serde(flatten)]
+    count: Count<'a>,
+    #[serde(flatten)]
+    place: Place<'a>,
+}
+
+/// A user, and where.
+#[derive(Serialize, ToSchema)]
+struct PlacedUser<'a> {
     directory: &'a str,
     #[serde(flatten)]
-    object: ObjectBody<'a>,
+    user: wire::UserBody<'a>,
+}
+
+/// A group, and where.
+#[derive(Serialize, ToSchema)]
+struct PlacedGroup<'a> {
+    directory: &'a str,
+    #[serde(flatten)]
+    group: wire::GroupBody<'a>,
+}
+
+/// How much of a list is here.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PageOf)]
+struct Count<'a> {
+    /// Of all pages.
+    total: usize,
+    /// Left out on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next_cursor: Option<&'a str>,
+}
+
+/// Which directory an answer is from, and how old that is.
+#[derive(Serialize, ToSchema)]
+pub struct Place<'a> {
+    /// The seq of the last event that the answer knows of.
+    pub seq: u64,
+    pub directory: &'a str,
+    #[serde(flatten)]
+    pub freshness: Freshness,
+    #[serde(flatten)]
+    pub past: Option<AtBody>,
+}
+
+/// Which directories an answer is from, and how old each is.
+#[derive(Serialize, ToSchema)]
+struct Places<'a> {
+    /// The seq of the last event that the answer knows of.
+    seq: u64,
+    #[schema(value_type = BTreeMap<String, Freshness>)]
+    directories: &'a Freshnesses,
+    #[serde(flatten)]
+    past: Option<AtBody>,
+    /// Directories that are left out because what is kept of them begins later
+    /// than the moment that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    not_kept: Vec<NotKept<'a>>,
+}
+
+/// A directory whose history begins later than was asked for.
+#[derive(Serialize, ToSchema)]
+struct NotKept<'a> {
+    directory: &'a str,
+    /// The first seq that is kept; `null` when nothing is.
+    #[schema(required)]
+    oldest: Option<u64>,
+}
+
+/// The moment that was asked for; without one, there is neither member.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[schema(as = At)]
+pub struct AtBody {
+    /// When that was; left out where it is not known.
+    #[serde(serialize_with = "moment_or_null", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    at: Option<Timestamp>,
+    /// The last seq of that moment.
+    #[schema(required = false)]
+    at_seq: u64,
+}
+
+impl From<At> for AtBody {
+    fn from(at: At) -> AtBody {
+        AtBody { at: at.moment, at_seq: at.seq }
+    }
+}
+
+impl<'a> Places<'a> {
+    fn new(
+        seq: u64,
+        directories: &'a Freshnesses,
+        past: Option<&'a (At, Unreached)>,
+    ) -> Places<'a> {
+        let unreached = past.map(|(_, unreached)| unreached.as_slice()).unwrap_or_default();
+        let not_kept = unreached.iter().map(|(directory, oldest)| NotKept { directory, oldest: *oldest });
+        let past = past.map(|(at, _)| AtBody::from(*at));
+        Places { seq, directories, past, not_kept: not_kept.collect() }
+    }
 }

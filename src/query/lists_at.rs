@@ -45,8 +45,8 @@ pub fn list(
     };
     let (rows, next) = read(then.journal, kind, &names, &progress, limit, then.at.seq)?;
     names.iter().try_for_each(|name| then.require(name))?;
-    let body = List {
-        name: kind.plural(),
+    let list = List {
+        rows: kind.into(),
         objects: rows,
         total: usize::try_from(progress.total).unwrap_or(usize::MAX),
         next_cursor: next.map(|next| next.encode(kind, then.at.seq)),
@@ -56,7 +56,7 @@ pub fn list(
             past: Some((then.at, unreached)),
         },
     };
-    serde_json::to_vec(&body).map_err(Problem::internal)
+    list.to_json()
 }
 
 /// The directories of a list, by name, and those whose history begins later.

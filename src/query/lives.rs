@@ -13,7 +13,7 @@ use super::journal::{Journal, JournalError};
 use super::listing::{Object, Row};
 use super::past::{At, Then};
 use super::problem::Problem;
-use super::resolve::{Candidate, Kind, Search, describe_object};
+use super::resolve::{Candidate, CandidateBody, Kind, Search};
 use super::sources::Sources;
 use crate::index::DirectoryView;
 
@@ -139,7 +139,7 @@ fn formers(
 
 fn ambiguous(kind: Kind, text: &str, several: &[(&Arc<DirectoryView>, Former)]) -> Problem {
     let describe = |(directory, last): &(&Arc<DirectoryView>, Former)| {
-        describe_object(directory.name(), &last.object)
+        CandidateBody::of(directory.name(), &last.object).into()
     };
     let shown: Vec<Value> = several.iter().take(20).map(describe).collect();
     let detail = format!(

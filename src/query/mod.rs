@@ -13,8 +13,9 @@
 //! | `access` | who may do what: permissions, rules, tokens, and which route takes which |
 //! | `denials` | who was refused, for the audit trail |
 //! | `router` | which request goes where |
+//! | `openapi` | the description of all requests and answers |
 //! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `changes`, `webhooks`, `metrics` | the answers |
-//! | `parameters`, `filter`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `problem` | what answers are made of |
+//! | `parameters`, `filter`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `directory`, `problem` | what answers are made of |
 //! | `sources`, `journal`, `stored` | what they are made from |
 
 mod access;
@@ -26,6 +27,7 @@ mod config;
 mod connections;
 mod denials;
 mod directories;
+mod directory;
 mod events;
 mod filter;
 mod freshness;
@@ -38,6 +40,7 @@ mod lists_at;
 mod lives;
 mod metrics;
 mod objects;
+mod openapi;
 mod page;
 mod parameters;
 mod past;

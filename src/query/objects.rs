@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::json;
+use utoipa::ToSchema;
 
 use super::freshness::{self, Freshness};
-use super::listing::{About, List, Object, ObjectBody, Row, Rows};
+use super::listing::{About, List, Listed, Object, Place, Row, Rows};
 use super::page::Page;
 use super::parameters::Parameters;
 use super::past::{Past, Then};
@@ -18,6 +18,7 @@ use super::{check, lists_at};
 use crate::clock;
 use crate::index::{DirectoryView, View};
 use crate::store::record;
+use crate::wire::{GroupBody, UserBody};
 
 /// How many paths `why` returns at most.
 const PATHS_MAX: usize = 1_000;
@@ -28,10 +29,10 @@ const PATHS_MAX: usize = 1_000;
 /// When a parameter is wrong, or the directory it names is unknown.
 pub fn list(sources: &Sources, kind: Kind, query: Option<&str>) -> Result<Vec<u8>, Problem> {
     let parameters = Parameters::parse(query, &["directory", "at", "limit", "cursor"])?;
-    let name = kind.plural();
     if let Some(at) = parameters.text("at") {
         return lists_at::list(sources, kind, &parameters, at);
     }
+    let name = kind.plural();
     let page = Page::read(&parameters, name)?;
     let only = parameters.text("directory");
     let view = sources.view.load();
@@ -44,8 +45,8 @@ pub fn list(sources: &Sources, kind: Kind, query: Option<&str>) -> Result<Vec<u8
         Kind::User => directory.user_count(),
         Kind::Group => directory.group_count(),
     };
-    to_json(&List {
-        name,
+    let list = List {
+        rows: kind.into(),
         objects: rows.objects()?,
         total: chosen().map(count).sum(),
         next_cursor: rows.next.map(|next| next.encode(name)),
@@ -54,7 +55,8 @@ pub fn list(sources: &Sources, kind: Kind, query: Option<&str>) -> Result<Vec<u8
             all: freshness::of_all(&sources.statuses, only, clock::now()),
             past: None,
         },
-    })
+    };
+    list.to_json()
 }
 
 /// Answers `/v1/users/REF` and `/v1/groups/REF`.
@@ -71,39 +73,87 @@ pub fn one(
     let view = sources.view.load();
     let search = search(sources, &view, &parameters)?;
     let Candidate { directory, slot } = search.one(kind, text)?;
+    let place = Place {
+        seq: view.seq,
+        directory: directory.name(),
+        freshness: Freshness::of(&sources.statuses, directory.name(), search.now),
+        past: search.then.map(|then| then.at.into()),
+    };
     let (object, counts) = match search.then {
         None => (Object::read(&Row { directory, kind, slot })?, counts(directory, kind, slot)),
         Some(then) => one_at(then, directory, kind, slot)?,
     };
-    let freshness = Freshness::of(&sources.statuses, directory.name(), search.now);
-    let mut body = json!({
-        "seq": view.seq,
-        "directory": directory.name(),
-        "as_of": freshness.as_of.map(|at| at.to_string()),
-        "age_seconds": freshness.age_seconds,
-        "counts": counts,
-    });
-    if let Some(then) = search.then {
-        body["at_seq"] = then.at.seq.into();
-        if let Some(moment) = then.at.moment {
-            body["at"] = moment.to_string().into();
+    let body = match (&object, counts) {
+        (Object::User(user), CountsBody::User(counts)) => {
+            serde_json::to_value(UserAnswer { user: user.into(), counts, place })
         }
-    }
-    body[kind.word()] = serde_json::to_value(object.body()).map_err(Problem::internal)?;
-    to_json(&body)
+        (Object::Group(group), CountsBody::Group(counts)) => {
+            serde_json::to_value(GroupAnswer { group: group.into(), counts, place })
+        }
+        _ => return Err(Problem::internal("the counts are of another kind")),
+    };
+    to_json(&body.map_err(Problem::internal)?)
 }
 
-fn counts(directory: &DirectoryView, kind: Kind, slot: u32) -> serde_json::Value {
+/// One user.
+#[derive(Serialize, ToSchema)]
+pub(super) struct UserAnswer<'a> {
+    user: UserBody<'a>,
+    counts: UserCounts,
+    #[serde(flatten)]
+    place: Place<'a>,
+}
+
+/// One group.
+#[derive(Serialize, ToSchema)]
+pub(super) struct GroupAnswer<'a> {
+    group: GroupBody<'a>,
+    counts: GroupCounts,
+    #[serde(flatten)]
+    place: Place<'a>,
+}
+
+/// What a user is in.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+struct UserCounts {
+    /// Directly.
+    groups: usize,
+    /// Directly and through nested groups.
+    nested_groups: usize,
+}
+
+/// What is in a group.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+struct GroupCounts {
+    /// Directly.
+    users: usize,
+    /// Directly.
+    groups: usize,
+    /// Directly and through nested groups.
+    nested_users: usize,
+    /// References to nobody known; left out of the past, where they are not kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    unresolved: Option<usize>,
+}
+
+#[derive(Clone, Copy)]
+enum CountsBody {
+    User(UserCounts),
+    Group(GroupCounts),
+}
+
+fn counts(directory: &DirectoryView, kind: Kind, slot: u32) -> CountsBody {
     match kind {
-        Kind::User => json!({
-            "groups": directory.groups_of_user(slot).len(),
-            "nested_groups": directory.ancestors_of_user(slot).len(),
+        Kind::User => CountsBody::User(UserCounts {
+            groups: directory.groups_of_user(slot).len(),
+            nested_groups: directory.ancestors_of_user(slot).len(),
         }),
-        Kind::Group => json!({
-            "users": directory.direct_users(slot).len(),
-            "groups": directory.subgroups(slot).len(),
-            "nested_users": directory.nested_user_count(slot),
-            "unresolved": directory.unresolved(slot).len(),
+        Kind::Group => CountsBody::Group(GroupCounts {
+            users: directory.direct_users(slot).len(),
+            groups: directory.subgroups(slot).len(),
+            nested_users: directory.nested_user_count(slot),
+            unresolved: Some(directory.unresolved(slot).len()),
         }),
     }
 }
@@ -114,18 +164,19 @@ fn one_at(
     directory: &DirectoryView,
     kind: Kind,
     slot: u32,
-) -> Result<(Object, serde_json::Value), Problem> {
+) -> Result<(Object, CountsBody), Problem> {
     let past = then.of(directory);
     let object = past.object(kind, slot)?;
     let counts = match kind {
-        Kind::User => json!({
-            "groups": past.groups(slot, false)?.len(),
-            "nested_groups": past.groups(slot, true)?.len(),
+        Kind::User => CountsBody::User(UserCounts {
+            groups: past.groups(slot, false)?.len(),
+            nested_groups: past.groups(slot, true)?.len(),
         }),
         Kind::Group => {
             let (users, groups) = past.members(slot, false)?;
-            let nested = past.members(slot, true)?.0.len();
-            json!({ "users": users.len(), "groups": groups.len(), "nested_users": nested })
+            let (users, groups) = (users.len(), groups.len());
+            let nested_users = past.members(slot, true)?.0.len();
+            CountsBody::Group(GroupCounts { users, groups, nested_users, unresolved: None })
         }
     };
     then.require(directory.name())?;
@@ -146,7 +197,6 @@ pub fn related(
 ) -> Result<Vec<u8>, Problem> {
     let known = ["nested", "at", "limit", "cursor", "max_age"];
     let parameters = Parameters::parse(query, &known)?;
-    let name = if kind == Kind::User { "groups" } else { "members" };
     let list = if kind == Kind::User { "groups-of-user" } else { "members" };
     let page = Page::read(&parameters, list)?;
     let nested = parameters.flag("nested")?;
@@ -165,8 +215,8 @@ pub fn related(
         None => rows.objects()?,
     };
     search.then.map(|then| then.require(directory.name())).transpose()?;
-    to_json(&List {
-        name,
+    let answer = List {
+        rows: if kind == Kind::User { Listed::Groups } else { Listed::Members },
         objects,
         total,
         next_cursor: rows.next.map(|next| next.encode(list)),
@@ -176,25 +226,30 @@ pub fn related(
             freshness: Freshness::of(&sources.statuses, directory.name(), search.now),
             past: search.then.map(|then| then.at),
         },
-    })
+    };
+    answer.to_json()
 }
 
-#[derive(Serialize)]
-struct WhyBody<'a> {
+/// Why a user is in a group.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Why)]
+pub(super) struct WhyBody<'a> {
     member: bool,
+    /// The seq of the last event that the answer knows of.
     seq: u64,
     directory: &'a str,
     #[serde(flatten)]
     freshness: Freshness,
-    user: ObjectBody<'a>,
-    group: ObjectBody<'a>,
+    user: UserBody<'a>,
+    group: GroupBody<'a>,
     /// Each from a group the user is directly in to the group that was asked for.
     paths: Vec<Vec<Step<'a>>>,
     /// There may be more paths than these.
     truncated: bool,
 }
 
-#[derive(Serialize)]
+/// A group on the way.
+#[derive(Serialize, ToSchema)]
 struct Step<'a> {
     id: &'a str,
     name: &'a str,
@@ -222,13 +277,16 @@ pub fn why(sources: &Sources, query: Option<&str>) -> Result<Vec<u8>, Problem> {
     let steps = |path: &Vec<u32>| path.iter().map(|group| step(directory, *group)).collect();
     let user = Object::read(&Row { directory, kind: Kind::User, slot: pair.user })?;
     let group = Object::read(&Row { directory, kind: Kind::Group, slot: pair.group })?;
+    let (Some(user), Some(group)) = (user.as_user(), group.as_group()) else {
+        return Err(Problem::internal("a record is of another kind"));
+    };
     to_json(&WhyBody {
         member: directory.is_member(pair.user, pair.group),
         seq: view.seq,
         directory: directory.name(),
         freshness,
-        user: user.body(),
-        group: group.body(),
+        user: user.into(),
+        group: group.into(),
         paths: paths.iter().map(steps).collect::<Result<_, Problem>>()?,
         truncated,
     })

@@ -4,7 +4,11 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::openapi::schemas::ProblemMembers;
 
 /// An answer that says why there is no other.
 ///
@@ -23,6 +27,30 @@ struct Parts {
     hint: Option<String>,
     members: Map<String, Value>,
     headers: HeaderMap,
+}
+
+/// An answer that says why there is no other (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody<'a> {
+    /// `urn:rosterd:` and the word of `title`.
+    #[serde(rename = "type")]
+    #[schema(pattern = "^urn:rosterd:[a-z-]+$")]
+    kind: String,
+    /// A word that does not change, to branch on.
+    title: &'a str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What is wrong, in a sentence.
+    detail: &'a str,
+    /// What can be done about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    hint: Option<&'a str>,
+    #[serde(flatten)]
+    #[schema(value_type = ProblemMembers)]
+    members: &'a Map<String, Value>,
 }
 
 impl Problem {
@@ -119,17 +147,17 @@ impl Problem {
 
     /// The JSON object.
     pub fn body(&self) -> Value {
-        let mut body = json!({
-            "type": format!("urn:rosterd:{}", self.0.word),
-            "title": self.0.word,
-            "status": self.0.status.as_u16(),
-            "detail": self.0.detail,
-        });
-        if let Value::Object(fields) = &mut body {
-            fields.extend(self.0.hint.iter().map(|hint| ("hint".to_owned(), hint.as_str().into())));
-            fields.extend(self.0.members.iter().map(|(name, value)| (name.clone(), value.clone())));
-        }
-        body
+        let Parts { status, word, detail, hint, members, .. } = self.0.as_ref();
+        let body = ProblemBody {
+            kind: format!("urn:rosterd:{word}"),
+            title: word,
+            status: status.as_u16(),
+            detail,
+            hint: hint.as_deref(),
+            members,
+        };
+        // Texts and numbers have no way to fail.
+        serde_json::to_value(body).unwrap_or_default()
     }
 
     /// The whole answer, body in one piece.

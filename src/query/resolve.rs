@@ -8,10 +8,12 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::freshness::{self, Freshness};
-use super::listing::Object;
+use super::listing::{Listed, Object};
 use super::past::Then;
 use super::problem::Problem;
 use crate::clock::{Duration, Timestamp};
@@ -188,7 +190,7 @@ impl<'v> Search<'v> {
 
     fn ambiguous(&self, kind: Kind, text: &str, candidates: &[Candidate<'_>]) -> Problem {
         let describe = |candidate: &Candidate<'_>| match self.then {
-            None => describe(kind, candidate),
+            None => describe(kind, candidate).into(),
             Some(then) => describe_then(then, kind, candidate),
         };
         let shown: Vec<Value> = candidates.iter().take(20).map(describe).collect();
@@ -266,40 +268,88 @@ fn pair_of<'v>(user: &Candidate<'v>, group: &Candidate<'v>) -> Pair<'v> {
     Pair { directory: user.directory, user: user.slot, group: group.slot }
 }
 
-fn describe(kind: Kind, candidate: &Candidate<'_>) -> Value {
+fn describe<'v>(kind: Kind, candidate: &Candidate<'v>) -> CandidateBody<'v> {
     let directory = candidate.directory;
+    let none = CandidateBody::nothing(directory.name());
     let described = match kind {
         Kind::User => directory.user_record(candidate.slot).and_then(|record| {
-            let keys = UserKeys::read(record).ok()?;
-            Some(json!({ "id": keys.id, "username": keys.username, "email": keys.emails.first() }))
+            let UserKeys { id, username, emails, .. } = UserKeys::read(record).ok()?;
+            Some(none.user(id, username, emails.first().copied()))
         }),
         Kind::Group => directory.group_record(candidate.slot).and_then(|record| {
-            let keys = GroupKeys::read(record).ok()?;
-            Some(json!({ "id": keys.id, "name": keys.name, "email": keys.email }))
+            let GroupKeys { id, name, email, .. } = GroupKeys::read(record).ok()?;
+            Some(none.group(id, name, email))
         }),
     };
-    let mut described = described.unwrap_or_else(|| json!({}));
-    described["directory"] = directory.name().into();
-    described
+    described.unwrap_or(none)
 }
 
 fn describe_then(then: Then<'_>, kind: Kind, candidate: &Candidate<'_>) -> Value {
     let name = candidate.directory.name();
     match then.object(name, kind, candidate.slot) {
-        Ok(Some(object)) => describe_object(name, &object),
-        Ok(None) | Err(_) => json!({ "directory": name }),
+        Ok(Some(object)) => CandidateBody::of(name, &object).into(),
+        Ok(None) | Err(_) => CandidateBody::nothing(name).into(),
     }
 }
 
-/// What a list of candidates shows of one.
-pub fn describe_object(directory: &str, object: &Object) -> Value {
-    match object {
-        Object::User(user) => json!({
-            "id": user.id, "username": user.username, "email": user.email(), "directory": directory,
-        }),
-        Object::Group(group) => json!({
-            "id": group.id, "name": group.name, "email": group.email, "directory": directory,
-        }),
+/// One object that a REF may mean. What cannot be read of it is left out.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = Candidate)]
+pub struct CandidateBody<'a> {
+    directory: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    id: Option<&'a str>,
+    /// Of a user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    username: Option<&'a str>,
+    /// Of a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    name: Option<&'a str>,
+    /// `null` when it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    email: Option<Option<&'a str>>,
+}
+
+impl<'a> CandidateBody<'a> {
+    /// What a list of candidates shows of one.
+    pub fn of(directory: &'a str, object: &'a Object) -> CandidateBody<'a> {
+        let none = CandidateBody::nothing(directory);
+        match object {
+            Object::User(user) => none.user(&user.id, &user.username, user.email()),
+            Object::Group(group) => none.group(&group.id, &group.name, group.email.as_deref()),
+        }
+    }
+
+    fn nothing(directory: &'a str) -> CandidateBody<'a> {
+        CandidateBody { directory, id: None, username: None, name: None, email: None }
+    }
+
+    fn user(self, id: &'a str, username: &'a str, email: Option<&'a str>) -> CandidateBody<'a> {
+        CandidateBody { id: Some(id), username: Some(username), email: Some(email), ..self }
+    }
+
+    fn group(self, id: &'a str, name: &'a str, email: Option<&'a str>) -> CandidateBody<'a> {
+        CandidateBody { id: Some(id), name: Some(name), email: Some(email), ..self }
+    }
+}
+
+impl From<CandidateBody<'_>> for Value {
+    fn from(body: CandidateBody<'_>) -> Value {
+        // Texts have no way to fail.
+        serde_json::to_value(body).unwrap_or_default()
+    }
+}
+
+impl From<Kind> for Listed {
+    fn from(kind: Kind) -> Listed {
+        match kind {
+            Kind::User => Listed::Users,
+            Kind::Group => Listed::Groups,
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::access::{self, Asker, Need, Permission};
 use super::metrics::Metrics;
@@ -19,7 +20,9 @@ use super::problem::Problem;
 use super::resolve::Kind;
 use super::snapshot::Snapshots;
 use super::sources::Sources;
-use super::{audit, biography, changes, check, directories, events, freshness, objects, webhooks};
+use super::{
+    audit, biography, changes, check, directories, events, freshness, objects, openapi, webhooks,
+};
 use crate::clock::{self, Duration};
 use crate::model::Caller;
 use crate::task;
@@ -74,6 +77,7 @@ pub fn router(sources: Sources, metrics: Metrics) -> Router {
         .route("/metrics", get(get_metrics))
         .route("/healthz", get(get_health))
         .route("/readyz", get(get_readiness))
+        .route("/openapi.json", get(get_openapi))
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
         .layer(middleware::from_fn_with_state(desk.metrics.clone(), permit_and_count))
@@ -200,7 +204,9 @@ async fn post_approve(
     State(desk): State<Desk>,
     Extension(by): Extension<Caller>,
     path: Result<Path<(String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
 ) -> Answer {
+    Parameters::parse(query.as_deref(), &[])?;
     let Path((name, id)) = path.map_err(bad_path)?;
     directories::decide(&desk.sources, &name, &id, true, by).await
 }
@@ -209,7 +215,9 @@ async fn post_reject(
     State(desk): State<Desk>,
     Extension(by): Extension<Caller>,
     path: Result<Path<(String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
 ) -> Answer {
+    Parameters::parse(query.as_deref(), &[])?;
     let Path((name, id)) = path.map_err(bad_path)?;
     directories::decide(&desk.sources, &name, &id, false, by).await
 }
@@ -271,18 +279,39 @@ async fn post_webhook_clear(
     webhooks::clear(&desk.sources, &reference(name)?, query.as_deref(), by).await
 }
 
-async fn get_metrics(State(desk): State<Desk>) -> Answer {
+async fn get_metrics(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Answer {
+    Parameters::parse(query.as_deref(), &[])?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let text = desk.metrics.text()?;
     Ok(([(CONTENT_TYPE, kind)], text).into_response())
 }
 
-async fn get_health() -> Response {
-    ([(CONTENT_TYPE, "application/json")], r#"{"status":"alive"}"#).into_response()
+/// The daemon is there.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Health {
+    status: &'static str,
+}
+
+async fn get_health(RawQuery(query): RawQuery) -> Answer {
+    Parameters::parse(query.as_deref(), &[])?;
+    to_json(&Health { status: "alive" })
+}
+
+async fn get_openapi(RawQuery(query): RawQuery) -> Answer {
+    Parameters::parse(query.as_deref(), &[])?;
+    Ok(([(CONTENT_TYPE, "application/json")], openapi::text()).into_response())
+}
+
+/// Every directory was read, or restored.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Readiness {
+    seq: u64,
+    status: &'static str,
 }
 
 /// Ready when every directory has committed once, or was restored.
-async fn get_readiness(State(desk): State<Desk>) -> Answer {
+async fn get_readiness(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Answer {
+    Parameters::parse(query.as_deref(), &[])?;
     let all = freshness::of_all(&desk.sources.statuses, None, clock::now());
     let waiting: Vec<&str> = all
         .iter()
@@ -290,8 +319,8 @@ async fn get_readiness(State(desk): State<Desk>) -> Answer {
         .map(|(name, _)| name.as_str())
         .collect();
     if waiting.is_empty() {
-        let body = json!({ "status": "ready", "seq": desk.sources.view.load().seq });
-        return Ok(json_bytes(body.to_string().into_bytes()));
+        let seq = desk.sources.view.load().seq;
+        return to_json(&Readiness { seq, status: "ready" });
     }
     let detail = format!("not read yet: {}", waiting.join(", "));
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail)
@@ -386,6 +415,10 @@ pub(super) fn reference(path: Ref) -> Result<String, Problem> {
 
 fn bad_path(rejection: PathRejection) -> Problem {
     Problem::bad_request(format!("the path is wrong: {}", rejection.body_text()))
+}
+
+fn to_json(body: &impl Serialize) -> Answer {
+    Ok(json_bytes(serde_json::to_vec(body).map_err(Problem::internal)?))
 }
 
 pub(super) fn json_bytes(body: Vec<u8>) -> Response {

@@ -14,10 +14,11 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use serde::Serialize;
+use utoipa::ToSchema;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::filter;
-use super::freshness::Freshnesses;
+use super::freshness::{Freshness, Freshnesses};
 use super::listing::{Object, Row};
 use super::objects::unknown_directory;
 use super::parameters::Parameters;
@@ -138,18 +139,31 @@ enum Part {
     Memberships,
 }
 
-#[derive(Serialize)]
+/// One line of a snapshot.
+#[derive(Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
-enum Line<'a> {
-    Start { seq: u64, directories: &'a Freshnesses },
+#[schema(as = SnapshotLine)]
+pub(super) enum Line<'a> {
+    /// The first line.
+    Start {
+        seq: u64,
+        #[schema(value_type = BTreeMap<String, Freshness>)]
+        directories: &'a Freshnesses,
+    },
     User { directory: &'a str, user: wire::UserBody<'a> },
     Group { directory: &'a str, group: wire::GroupBody<'a> },
+    /// `group` is the id of one; `member` is directly in it.
     Membership { directory: &'a str, group: &'a str, member: MemberLine<'a> },
+    /// The last line; without it a snapshot is not whole. `count` is the number
+    /// of lines between the first and this one.
     End { seq: u64, count: u64 },
 }
 
-#[derive(Serialize)]
-struct MemberLine<'a> {
+/// A direct member.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SnapshotMember)]
+pub(super) struct MemberLine<'a> {
+    /// `user` or `group`.
     kind: &'static str,
     id: &'a str,
 }

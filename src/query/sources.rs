@@ -143,14 +143,20 @@ pub struct Endpoint {
 }
 
 /// The settings that explain what an endpoint is sent. As on the wire.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = WebhookSettings)]
 pub struct EndpointSettings {
     pub format: &'static str,
     /// Types of events; `*` for all.
     pub events: Vec<String>,
     /// `null` for all.
+    #[schema(required)]
     pub directories: Option<Vec<String>>,
+    /// `null` for all.
+    #[schema(required)]
     pub tenants: Option<Vec<String>>,
+    /// `null` for all.
+    #[schema(required)]
     pub products: Option<Vec<String>>,
     pub ordering: &'static str,
     pub concurrency: usize,

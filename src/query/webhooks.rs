@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::directories::json_response;
 use super::freshness::{moment, moment_or_null};
@@ -22,9 +22,28 @@ use crate::webhook::{Done, Order, OrderError, State};
 
 const DEFAULT_LIMIT: usize = 100;
 
+/// All endpoints.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Webhooks)]
+pub(super) struct ListBody<'a> {
+    webhooks: Vec<Body<'a>>,
+    total: usize,
+    seq: u64,
+}
+
+/// One endpoint.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookAnswer)]
+pub(super) struct OneBody<'a> {
+    #[serde(flatten)]
+    webhook: Body<'a>,
+    seq: u64,
+}
+
 /// One endpoint, as operators see it.
-#[derive(Serialize)]
-struct Body<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Webhook)]
+pub(super) struct Body<'a> {
     name: &'a str,
     url: &'a str,
     /// `delivering`, `failing`, `paused`, `disabled` or `stopped`.
@@ -36,12 +55,16 @@ struct Body<'a> {
     in_flight: usize,
     consecutive_failures: u32,
     #[serde(serialize_with = "moment_or_null")]
+    #[schema(required)]
     failing_since: Option<Timestamp>,
+    #[schema(required)]
     last_error: Option<&'a str>,
     #[serde(serialize_with = "moment_or_null")]
+    #[schema(required)]
     next_attempt_at: Option<Timestamp>,
     /// What is still to be sent once more.
-    replaying: Vec<Value>,
+    replaying: Vec<RangeBody>,
+    #[schema(required)]
     disabled: Option<DisabledBody<'a>>,
     /// Since the daemon started.
     delivered_total: u64,
@@ -51,18 +74,83 @@ struct Body<'a> {
     settings: &'a EndpointSettings,
 }
 
-#[derive(Serialize)]
+/// Seqs, both included.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SeqRange)]
+struct RangeBody {
+    from: u64,
+    to: u64,
+}
+
+/// Since when and why an endpoint is given up.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookDisabled)]
 struct DisabledBody<'a> {
     #[serde(serialize_with = "moment_or_null")]
+    #[schema(required)]
     since: Option<Timestamp>,
+    #[schema(required)]
     reason: Option<&'a str>,
 }
 
-/// One attempt of a delivery.
-#[derive(Serialize)]
-struct AttemptBody<'a> {
-    /// `None` for a test, whose attempt is answered before it is in the log.
+/// A page of a delivery log, the newest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Deliveries)]
+pub(super) struct PageBody<'a> {
+    deliveries: Vec<AttemptBody<'a>>,
+    /// Of all pages.
+    total: u64,
+    /// Left out on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next_cursor: Option<String>,
+}
+
+/// What became of an order.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookDone)]
+pub(super) struct DoneBody<'a> {
+    webhook: &'a str,
+    done: DoneWord,
+    /// Of a replay: the first seq.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    from: Option<u64>,
+    /// Of a replay: the last seq.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    to: Option<u64>,
+    /// Of a test.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<AttemptBody<'a>>,
+}
+
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = WebhookDoneWord)]
+enum DoneWord {
+    Paused,
+    Resumed,
+    Replaying,
+    Tested,
+}
+
+/// A delivery log is empty.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookCleared)]
+pub(super) struct ClearedBody<'a> {
+    webhook: &'a str,
+    /// How many entries it had.
+    cleared: u64,
+}
+
+/// One attempt of a delivery.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Delivery)]
+struct AttemptBody<'a> {
+    /// Left out for a test, whose attempt is answered before it is in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     number: Option<u64>,
     #[serde(serialize_with = "moment")]
     at: Timestamp,
@@ -74,9 +162,13 @@ struct AttemptBody<'a> {
     /// From 1 for each delivery.
     attempt: u32,
     accepted: bool,
+    /// The HTTP status; `null` when there was no answer.
+    #[schema(required)]
     status: Option<u16>,
     latency_ms: u32,
+    /// How the answer began.
     answer: &'a str,
+    #[schema(required)]
     error: Option<&'a str>,
 }
 
@@ -87,9 +179,8 @@ struct AttemptBody<'a> {
 pub fn list(sources: &Sources, query: Option<&str>) -> Result<Response, Problem> {
     Parameters::parse(query, &[])?;
     let all = sources.endpoints.all();
-    let bodies: Vec<Body<'_>> = all.iter().map(body).collect();
     let seq = sources.view.load().seq;
-    let answer = json!({ "webhooks": bodies, "total": all.len(), "seq": seq });
+    let answer = ListBody { webhooks: all.iter().map(body).collect(), total: all.len(), seq };
     json_response(StatusCode::OK, &answer)
 }
 
@@ -100,9 +191,8 @@ pub fn list(sources: &Sources, query: Option<&str>) -> Result<Response, Problem>
 pub fn one(sources: &Sources, name: &str, query: Option<&str>) -> Result<Response, Problem> {
     Parameters::parse(query, &[])?;
     let endpoint = find(sources, name)?;
-    let mut answer = serde_json::to_value(body(&endpoint)).map_err(Problem::internal)?;
-    answer["seq"] = sources.view.load().seq.into();
-    json_response(StatusCode::OK, &answer)
+    let seq = sources.view.load().seq;
+    json_response(StatusCode::OK, &OneBody { webhook: body(&endpoint), seq })
 }
 
 /// Answers `/v1/webhooks/NAME/deliveries`, the newest first.
@@ -205,7 +295,7 @@ pub async fn clear(
     Parameters::parse(query, &[])?;
     let cleared = sources.endpoints.clear(name, by).await;
     let cleared = cleared.map_err(|error| refused(sources, error))?;
-    json_response(StatusCode::OK, &json!({ "webhook": name, "cleared": cleared }))
+    json_response(StatusCode::OK, &ClearedBody { webhook: name, cleared })
 }
 
 async fn obey(
@@ -216,14 +306,16 @@ async fn obey(
 ) -> Result<Response, Problem> {
     let done = sources.endpoints.order(name, order, by).await;
     let done = done.map_err(|error| refused(sources, error))?;
-    let answer = match done {
-        Done::Paused => json!({ "webhook": name, "done": "paused" }),
-        Done::Resumed => json!({ "webhook": name, "done": "resumed" }),
+    let plain = |done| DoneBody { webhook: name, done, from: None, to: None, delivery: None };
+    let answer = match &done {
+        Done::Paused => plain(DoneWord::Paused),
+        Done::Resumed => plain(DoneWord::Resumed),
         Done::Replaying { from, to } => {
-            json!({ "webhook": name, "done": "replaying", "from": from, "to": to })
+            DoneBody { from: Some(*from), to: Some(*to), ..plain(DoneWord::Replaying) }
         }
         Done::Tested(attempt) => {
-            json!({ "webhook": name, "done": "tested", "delivery": attempt_body(None, &attempt) })
+            let delivery = Some(attempt_body(None, attempt));
+            DoneBody { delivery, ..plain(DoneWord::Tested) }
         }
     };
     json_response(StatusCode::OK, &answer)
@@ -263,7 +355,7 @@ fn body(endpoint: &Endpoint) -> Body<'_> {
     let status = &endpoint.status;
     let disabled =
         || DisabledBody { since: status.disabled_since, reason: status.disabled_reason.as_deref() };
-    let range = |(from, to): &(u64, u64)| json!({ "from": from, "to": to });
+    let range = |&(from, to): &(u64, u64)| RangeBody { from, to };
     Body {
         name: &status.name,
         url: &status.url,
@@ -284,15 +376,13 @@ fn body(endpoint: &Endpoint) -> Body<'_> {
     }
 }
 
-fn page_body(page: &AttemptPage) -> Value {
+fn page_body(page: &AttemptPage) -> PageBody<'_> {
     let attempts = page.attempts.iter();
-    let bodies: Vec<AttemptBody<'_>> =
-        attempts.map(|(number, attempt)| attempt_body(Some(*number), attempt)).collect();
-    let mut body = json!({ "deliveries": bodies, "total": page.total });
-    if let Some(next) = page.next {
-        body["next_cursor"] = next.to_string().into();
+    PageBody {
+        deliveries: attempts.map(|(number, one)| attempt_body(Some(*number), one)).collect(),
+        total: page.total,
+        next_cursor: page.next.map(|next| next.to_string()),
     }
-    body
 }
 
 fn attempt_body(number: Option<u64>, attempt: &Attempt) -> AttemptBody<'_> {

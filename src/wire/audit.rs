@@ -2,15 +2,20 @@
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::AttributesBody;
 use crate::model::{Actor, AuditEntry, Target};
 
 /// One entry, as the query socket and `rosterd audit --json` show it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditEntry)]
 pub struct AuditBody<'a> {
+    /// Its number in the trail.
     seq: u64,
+    #[schema(value_type = crate::clock::Timestamp)]
     at: String,
+    /// What was done, such as `directory_sync.hold.approve`.
     action: &'a str,
     actor: ActorBody<'a>,
     targets: Vec<TargetBody<'a>>,
@@ -18,7 +23,9 @@ pub struct AuditBody<'a> {
     metadata: AttributesBody<'a>,
 }
 
-#[derive(Serialize)]
+/// What something was done to.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditTarget)]
 struct TargetBody<'a> {
     kind: &'a str,
     name: &'a str,

@@ -1,19 +1,23 @@
 //! One entry of the journal as JSON: the body of a webhook and of the feed.
 
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::{AttributesBody, GroupBody, UserBody};
 use crate::clock::Timestamp;
 use crate::model::{Attributes, Event, Group, MemberObject, Payload, Previous, User};
 
-/// `{"id": "evt_…", "seq": …, "type": …, "occurred_at": …, "tenant": …,
-/// "product": …, "directory": …, "data": {…}}`
+/// One entry of the journal.
 ///
 /// The same event always gives the same bytes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Event)]
 pub struct EventBody<'a> {
+    /// `evt_…`; a webhook's `webhook-id`.
     pub id: &'a str,
+    /// Its number in the journal, without gaps.
     pub seq: u64,
+    /// `user.created`, `group.user_added`, `directory.failing`, …
     #[serde(rename = "type")]
     pub kind: &'static str,
     #[serde(serialize_with = "rfc_3339")]
@@ -51,17 +55,20 @@ impl<'a> From<&'a Event> for EventBody<'a> {
 /// `member` (the inner group); or the details of a `directory.*` event.
 ///
 /// Updates carry `previous`, with only the fields that changed, as they were.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = EventData)]
 pub enum DataBody<'a> {
     User {
         user: UserBody<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
         previous: Option<PreviousBody<'a>>,
     },
     Group {
         group: GroupBody<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
         previous: Option<PreviousBody<'a>>,
     },
     GroupUser {
@@ -139,6 +146,11 @@ impl<'a> PreviousBody<'a> {
         body.attributes(&old.attributes, &new.attributes);
         body.option("raw", &old.raw, &new.raw);
         body
+    }
+
+    /// The names of the fields.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.fields.iter().map(|(name, _)| *name)
     }
 
     fn text(&mut self, name: &'static str, old: Option<&'a str>, new: Option<&str>) {

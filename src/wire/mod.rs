@@ -8,8 +8,10 @@
 mod audit;
 mod cause;
 mod event;
+mod moment;
 mod object;
 mod polis;
+mod schema;
 pub mod words;
 
 pub use audit::AuditBody;

@@ -1,39 +1,57 @@
 //! Users, groups and members as JSON.
 
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::model::{Attributes, Group, MemberObject, User, Value};
 
-/// `{"id": …, "username": …, "email": …, "emails": […], "active": true, …}`
+/// A user.
 ///
-/// `email` is the first of `emails`. `raw` is the object as the provider sent
-/// it, as text.
-#[derive(Clone, Copy, Debug, Serialize)]
+/// What is absent or empty is left out.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = User)]
 pub struct UserBody<'a> {
+    /// As the provider gave it; it never changes hands.
     pub id: &'a str,
     pub username: &'a str,
+    /// The first of `emails`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub email: Option<&'a str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    #[schema(required = false)]
     pub emails: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub display_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub given_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub family_name: Option<&'a str>,
+    /// Whether the provider lets this user sign in.
     pub active: bool,
+    /// The provider's own word for it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub status: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub title: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub department: Option<&'a str>,
+    /// The provider's id of another user.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub manager: Option<&'a str>,
     #[serde(skip_serializing_if = "AttributesBody::is_empty")]
+    #[schema(required = false)]
     pub attributes: AttributesBody<'a>,
+    /// The object as the provider sent it, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub raw: Option<&'a str>,
 }
 
@@ -58,18 +76,27 @@ impl<'a> From<&'a User> for UserBody<'a> {
     }
 }
 
-/// `{"id": …, "name": …, "email": …, "description": …, "attributes": {…}}`
-#[derive(Clone, Copy, Debug, Serialize)]
+/// A group.
+///
+/// What is absent or empty is left out.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = Group)]
 pub struct GroupBody<'a> {
+    /// As the provider gave it; it never changes hands.
     pub id: &'a str,
     pub name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub email: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub description: Option<&'a str>,
     #[serde(skip_serializing_if = "AttributesBody::is_empty")]
+    #[schema(required = false)]
     pub attributes: AttributesBody<'a>,
+    /// The object as the provider sent it, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub raw: Option<&'a str>,
 }
 
@@ -87,8 +114,9 @@ impl<'a> From<&'a Group> for GroupBody<'a> {
 }
 
 /// A user or a group with `"kind": "user"` or `"kind": "group"` in front.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
+#[schema(as = Member)]
 pub enum MemberBody<'a> {
     User(UserBody<'a>),
     Group(GroupBody<'a>),

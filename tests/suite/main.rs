@@ -10,6 +10,7 @@ mod fingerprint;
 mod harness;
 mod ldap;
 mod ldap_odd;
+mod openapi;
 mod population;
 mod property;
 mod systemd;

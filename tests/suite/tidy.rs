@@ -9,6 +9,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("provider/", &["store", "sync", "index", "query", "webhook", "export", "wire", "cli"]),
     ("query/", &["provider", "cli"]),
     ("webhook/", &["provider", "sync", "query", "cli"]),
+    ("client", &["provider", "store", "sync", "index", "query", "webhook", "cli", "config"]),
     ("export/", &["provider", "sync", "cli"]),
     ("index/", &["provider", "sync", "query", "webhook", "wire", "cli", "config"]),
     ("store/", &["provider", "sync", "index", "query", "webhook", "wire", "cli", "config"]),

@@ -2,9 +2,8 @@
 
 use serde_json::Value;
 
-use crate::cli::ask::{Daemon, text};
+use crate::cli::ask::Daemon;
 use crate::cli::{Context, Exit, Failure};
-use crate::client::encoded;
 
 #[derive(Debug, clap::Args)]
 pub struct Name {
@@ -34,65 +33,65 @@ pub struct Resume {
 }
 
 pub(super) fn pause(name: &Name, context: &mut Context) -> Result<Exit, Failure> {
-    let answer = post(name, "pause", context)?;
     let name = &name.webhook;
+    let daemon = Daemon::of(context)?;
+    let answer = daemon.wait(daemon.client.pause_webhook(name))?;
     let line = format!("{name} is paused; `rosterd webhook resume {name}` sends again");
-    tell(&answer, &line, context)
+    tell(answer.json(), &line, context)
 }
 
 pub(super) fn resume(arguments: &Resume, context: &mut Context) -> Result<Exit, Failure> {
-    let word = if arguments.skip { "resume?skip=true" } else { "resume" };
-    let answer = post(&arguments.name, word, context)?;
     let name = &arguments.name.webhook;
+    let daemon = Daemon::of(context)?;
+    let answer = daemon.wait(daemon.client.resume_webhook(name, arguments.skip))?;
     let line = match arguments.skip {
         true => format!("{name} is resumed with what happens next; what waited is skipped"),
         false => format!("{name} is resumed; `rosterd webhook show {name}` tells how far it is"),
     };
-    tell(&answer, &line, context)
+    tell(answer.json(), &line, context)
 }
 
 pub(super) fn replay(arguments: &Replay, context: &mut Context) -> Result<Exit, Failure> {
-    let mut word = format!("replay?from={}", arguments.from);
-    if let Some(to) = arguments.to {
-        word += &format!("&to={to}");
-    }
-    let answer = post(&arguments.name, &word, context)?;
-    let (from, to) = (text(&answer, "from"), text(&answer, "to"));
     let name = &arguments.name.webhook;
-    tell(&answer, &format!("{name} is sent the events {from} to {to} once more"), context)
+    let daemon = Daemon::of(context)?;
+    let replay = daemon.client.replay_webhook(name, arguments.from, arguments.to);
+    let answer = daemon.wait(replay)?;
+    let seq = |seq: Option<u64>| seq.map_or_else(|| "-".to_owned(), |seq| seq.to_string());
+    let (from, to) = (seq(answer.from), seq(answer.to));
+    tell(answer.json(), &format!("{name} is sent the events {from} to {to} once more"), context)
 }
 
 pub(super) fn test(name: &Name, context: &mut Context) -> Result<Exit, Failure> {
-    let answer = post(name, "test", context)?;
-    let delivery = answer.get("delivery").unwrap_or(&Value::Null);
-    let accepted = delivery.get("accepted").and_then(Value::as_bool).unwrap_or_default();
-    let latency = text(delivery, "latency_ms");
-    let line = match accepted {
+    let name = &name.webhook;
+    let daemon = Daemon::of(context)?;
+    let answer = daemon.wait(daemon.client.test_webhook(name))?;
+    let Some(delivery) = &answer.delivery else {
+        return Err(Failure::new("the daemon's answer does not say"));
+    };
+    let latency = delivery.latency_ms;
+    let line = match delivery.accepted {
         true => {
-            let status = text(delivery, "status");
-            format!("{} accepted the test: {status} after {latency} ms", name.webhook)
+            let status = delivery.status.unwrap_or_default();
+            format!("{name} accepted the test: {status} after {latency} ms")
         }
         false => {
-            let error = text(delivery, "error");
-            format!("{} did not accept the test after {latency} ms: {error}", name.webhook)
+            let error = delivery.error.as_deref().unwrap_or("-");
+            format!("{name} did not accept the test after {latency} ms: {error}")
         }
     };
-    tell(&answer, &line, context)?;
-    Ok(if accepted { Exit::Yes } else { Exit::No })
+    tell(answer.json(), &line, context)?;
+    Ok(if delivery.accepted { Exit::Yes } else { Exit::No })
 }
 
 pub(super) fn clear(name: &Name, context: &mut Context) -> Result<Exit, Failure> {
-    let answer = post(name, "clear", context)?;
-    let line = match text(&answer, "cleared").as_str() {
-        "1" => format!("1 attempt is gone from the log of {}", name.webhook),
-        many => format!("{many} attempts are gone from the log of {}", name.webhook),
+    let name = &name.webhook;
+    let daemon = Daemon::of(context)?;
+    let answer = daemon.wait(daemon.client.clear_webhook(name))?;
+    let line = match answer.cleared {
+        1 => format!("1 attempt is gone from the log of {name}"),
+        many => format!("{many} attempts are gone from the log of {name}"),
     };
-    tell(&answer, &line, context)
-}
-
-fn post(name: &Name, word: &str, context: &Context) -> Result<Value, Failure> {
-    let path = format!("/v1/webhooks/{}/{word}", encoded(&name.webhook));
-    Ok(Daemon::of(context)?.post(&path)?)
+    tell(answer.json(), &line, context)
 }
 
 fn tell(answer: &Value, line: &str, context: &mut Context) -> Result<Exit, Failure> {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::cli::ask::{Daemon, rows, text};
 use crate::cli::{Context, Exit, Failure, Paint, Table};
-use crate::client::encoded;
+use crate::client::Query;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -16,8 +16,10 @@ pub struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, context: &mut Context) -> Result<Exit, Failure> {
-    let path = format!("/v1/webhooks/{}/deliveries", encoded(&arguments.webhook));
-    let answer = Daemon::of(context)?.list(&path, "deliveries", arguments.limit.max(1))?;
+    let daemon = Daemon::of(context)?;
+    let query = Query::of(&["webhooks", &arguments.webhook, "deliveries"]);
+    let pages = daemon.client.rows(query, "deliveries");
+    let answer = daemon.list(pages, "deliveries", arguments.limit.max(1))?;
     if context.output.is_json() {
         context.output.json(&answer)?;
         return Ok(Exit::Yes);

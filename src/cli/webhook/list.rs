@@ -6,16 +6,18 @@ use crate::cli::ask::{Daemon, rows, text};
 use crate::cli::{Context, Exit, Failure, Paint, Table};
 
 pub(super) fn run(context: &mut Context) -> Result<Exit, Failure> {
-    let answer = Daemon::of(context)?.get("/v1/webhooks")?;
+    let daemon = Daemon::of(context)?;
+    let answer = daemon.wait(daemon.client.webhooks())?;
+    let answer = answer.json();
     if context.output.is_json() {
-        context.output.json(&answer)?;
+        context.output.json(answer)?;
         return Ok(Exit::Yes);
     }
     let headings =
         ["WEBHOOK", "STATE", "DELIVERED SEQ", "BACKLOG", "FAILURES", "NEXT ATTEMPT", "URL"];
     let mut table = Table::new(headings);
     let mut remarks = Vec::new();
-    for webhook in rows(&answer, "webhooks") {
+    for webhook in rows(answer, "webhooks") {
         let state = text(webhook, "state");
         let paint = super::paint(&state);
         let plain = |field: &str| (text(webhook, field), Paint::Plain);

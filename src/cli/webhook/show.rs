@@ -3,14 +3,14 @@
 use crate::cli::ask::Daemon;
 use crate::cli::status::show_facts;
 use crate::cli::{Context, Exit, Failure};
-use crate::client::encoded;
 
 pub(super) fn run(name: &str, context: &mut Context) -> Result<Exit, Failure> {
-    let webhook = Daemon::of(context)?.get(&format!("/v1/webhooks/{}", encoded(name)))?;
+    let daemon = Daemon::of(context)?;
+    let webhook = daemon.wait(daemon.client.webhook(name))?;
     if context.output.is_json() {
-        context.output.json(&webhook)?;
+        context.output.json(webhook.json())?;
     } else {
-        show_facts(context, &webhook)?;
+        show_facts(context, webhook.json())?;
     }
     Ok(Exit::Yes)
 }

@@ -19,9 +19,10 @@ use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::filter;
-use super::freshness::Freshnesses;
+use super::freshness::{Freshness, Freshnesses};
 use super::parameters::Parameters;
 use super::problem::Problem;
 use super::sources::Sources;
@@ -100,14 +101,18 @@ pub(super) fn position(parameters: &Parameters<'_>) -> Result<Option<u64>, Probl
     }
 }
 
-#[derive(Serialize)]
-struct ListBody<'a> {
+/// A page of the journal.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Events)]
+pub(super) struct ListBody<'a> {
     events: Vec<EventBody<'a>>,
     /// All events after the seq that was asked for, on this page or not. Left
     /// out with a filter: it would take reading all of them to know.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     total: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     next_cursor: Option<String>,
     /// Where to go on (`after`): every event up to here was given or is of no
     /// interest to the filter.
@@ -116,6 +121,8 @@ struct ListBody<'a> {
     last_seq: u64,
     /// The first event that can still be read.
     oldest_seq: u64,
+    /// How old each directory is, by name.
+    #[schema(value_type = BTreeMap<String, Freshness>)]
     directories: Freshnesses,
 }
 

@@ -1,11 +1,12 @@
 //! The query room as a whole: every route over a small view, and real sockets
 //! with clients that mean harm.
 
+mod answered;
 mod audit;
 mod clients;
 mod feed;
 mod filters;
-mod fixture;
+pub(super) mod fixture;
 mod history;
 mod overtaken;
 mod past;

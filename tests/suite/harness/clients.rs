@@ -22,6 +22,11 @@ pub fn run(script: &str, arguments: &[&str], input: &str) -> Value {
 
 /// The same for a script that prints something else.
 pub fn run_text(script: &str, arguments: &[&str], input: &str) -> String {
+    run_within(PATIENCE, script, arguments, input)
+}
+
+/// The same for one that may take longer.
+pub fn run_within(patience: Duration, script: &str, arguments: &[&str], input: &str) -> String {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
     let (program, file) = match source.extension().and_then(|extension| extension.to_str()) {
         Some("py") => (python(), source),
@@ -43,7 +48,7 @@ pub fn run_text(script: &str, arguments: &[&str], input: &str) -> String {
     let input = input.to_owned();
     // A script that does not read its input closes the pipe.
     std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
-    let status = process.wait(PATIENCE);
+    let status = process.wait(patience);
     let (output, complaints) = (output.join().unwrap(), complaints.join().unwrap());
     assert!(status.success(), "{script} ended with {status}:\n{output}{complaints}");
     output
