@@ -80,6 +80,7 @@ struct Daemon {
     fleet: Fleet,
     webhooks: Webhooks,
     desk: Desk,
+    policies: query::SharedPolicies,
     trail: Trail,
     query: query::Running,
     trigger: Trigger,
@@ -102,6 +103,7 @@ impl Daemon {
         desk.adopt(&config).await;
         let listeners = query::Listeners::take(&config.query)
             .map_err(|error| fatal("cannot take the query socket", error))?;
+        let policies = query::SharedPolicies::new(config.policies.clone());
         let sources = query::Sources {
             view: Arc::clone(ledger.view()),
             statuses: statuses.clone(),
@@ -110,6 +112,7 @@ impl Daemon {
             backlog: Arc::new(operator::Lag::new(Arc::clone(&endpoints), ledger.store().clone())),
             trail: Arc::new(trail.clone()),
             endpoints: Arc::new(desk.clone()),
+            policies: policies.clone(),
             shutdown: shutdown.clone(),
         };
         let mut helpers = vec![
@@ -128,7 +131,19 @@ impl Daemon {
         info!(socket = %config.query.socket.display(), directories = config.directories.len(), "ready");
         systemd::ready(&summary(&config));
         let _helpers = helpers;
-        Ok(Daemon { path, config, log, fleet, webhooks, desk, trail, query, trigger, _helpers })
+        Ok(Daemon {
+            path,
+            config,
+            log,
+            fleet,
+            webhooks,
+            desk,
+            policies,
+            trail,
+            query,
+            trigger,
+            _helpers,
+        })
     }
 
     async fn obey(mut self, mut requests: Requests) -> Result<(), Fatal> {
@@ -205,6 +220,7 @@ impl Daemon {
         self.desk.adopt(&config).await;
         let again = [changes.webhooks.added, changes.webhooks.changed].concat();
         self.webhooks.start(&config, again);
+        self.policies.replace(config.policies.clone());
         if changes.log {
             self.log.apply(&config.log);
         }
@@ -314,6 +330,7 @@ fn report(path: &Path, changes: &Changes) {
         webhooks_added = named(&webhooks.added),
         webhooks_removed = named(&webhooks.removed),
         webhooks_changed = named(&webhooks.changed),
+        policies = changes.policies.then_some("changed"),
         "reloaded"
     );
     let keys = changes.at_next_start();

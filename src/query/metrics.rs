@@ -26,6 +26,7 @@ pub struct Metrics {
     pub connections_open: Gauge,
     pub connections_accepted: Counter,
     closed: Family<ClosedLabels, Counter>,
+    decisions: Family<DecisionLabels, Counter>,
     /// Who reads events.
     pub feed: Readers,
 }
@@ -34,6 +35,12 @@ pub struct Metrics {
 struct RequestLabels {
     route: String,
     code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    policy: String,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -62,6 +69,9 @@ impl Metrics {
             "Connections closed for a reason of ours",
             closed.clone(),
         );
+        let decisions = Family::<DecisionLabels, Counter>::default();
+        let help = "Decisions for Envoy; the reason `member` let a request through";
+        registry.register("ext_authz_decisions", help, decisions.clone());
         let feed = Readers::new(&mut registry);
         registry.register_collector(Box::new(Readings(sources.clone())));
         let registry = Arc::new(registry);
@@ -72,6 +82,7 @@ impl Metrics {
             connections_open,
             connections_accepted,
             closed,
+            decisions,
             feed,
         }
     }
@@ -79,6 +90,11 @@ impl Metrics {
     /// Counts one answer.
     pub fn answered(&self, route: &str, code: u16) {
         self.requests.get_or_create(&request_labels(route, code)).inc();
+    }
+
+    /// Counts a decision for Envoy.
+    pub fn decided(&self, policy: &str, reason: &'static str) {
+        self.decisions.get_or_create(&DecisionLabels { policy: policy.to_owned(), reason }).inc();
     }
 
     /// Counts a connection that we closed.

@@ -112,6 +112,16 @@ impl Problem {
         self.0.status
     }
 
+    /// The word that does not change.
+    pub fn word(&self) -> &'static str {
+        self.0.word
+    }
+
+    /// What a member of its own says, where that is text.
+    pub fn about(&self, member: &str) -> Option<&str> {
+        self.0.members.get(member)?.as_str()
+    }
+
     /// The JSON object.
     pub fn body(&self) -> Value {
         let mut body = json!({

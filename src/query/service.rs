@@ -24,7 +24,7 @@ use super::metrics::Metrics;
 use super::problem::Problem;
 use super::router::router;
 use super::sources::Sources;
-use super::watched::{Activity, Phase};
+use super::watched::{Activity, Turn};
 use crate::model::{Act, Caller};
 use crate::secret::Secret;
 use crate::task::panic_message;
@@ -109,7 +109,9 @@ impl Guard {
     /// When a browser was led here by a foreign name, or the token is wrong.
     fn admit<B>(&self, request: &Request<B>) -> Result<(), Problem> {
         let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-        if !text(HOST).is_some_and(is_loopback) {
+        // HTTP/2 has the host in the URI (RFC 9113, section 8.3.1).
+        let host = text(HOST).or_else(|| Some(request.uri().authority()?.as_str()));
+        if !host.is_some_and(is_loopback) {
             let detail = "the `Host` header must be localhost, 127.0.0.1 or [::1]";
             return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail));
         }
@@ -155,69 +157,70 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Either<Ready<Answered>, Pin<Box<dyn Future<Output = Answered> + Send>>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.activity.enter(Phase::Answer);
+        let turn = Turn::begin(&self.activity);
         if let Some(Err(problem)) = self.guard.as_ref().map(|guard| guard.admit(&request)) {
             self.desk.metrics.answered("refused", problem.status().as_u16());
             if let Peer::Tcp(address) = self.peer {
                 self.desk.denials.note(address.ip(), problem.status());
             }
-            return Either::Left(ready(Ok(self.problem(problem))));
+            return Either::Left(ready(Ok(problem_reply(problem, turn))));
         }
         match self.desk.check(&request) {
             Some(Ok(body)) => {
                 self.desk.metrics.checks_answered.inc();
-                Either::Left(ready(Ok(self.reply(body))))
+                Either::Left(ready(Ok(json_reply(body, turn))))
             }
             Some(Err(problem)) => {
                 self.desk.metrics.answered("/v1/check", problem.status().as_u16());
-                Either::Left(ready(Ok(self.problem(problem))))
+                Either::Left(ready(Ok(problem_reply(problem, turn))))
             }
             None => {
                 // Only what operators ask for needs to know who asks.
                 if is_for_operators(request.uri().path()) {
                     request.extensions_mut().insert(self.peer.caller());
                 }
-                let (desk, activity) = (Arc::clone(&self.desk), Arc::clone(&self.activity));
+                let desk = Arc::clone(&self.desk);
                 Either::Right(Box::pin(async move {
                     let response = desk.route(request.map(Body::new)).await;
-                    activity.set_feed(response.extensions().get::<IsFeed>().is_some());
-                    Ok(response.map(|body| Reply { content: Content::Router(body), activity }))
+                    turn.set_feed(response.extensions().get::<IsFeed>().is_some());
+                    Ok(response.map(|body| Reply::new(Content::Router(body), turn)))
                 }))
             }
         }
     }
 }
 
-impl Service {
-    fn reply(&self, body: Bytes) -> Response<Reply> {
-        let mut response = Response::new(self.whole(body));
-        let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(CONTENT_TYPE, json);
-        response
-    }
+fn json_reply(body: Bytes, turn: Turn) -> Response<Reply> {
+    let mut response = Response::new(Reply::new(Content::Whole(Some(body)), turn));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
 
-    fn problem(&self, problem: Problem) -> Response<Reply> {
-        let (status, headers, body) = problem.into_parts();
-        let mut response = Response::new(self.whole(body));
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
-    }
-
-    fn whole(&self, body: Bytes) -> Reply {
-        Reply { content: Content::Whole(Some(body)), activity: Arc::clone(&self.activity) }
-    }
+fn problem_reply(problem: Problem, turn: Turn) -> Response<Reply> {
+    let (status, headers, body) = problem.into_parts();
+    let mut response = Response::new(Reply::new(Content::Whole(Some(body)), turn));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
 }
 
 /// A body that notes when it is sent.
 pub struct Reply {
     content: Content,
-    activity: Arc<Activity>,
+    turn: Turn,
 }
 
 enum Content {
     Whole(Option<Bytes>),
     Router(Body),
+}
+
+impl Reply {
+    fn new(content: Content, turn: Turn) -> Reply {
+        turn.waits_for_client();
+        Reply { content, turn }
+    }
 }
 
 impl hyper::body::Body for Reply {
@@ -230,7 +233,14 @@ impl hyper::body::Body for Reply {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match &mut self.content {
             Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Router(body) => Pin::new(body).poll_frame(cx),
+            Content::Router(body) => {
+                let frame = Pin::new(body).poll_frame(cx);
+                match frame {
+                    Poll::Ready(_) => self.turn.waits_for_client(),
+                    Poll::Pending => self.turn.waits_for_us(),
+                }
+                frame
+            }
         }
     }
 
@@ -248,13 +258,6 @@ impl hyper::body::Body for Reply {
             }
             Content::Router(body) => body.size_hint(),
         }
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        self.activity.set_feed(false);
-        self.activity.enter(Phase::Idle);
     }
 }
 

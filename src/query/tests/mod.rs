@@ -2,11 +2,13 @@
 //! with clients that mean harm.
 
 mod audit;
+mod authzen;
 mod clients;
 mod feed;
 mod filters;
 mod fixture;
 mod history;
+mod http2;
 mod overtaken;
 mod past;
 mod readers;
