@@ -27,7 +27,7 @@ use common::Size;
 use nobody::Nothing;
 use rosterd::clock;
 use rosterd::index::{DirectoryView, SharedView, View};
-use rosterd::query::{Limits, Listeners, QueryConfig, Sources, start};
+use rosterd::query::{Limits, Listeners, QueryConfig, SharedPolicies, Sources, start};
 use rosterd::store::{Options, Store};
 use rosterd::sync::status::{DirectoryStatus, Statuses};
 use rosterd::task;
@@ -220,6 +220,7 @@ fn sources(view: DirectoryView, folder: &Path, shutdown: task::Shutdown) -> Sour
         backlog: Arc::new(Nothing),
         trail: Arc::new(Nothing),
         endpoints: Arc::new(Nothing),
+        policies: SharedPolicies::default(),
         shutdown,
     }
 }

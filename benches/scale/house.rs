@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rosterd::clock;
-use rosterd::query::{Limits as Patience, Listeners, QueryConfig, Running, Sources, start};
+use rosterd::query::{
+    Limits as Patience, Listeners, QueryConfig, Running, SharedPolicies, Sources, start,
+};
 use rosterd::store::{Options, Store};
 use rosterd::sync::guard::{Limits, OnHold};
 use rosterd::sync::ledger::Ledger;
@@ -71,6 +73,7 @@ impl House {
             backlog: Arc::new(Nothing),
             trail: Arc::new(Nothing),
             endpoints: Arc::new(Nothing),
+            policies: SharedPolicies::default(),
             shutdown: shutdown.clone(),
         };
         let running =

@@ -11,6 +11,8 @@ pub struct Changes {
     pub webhooks: NameChanges,
     /// Who may ask for what.
     pub access: bool,
+    /// By what rules decisions are made.
+    pub policies: bool,
     /// Something else of `[query]`, but where the socket is.
     pub query: bool,
     pub log: bool,
@@ -47,6 +49,7 @@ impl Changes {
             directories: NameChanges::between(&directories(old), &directories(new)),
             webhooks: NameChanges::between(&old.webhook_fingerprints, &new.webhook_fingerprints),
             access: new.query.access != old.query.access,
+            policies: new.policies != old.policies,
             query: query != old.query,
             log: new.log != old.log,
             store: StoreConfig { cache_bytes: old.store.cache_bytes, ..new.store.clone() }
@@ -67,7 +70,8 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.directories.is_empty()
             && self.webhooks.is_empty()
-            && !(self.access || self.query || self.log || self.store || self.audit)
+            && !(self.access || self.policies || self.query || self.log)
+            && !(self.store || self.audit)
             && self.needs_restart.is_empty()
     }
 }

@@ -37,7 +37,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::provider::registry;
-use crate::query::{DEFAULT_SOCKET, QueryConfig};
+use crate::query::{DEFAULT_SOCKET, Policies, QueryConfig};
 use crate::webhook::WebhookConfig;
 
 /// Where the configuration is when the command line does not say.
@@ -59,6 +59,8 @@ pub struct Config {
     /// By name.
     pub webhooks: BTreeMap<String, WebhookConfig>,
     webhook_fingerprints: BTreeMap<String, Fingerprint>,
+    /// By what rules decisions are made.
+    pub policies: Policies,
     /// For telling what a reload changed.
     pub outline: Outline,
 }
@@ -82,6 +84,7 @@ impl Config {
         let audit = root.section_or_empty("audit").map(|mut s| AuditConfig::read(&mut s));
         let directories = read_directories(root, kinds);
         let webhooks = read_webhooks(root, &directories.names);
+        let policies = Policies::read(root, &directories.names);
         Some(Config {
             state_dir,
             query: query?,
@@ -91,6 +94,7 @@ impl Config {
             directories: directories.whole?,
             webhooks: webhooks.configs,
             webhook_fingerprints: webhooks.fingerprints,
+            policies: policies?,
             outline: root.outline(),
         })
     }

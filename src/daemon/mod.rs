@@ -80,6 +80,7 @@ struct Daemon {
     fleet: Fleet,
     webhooks: Webhooks,
     desk: Desk,
+    policies: query::SharedPolicies,
     trail: Trail,
     query: query::Running,
     access: query::Access,
@@ -104,6 +105,7 @@ impl Daemon {
         let listeners = query::Listeners::take(&config.query)
             .map_err(|error| fatal("cannot take the query socket", error))?;
         let access = listeners.access().clone();
+        let policies = query::SharedPolicies::new(config.policies.clone());
         let sources = query::Sources {
             view: Arc::clone(ledger.view()),
             statuses: statuses.clone(),
@@ -112,6 +114,7 @@ impl Daemon {
             backlog: Arc::new(operator::Lag::new(Arc::clone(&endpoints), ledger.store().clone())),
             trail: Arc::new(trail.clone()),
             endpoints: Arc::new(desk.clone()),
+            policies: policies.clone(),
             shutdown: shutdown.clone(),
         };
         let mut helpers = vec![
@@ -137,6 +140,7 @@ impl Daemon {
             fleet,
             webhooks,
             desk,
+            policies,
             trail,
             query,
             access,
@@ -222,6 +226,7 @@ impl Daemon {
         self.desk.adopt(&config).await;
         let again = [changes.webhooks.added, changes.webhooks.changed].concat();
         self.webhooks.start(&config, again);
+        self.policies.replace(config.policies.clone());
         if changes.log {
             self.log.apply(&config.log);
         }
@@ -331,6 +336,7 @@ fn report(path: &Path, changes: &Changes) {
         webhooks_added = named(&webhooks.added),
         webhooks_removed = named(&webhooks.removed),
         webhooks_changed = named(&webhooks.changed),
+        policies = changes.policies.then_some("changed"),
         "reloaded"
     );
     let keys = changes.at_next_start();

@@ -48,20 +48,20 @@ pub(super) struct Body<'a> {
 }
 
 /// The user as of the moment that was asked about.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[schema(as = CheckedUser)]
-struct UserBody<'a> {
-    id: Cow<'a, str>,
-    username: Cow<'a, str>,
-    active: bool,
+pub(super) struct UserBody<'a> {
+    pub id: Cow<'a, str>,
+    pub username: Cow<'a, str>,
+    pub active: bool,
 }
 
 /// The group as of that moment.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[schema(as = CheckedGroup)]
-struct GroupBody<'a> {
-    id: Cow<'a, str>,
-    name: Cow<'a, str>,
+pub(super) struct GroupBody<'a> {
+    pub id: Cow<'a, str>,
+    pub name: Cow<'a, str>,
 }
 
 /// Answers `GET /v1/check`. Blocks when the query asks about the past (`at`).
@@ -144,14 +144,14 @@ fn decide<'a>(pair: &Pair<'a>, then: Option<Then<'a>>) -> Result<Decided<'a>, Pr
     Ok(Decided { member, user, group })
 }
 
-fn user_body<'a>(pair: &Pair<'a>) -> Result<UserBody<'a>, Problem> {
+pub(super) fn user_body<'a>(pair: &Pair<'a>) -> Result<UserBody<'a>, Problem> {
     let record = pair.directory.user_record(pair.user).unwrap_or_default();
     let user = UserSummary::read(record).map_err(Problem::internal)?;
     let (id, username) = (user.id.into(), user.username.into());
     Ok(UserBody { id, username, active: user.active })
 }
 
-fn group_body<'a>(pair: &Pair<'a>) -> Result<GroupBody<'a>, Problem> {
+pub(super) fn group_body<'a>(pair: &Pair<'a>) -> Result<GroupBody<'a>, Problem> {
     let record = pair.directory.group_record(pair.group).unwrap_or_default();
     let (id, name) = record::id_and_name_of(record).map_err(Problem::internal)?;
     Ok(GroupBody { id: id.into(), name: name.into() })

@@ -172,7 +172,7 @@ fn overdue(activity: &Activity, limits: &Limits) -> Option<&'static str> {
         Phase::Idle => (limits.idle, "idle"),
         Phase::Head => (limits.head, "slow request"),
         Phase::Blocked => (limits.stall, DEAF),
-        Phase::Answer => return None,
+        Phase::Answer | Phase::Shared => return None,
     };
     (limits.tick * ticks > limit).then_some(reason)
 }

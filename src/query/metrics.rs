@@ -29,6 +29,7 @@ pub struct Metrics {
     pub connections_accepted: Counter,
     closed: Family<ClosedLabels, Counter>,
     denied: Family<DeniedLabels, Counter>,
+    decisions: Family<DecisionLabels, Counter>,
     /// Who reads events.
     pub feed: Readers,
 }
@@ -37,6 +38,12 @@ pub struct Metrics {
 struct RequestLabels {
     route: String,
     code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    policy: String,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -75,6 +82,9 @@ impl Metrics {
             closed.clone(),
         );
         registry.register("access_denied", "Requests refused to who asked", denied.clone());
+        let decisions = Family::<DecisionLabels, Counter>::default();
+        let help = "Decisions for Envoy; the reason `member` let a request through";
+        registry.register("ext_authz_decisions", help, decisions.clone());
         let feed = Readers::new(&mut registry);
         registry.register_collector(Box::new(Readings(sources.clone())));
         let registry = Arc::new(registry);
@@ -86,6 +96,7 @@ impl Metrics {
             connections_accepted,
             closed,
             denied,
+            decisions,
             feed,
         }
     }
@@ -93,6 +104,11 @@ impl Metrics {
     /// Counts one answer.
     pub fn answered(&self, route: &str, code: u16) {
         self.requests.get_or_create(&request_labels(route, code)).inc();
+    }
+
+    /// Counts a decision for Envoy.
+    pub fn decided(&self, policy: &str, reason: &'static str) {
+        self.decisions.get_or_create(&DecisionLabels { policy: policy.to_owned(), reason }).inc();
     }
 
     /// Counts a connection that we closed.

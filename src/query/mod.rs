@@ -8,31 +8,36 @@
 //! |---|---|
 //! | `config` | the `[query]` table |
 //! | `listener` | taking the socket, and only the socket |
-//! | `server`, `connections`, `watched` | accepting, limits of patience, draining |
+//! | `server`, `http2`, `connections`, `watched` | accepting, limits of patience, draining |
 //! | `service` | one request: the short way for checks, the router for the rest |
 //! | `access` | who may do what: permissions, rules, tokens, and which route takes which |
 //! | `denials` | who was refused, for the audit trail |
 //! | `router` | which request goes where |
 //! | `openapi` | the description of all requests and answers |
 //! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `changes`, `webhooks`, `metrics` | the answers |
+//! | `authzen`, `ext_authz` | decisions for enforcement points, by `policies` and `decision` |
 //! | `parameters`, `filter`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `directory`, `problem` | what answers are made of |
 //! | `sources`, `journal`, `stored` | what they are made from |
 
 mod access;
 mod audit;
+mod authzen;
 mod biography;
 mod changes;
 mod check;
 mod config;
 mod connections;
+mod decision;
 mod denials;
 mod directories;
 mod directory;
 mod events;
+mod ext_authz;
 mod filter;
 mod freshness;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod http2;
 mod journal;
 mod listener;
 mod listing;
@@ -44,6 +49,7 @@ mod openapi;
 mod page;
 mod parameters;
 mod past;
+mod policies;
 mod problem;
 mod resolve;
 mod router;
@@ -62,6 +68,7 @@ pub use audit::Wanted;
 pub use config::{DEFAULT_SOCKET, QueryConfig};
 pub use journal::{Journal, JournalError};
 pub use listener::{ListenError, Listeners};
+pub use policies::{AuthzenConfig, Policies, Policy, SharedPolicies};
 pub use server::{Limits, Running, run, start};
 pub use sources::{
     AuditTrail, Backlog, Endpoint, EndpointSettings, Endpoints, HeldChanges, Operator,

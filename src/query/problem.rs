@@ -145,6 +145,16 @@ impl Problem {
         self.0.status
     }
 
+    /// The word that does not change.
+    pub fn word(&self) -> &'static str {
+        self.0.word
+    }
+
+    /// What a member of its own says, where that is text.
+    pub fn about(&self, member: &str) -> Option<&str> {
+        self.0.members.get(member)?.as_str()
+    }
+
     /// The JSON object.
     pub fn body(&self) -> Value {
         let Parts { status, word, detail, hint, members, .. } = self.0.as_ref();

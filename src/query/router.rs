@@ -21,7 +21,8 @@ use super::resolve::Kind;
 use super::snapshot::Snapshots;
 use super::sources::Sources;
 use super::{
-    audit, biography, changes, check, directories, events, freshness, objects, openapi, webhooks,
+    audit, authzen, biography, changes, check, directories, events, ext_authz, freshness, objects,
+    openapi, webhooks,
 };
 use crate::clock::{self, Duration};
 use crate::model::Caller;
@@ -35,7 +36,7 @@ const BODY_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Desk {
     pub sources: Sources,
-    metrics: Metrics,
+    pub metrics: Metrics,
     snapshots: Snapshots,
 }
 
@@ -78,6 +79,8 @@ pub fn router(sources: Sources, metrics: Metrics) -> Router {
         .route("/healthz", get(get_health))
         .route("/readyz", get(get_readiness))
         .route("/openapi.json", get(get_openapi))
+        .merge(authzen::routes())
+        .merge(ext_authz::routes())
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
         .layer(middleware::from_fn_with_state(desk.metrics.clone(), permit_and_count))

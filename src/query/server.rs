@@ -2,10 +2,11 @@
 //!
 //! A client costs at most one connection, the head of one request, its body
 //! (1 MiB) and one chunk of an answer; a client that keeps us waiting is closed.
+//! Over HTTP/2 that is so for each of its streams.
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use super::access::{Access, Peer, Seat};
 use super::config::CONNECTIONS_MAX;
 use super::connections::Connections;
+use super::http2;
 use super::listener::Listeners;
 use super::service::{Desk, Service};
 use super::sources::Sources;
@@ -275,22 +277,31 @@ async fn next(unix: &UnixListener, tcp: Option<&TcpListener>) -> io::Result<Clie
 /// Serves one connection; at shutdown only what is under way.
 async fn converse<S>(io: TokioIo<Watched<S>>, service: Service, shutdown: &Shutdown)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
     // Without `pipeline_flush`: with it hyper (1.x, `can_buffer`) takes in an
     // answer as fast as it is made, whether or not the client reads.
     builder.max_buf_size(HEAD_BYTES_MAX);
-    let mut connection = pin!(builder.serve_connection(io, service));
+    let mut connection = builder.serve_connection(io, service);
     let ended = tokio::select! {
         biased;
-        ended = connection.as_mut() => Some(ended),
+        ended = &mut connection => Some(ended),
         () = shutdown.requested() => None,
     };
     let ended = match ended {
+        Some(Err(error)) if error.is_parse() => {
+            let parts = connection.into_parts();
+            if parts.read_buf.starts_with(http2::PREFACE) {
+                let stream = parts.io.into_inner();
+                http2::converse(stream, parts.read_buf, parts.service, shutdown).await
+            } else {
+                Err(error)
+            }
+        }
         Some(ended) => ended,
         None => {
-            connection.as_mut().graceful_shutdown();
+            Pin::new(&mut connection).graceful_shutdown();
             connection.await
         }
     };

@@ -24,7 +24,7 @@ use super::metrics::Metrics;
 use super::problem::Problem;
 use super::router::router;
 use super::sources::Sources;
-use super::watched::{Activity, Phase};
+use super::watched::{Activity, Turn};
 use crate::model::Act;
 use crate::task::panic_message;
 
@@ -99,22 +99,22 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Either<Ready<Answered>, Pin<Box<dyn Future<Output = Answered> + Send>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.activity.enter(Phase::Answer);
+        let turn = Turn::begin(&self.activity);
         let asker = match self.admit(&request) {
             Ok(asker) => asker,
-            Err(problem) => return Either::Left(ready(Ok(self.problem(problem)))),
+            Err(problem) => return Either::Left(ready(Ok(problem_reply(problem, turn)))),
         };
         let may_ask = asker.permissions.has(Permission::Ask);
         match may_ask.then(|| self.desk.check(&request)).flatten() {
             Some(Ok(body)) => {
                 self.desk.metrics.checks_answered.inc();
-                Either::Left(ready(Ok(self.reply(body))))
+                Either::Left(ready(Ok(json_reply(body, turn))))
             }
             Some(Err(problem)) => {
                 self.desk.metrics.answered("/v1/check", problem.status().as_u16());
-                Either::Left(ready(Ok(self.problem(problem))))
+                Either::Left(ready(Ok(problem_reply(problem, turn))))
             }
-            None => Either::Right(Box::pin(self.route(asker, request))),
+            None => Either::Right(Box::pin(self.route(asker, request, turn))),
         }
     }
 }
@@ -136,48 +136,52 @@ impl Service {
         &self,
         asker: Asker,
         mut request: Request<Incoming>,
+        turn: Turn,
     ) -> impl Future<Output = Answered> + Send + use<> {
-        let (desk, activity) = (Arc::clone(&self.desk), Arc::clone(&self.activity));
+        let desk = Arc::clone(&self.desk);
         request.extensions_mut().insert(asker.clone());
         async move {
             let response = Arc::clone(&desk).route(request.map(Body::new)).await;
             if let Some(refusal) = response.extensions().get::<Refusal>() {
                 desk.refused(&asker, *refusal);
             }
-            activity.set_feed(response.extensions().get::<IsFeed>().is_some());
-            Ok(response.map(|body| Reply { content: Content::Router(body), activity }))
+            turn.set_feed(response.extensions().get::<IsFeed>().is_some());
+            Ok(response.map(|body| Reply::new(Content::Router(body), turn)))
         }
     }
+}
 
-    fn reply(&self, body: Bytes) -> Response<Reply> {
-        let mut response = Response::new(self.whole(body));
-        let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(CONTENT_TYPE, json);
-        response
-    }
+fn json_reply(body: Bytes, turn: Turn) -> Response<Reply> {
+    let mut response = Response::new(Reply::new(Content::Whole(Some(body)), turn));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
 
-    fn problem(&self, problem: Problem) -> Response<Reply> {
-        let (status, headers, body) = problem.into_parts();
-        let mut response = Response::new(self.whole(body));
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
-    }
-
-    fn whole(&self, body: Bytes) -> Reply {
-        Reply { content: Content::Whole(Some(body)), activity: Arc::clone(&self.activity) }
-    }
+fn problem_reply(problem: Problem, turn: Turn) -> Response<Reply> {
+    let (status, headers, body) = problem.into_parts();
+    let mut response = Response::new(Reply::new(Content::Whole(Some(body)), turn));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
 }
 
 /// A body that notes when it is sent.
 pub struct Reply {
     content: Content,
-    activity: Arc<Activity>,
+    turn: Turn,
 }
 
 enum Content {
     Whole(Option<Bytes>),
     Router(Body),
+}
+
+impl Reply {
+    fn new(content: Content, turn: Turn) -> Reply {
+        turn.waits_for_client();
+        Reply { content, turn }
+    }
 }
 
 impl hyper::body::Body for Reply {
@@ -190,7 +194,14 @@ impl hyper::body::Body for Reply {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match &mut self.content {
             Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Router(body) => Pin::new(body).poll_frame(cx),
+            Content::Router(body) => {
+                let frame = Pin::new(body).poll_frame(cx);
+                match frame {
+                    Poll::Ready(_) => self.turn.waits_for_client(),
+                    Poll::Pending => self.turn.waits_for_us(),
+                }
+                frame
+            }
         }
     }
 
@@ -208,12 +219,5 @@ impl hyper::body::Body for Reply {
             }
             Content::Router(body) => body.size_hint(),
         }
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        self.activity.set_feed(false);
-        self.activity.enter(Phase::Idle);
     }
 }

@@ -1,9 +1,10 @@
 //! What a connection is doing and since when, noted as its bytes pass by.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -28,6 +29,15 @@ pub struct Activity {
     blocked_since: AtomicU32,
     /// What is being sent is a stream of events.
     feed: AtomicBool,
+    /// The requests under way, where there may be several at a time.
+    streams: Mutex<Streams>,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    next: u64,
+    /// With the tick since when the client has to make room for an answer.
+    open: BTreeMap<u64, Option<u32>>,
 }
 
 /// What a connection waits for.
@@ -41,6 +51,8 @@ pub enum Phase {
     Answer,
     /// For the client to read.
     Blocked,
+    /// For whatever each of its streams waits for.
+    Shared,
 }
 
 impl Ticks {
@@ -66,13 +78,19 @@ impl Activity {
             blocked: AtomicBool::new(false),
             blocked_since: AtomicU32::new(0),
             feed: AtomicBool::new(false),
+            streams: Mutex::default(),
         };
         activity.enter(Phase::Idle);
         activity
     }
 
+    /// From now on there may be several requests at a time.
+    pub fn share(&self) {
+        self.enter(Phase::Shared);
+    }
+
     /// A phase begins.
-    pub fn enter(&self, phase: Phase) {
+    fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
         self.since.store(self.ticks.now(), Ordering::Relaxed);
         self.turn.store(self.ticks.turns.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
@@ -84,7 +102,7 @@ impl Activity {
     }
 
     /// A stream of events begins, or the answer ended.
-    pub fn set_feed(&self, feed: bool) {
+    fn set_feed(&self, feed: bool) {
         self.feed.store(feed, Ordering::Relaxed);
     }
 
@@ -96,11 +114,34 @@ impl Activity {
         if self.blocked.load(Ordering::Relaxed) {
             return (Phase::Blocked, elapsed(&self.blocked_since), turn);
         }
-        (self.entered(), elapsed(&self.since), turn)
+        match self.entered() {
+            Phase::Shared => {
+                let (phase, since) = self.shared_phase();
+                (phase, self.ticks.now().wrapping_sub(since), turn)
+            }
+            phase => (phase, elapsed(&self.since), turn),
+        }
+    }
+
+    /// That of the stream that waits longest for its client, if any does.
+    fn shared_phase(&self) -> (Phase, u32) {
+        let since = self.since.load(Ordering::Relaxed);
+        let streams = self.streams();
+        let now = self.ticks.now();
+        let waiting = streams.open.values().flatten().max_by_key(|then| now.wrapping_sub(**then));
+        match waiting {
+            Some(then) => (Phase::Blocked, *then),
+            None if streams.open.is_empty() => (Phase::Idle, since),
+            None => (Phase::Answer, since),
+        }
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn entered(&self) -> Phase {
-        let phases = [Phase::Idle, Phase::Head, Phase::Answer];
+        let phases = [Phase::Idle, Phase::Head, Phase::Answer, Phase::Shared];
         let entered = self.phase.load(Ordering::Relaxed);
         phases.into_iter().find(|phase| *phase as u8 == entered).unwrap_or(Phase::Answer)
     }
@@ -118,6 +159,67 @@ impl Activity {
             }
         } else if !self.blocked.swap(true, Ordering::Relaxed) {
             self.blocked_since.store(self.ticks.now(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// One request, from its head to the end of its answer.
+#[derive(Debug)]
+pub struct Turn {
+    activity: Arc<Activity>,
+    /// Its number among those of a shared connection.
+    stream: Option<u64>,
+}
+
+impl Turn {
+    /// A request has come.
+    pub fn begin(activity: &Arc<Activity>) -> Turn {
+        let activity = Arc::clone(activity);
+        if activity.entered() != Phase::Shared {
+            activity.enter(Phase::Answer);
+            return Turn { activity, stream: None };
+        }
+        activity.share();
+        let stream = {
+            let mut streams = activity.streams();
+            let stream = streams.next;
+            streams.next += 1;
+            streams.open.insert(stream, None);
+            stream
+        };
+        Turn { activity, stream: Some(stream) }
+    }
+
+    /// The answer is a stream of events.
+    pub fn set_feed(&self, feed: bool) {
+        self.activity.set_feed(feed);
+    }
+
+    /// There is something to send: the client has to make room for it. Where
+    /// connections are not shared, that shows in the connection itself.
+    pub fn waits_for_client(&self) {
+        if let Some(stream) = self.stream {
+            self.activity.streams().open.insert(stream, Some(self.activity.ticks.now()));
+        }
+    }
+
+    /// There is nothing to send yet.
+    pub fn waits_for_us(&self) {
+        if let Some(stream) = self.stream {
+            self.activity.streams().open.insert(stream, None);
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.activity.set_feed(false);
+        match self.stream {
+            None => self.activity.enter(Phase::Idle),
+            Some(stream) => {
+                self.activity.streams().open.remove(&stream);
+                self.activity.share();
+            }
         }
     }
 }
@@ -208,5 +310,31 @@ mod tests {
         assert_eq!((one.phase().0, one.phase().1), (Phase::Blocked, 1));
         one.write_ended(&Poll::Ready(Ok(())));
         assert_eq!(one.phase().0, Phase::Head);
+    }
+
+    #[test]
+    fn a_shared_connection_waits_for_what_its_slowest_stream_waits_for() {
+        let ticks = Arc::new(Ticks::default());
+        let activity = Arc::new(Activity::new(Arc::clone(&ticks)));
+        let phase = || (activity.phase().0, activity.phase().1);
+        activity.bytes_came();
+        activity.share();
+        ticks.advance();
+        activity.bytes_came();
+        assert_eq!(phase(), (Phase::Idle, 1), "frames are not the head of a request");
+        let (one, other) = (Turn::begin(&activity), Turn::begin(&activity));
+        ticks.advance();
+        assert_eq!(phase().0, Phase::Answer);
+        one.waits_for_client();
+        ticks.advance();
+        other.waits_for_client();
+        assert_eq!(phase(), (Phase::Blocked, 1));
+        one.waits_for_us();
+        assert_eq!(phase(), (Phase::Blocked, 0));
+        drop(other);
+        assert_eq!(phase().0, Phase::Answer, "one is still open");
+        drop(one);
+        ticks.advance();
+        assert_eq!(phase(), (Phase::Idle, 1));
     }
 }

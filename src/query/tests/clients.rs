@@ -14,7 +14,7 @@ use crate::query::server::{Limits, Running, start};
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
-const CHECK: &str = "GET /v1/check?user=u1&group=g1 HTTP/1.1\r\nhost: x\r\n\r\n";
+pub const CHECK: &str = "GET /v1/check?user=u1&group=g1 HTTP/1.1\r\nhost: x\r\n\r\n";
 
 pub struct Served {
     pub world: World,
@@ -31,7 +31,7 @@ pub fn serve(world: World, connections_max: usize) -> Served {
     serve_with(world, limits)
 }
 
-fn serve_with(world: World, limits: Limits) -> Served {
+pub fn serve_with(world: World, limits: Limits) -> Served {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.sock");
     let config = QueryConfig { socket: path.clone(), ..QueryConfig::default() };
@@ -42,6 +42,12 @@ fn serve_with(world: World, limits: Limits) -> Served {
 }
 
 impl Served {
+    /// Waits for its end.
+    pub fn ended(self) {
+        self.running.join().unwrap();
+        assert!(!self.path.exists());
+    }
+
     pub fn connect(&self) -> UnixStream {
         connect(&self.path)
     }
@@ -75,7 +81,7 @@ fn connect(path: &Path) -> UnixStream {
 }
 
 /// Sends a request and reads one answer with a stated length.
-fn exchange(stream: &mut UnixStream, request: &str) -> String {
+pub fn exchange(stream: &mut UnixStream, request: &str) -> String {
     stream.write_all(request.as_bytes()).unwrap();
     read_answer(stream)
 }
@@ -221,6 +227,5 @@ fn at_shutdown_answers_under_way_end_and_others_are_closed() {
     let answer = String::from_utf8(read_to_end(&mut waiting)).unwrap();
     assert!(answer.is_empty() || answer.contains("\"events\":[]"), "{answer}");
     assert!(read_to_end(&mut watching).ends_with(b"0\r\n\r\n"));
-    served.running.join().unwrap();
-    assert!(!served.path.exists());
+    served.ended();
 }

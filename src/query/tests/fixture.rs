@@ -23,6 +23,7 @@ use crate::query::access::{Asker, Peer, Permissions};
 use crate::query::audit::Wanted;
 use crate::query::journal::{Journal, JournalError};
 use crate::query::metrics::Metrics;
+use crate::query::policies::SharedPolicies;
 use crate::query::router::router;
 use crate::query::sources::{
     AuditTrail, Backlog, Endpoints, HeldChanges, Operator, OperatorError, Page, Plan, Row, Sources,
@@ -70,6 +71,7 @@ pub fn world_of(view: View) -> World {
         backlog: Arc::new(OneEndpoint),
         trail: Arc::clone(&trail) as Arc<dyn AuditTrail>,
         endpoints: Arc::clone(&desk) as Arc<dyn Endpoints>,
+        policies: SharedPolicies::default(),
         shutdown,
     };
     World { sources, journal, operator, trail, desk, trigger }

@@ -3,11 +3,13 @@
 
 mod answered;
 mod audit;
+mod authzen;
 mod clients;
 mod feed;
 mod filters;
 pub(super) mod fixture;
 mod history;
+mod http2;
 mod overtaken;
 mod past;
 mod permissions;

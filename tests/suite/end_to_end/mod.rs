@@ -6,6 +6,7 @@ mod active_directory;
 mod audit;
 mod command;
 mod crash;
+mod envoy;
 mod example;
 mod feed;
 mod frozen;

@@ -59,8 +59,13 @@ pub fn node_script(path: &str) -> PathBuf {
     there(home().join("node_modules").join(path))
 }
 
+/// A command of a package of PyPI.
+pub fn python_command(name: &str) -> PathBuf {
+    there(home().join("venv/bin").join(name))
+}
+
 fn python() -> PathBuf {
-    there(home().join("venv/bin/python"))
+    python_command("python")
 }
 
 /// Scripts find their packages beside or above themselves.

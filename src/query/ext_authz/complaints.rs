@@ -1,0 +1,46 @@
+//! Denials in the log: each for whoever debugs, and now and then those that
+//! somebody has to look into.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::Denied;
+use crate::clock::{self, Duration, Instant};
+
+/// How often the same is told.
+const EVERY: Duration = Duration::from_mins(1);
+
+/// What a person at the other end is denied for; the rest is ours to mend.
+const ORDINARY: [&str; 6] =
+    ["not-member", "inactive", "unknown-user", "no-user", "several-users", "not-text"];
+
+/// When what was last told, and how often it happened since.
+#[derive(Debug, Default)]
+pub struct Complaints(Mutex<BTreeMap<(String, &'static str), (Instant, u64)>>);
+
+impl Complaints {
+    /// Logs a denial. There are as many kinds as there are policies and reasons.
+    pub fn tell(&self, policy: &str, denied: &Denied) {
+        let Denied { reason, detail, .. } = denied;
+        tracing::debug!(policy, reason, detail, "ext_authz denied a request");
+        if ORDINARY.contains(reason) {
+            return;
+        }
+        let now = clock::instant();
+        let again = {
+            let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let entry = told.entry((policy.to_owned(), reason)).or_insert((now, 0));
+            if entry.1 > 0 && now < entry.0 + EVERY {
+                entry.1 += 1;
+                return;
+            }
+            std::mem::replace(entry, (now, 1)).1
+        };
+        tracing::warn!(
+            policy,
+            reason,
+            again = (again > 1).then_some(again - 1),
+            "ext_authz denies requests: {detail}"
+        );
+    }
+}
