@@ -220,6 +220,7 @@ fn sources(view: DirectoryView, folder: &Path, shutdown: task::Shutdown) -> Sour
         backlog: Arc::new(Nothing),
         trail: Arc::new(Nothing),
         endpoints: Arc::new(Nothing),
+        pushers: rosterd::export::opa::Pushers::default(),
         shutdown,
     }
 }

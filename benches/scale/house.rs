@@ -71,6 +71,7 @@ impl House {
             backlog: Arc::new(Nothing),
             trail: Arc::new(Nothing),
             endpoints: Arc::new(Nothing),
+            pushers: rosterd::export::opa::Pushers::default(),
             shutdown: shutdown.clone(),
         };
         let running =

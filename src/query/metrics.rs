@@ -10,10 +10,12 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use super::events::Readers;
+use super::opa::BundleCounts;
 use super::problem::Problem;
 use super::sources::Sources;
 use crate::clock;
 
+mod opa;
 mod webhooks;
 
 /// Counts requests and connections; everything else is read when asked for.
@@ -28,6 +30,8 @@ pub struct Metrics {
     closed: Family<ClosedLabels, Counter>,
     /// Who reads events.
     pub feed: Readers,
+    /// What OPAs fetch.
+    pub bundles: BundleCounts,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +67,7 @@ impl Metrics {
             closed.clone(),
         );
         let feed = Readers::new(&mut registry);
+        let bundles = BundleCounts::new(&mut registry);
         registry.register_collector(Box::new(Readings(sources.clone())));
         let registry = Arc::new(registry);
         Metrics {
@@ -73,6 +78,7 @@ impl Metrics {
             connections_accepted,
             closed,
             feed,
+            bundles,
         }
     }
 
@@ -191,7 +197,8 @@ impl Collector for Readings {
         )?;
         self.crawls(&mut encoder)?;
         self.provider_requests(&mut encoder)?;
-        webhooks::encode(&mut encoder, &sources.backlog.endpoints())
+        webhooks::encode(&mut encoder, &sources.backlog.endpoints())?;
+        opa::encode(&mut encoder, &sources.pushers.all())
     }
 }
 

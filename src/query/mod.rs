@@ -13,6 +13,7 @@
 //! | `denials` | who was refused, for the audit trail |
 //! | `router` | which request goes where |
 //! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `changes`, `webhooks`, `metrics` | the answers |
+//! | `opa` | bundles for Open Policy Agent |
 //! | `parameters`, `filter`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `entity_tag`, `problem` | what answers are made of |
 //! | `sources`, `journal`, `stored` | what they are made from |
 
@@ -37,6 +38,7 @@ mod lists_at;
 mod lives;
 mod metrics;
 mod objects;
+mod opa;
 mod page;
 mod parameters;
 mod past;
@@ -57,6 +59,7 @@ pub use audit::Wanted;
 pub use config::{DEFAULT_SOCKET, Listen, QueryConfig};
 pub use journal::{Journal, JournalError};
 pub use listener::{ListenError, Listeners};
+pub use opa::Directories;
 pub use server::{Limits, Running, run, start};
 pub use sources::{
     AuditTrail, Backlog, Endpoint, EndpointSettings, Endpoints, HeldChanges, Operator,

@@ -18,7 +18,9 @@ use super::problem::Problem;
 use super::resolve::Kind;
 use super::snapshot::Snapshots;
 use super::sources::Sources;
-use super::{audit, biography, changes, check, directories, events, freshness, objects, webhooks};
+use super::{
+    audit, biography, changes, check, directories, events, freshness, objects, opa, webhooks,
+};
 use crate::clock::{self, Duration};
 use crate::model::Caller;
 use crate::task;
@@ -33,6 +35,7 @@ pub(super) struct Desk {
     pub sources: Sources,
     metrics: Metrics,
     snapshots: Snapshots,
+    pub bundles: opa::Bundles,
 }
 
 pub(super) type Answer = Result<Response, Problem>;
@@ -40,7 +43,8 @@ pub(super) type Ref = Result<Path<String>, PathRejection>;
 
 /// All routes of the contract.
 pub fn router(sources: Sources, metrics: Metrics) -> Router {
-    let desk = Desk { sources, metrics, snapshots: Snapshots::default() };
+    let bundles = opa::Bundles::new(&sources, metrics.bundles.clone());
+    let desk = Desk { sources, metrics, snapshots: Snapshots::default(), bundles };
     Router::new()
         .route("/v1/check", get(get_check).post(post_check))
         .route("/v1/why", get(get_why))
@@ -73,6 +77,7 @@ pub fn router(sources: Sources, metrics: Metrics) -> Router {
         .route("/metrics", get(get_metrics))
         .route("/healthz", get(get_health))
         .route("/readyz", get(get_readiness))
+        .merge(opa::routes())
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
         .layer(middleware::from_fn_with_state(desk.metrics.clone(), count))
