@@ -7,6 +7,7 @@ mod feed;
 mod filters;
 mod fixture;
 mod history;
+mod opa;
 mod overtaken;
 mod past;
 mod readers;
