@@ -221,6 +221,7 @@ fn sources(view: DirectoryView, folder: &Path, shutdown: task::Shutdown) -> Sour
         trail: Arc::new(Nothing),
         endpoints: Arc::new(Nothing),
         policies: SharedPolicies::default(),
+        pushers: rosterd::export::opa::Pushers::default(),
         shutdown,
     }
 }

@@ -13,6 +13,7 @@
 //! | [`index`] | the immutable picture in memory that readers query |
 //! | [`wire`] | how objects and events look as JSON |
 //! | [`query`] | HTTP over the unix socket |
+//! | [`export`] | what policy engines are fed |
 //! | [`webhook`] | tells other systems, from the journal |
 //! | [`tls`] | whom rosterd trusts, and what it shows of itself; for LDAP, HTTP and webhooks alike |
 //! | [`client`] | asks a running daemon, for Rust programs and the command |
@@ -33,6 +34,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod digest;
+pub mod export;
 pub mod fold;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

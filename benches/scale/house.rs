@@ -74,6 +74,7 @@ impl House {
             trail: Arc::new(Nothing),
             endpoints: Arc::new(Nothing),
             policies: SharedPolicies::default(),
+            pushers: rosterd::export::opa::Pushers::default(),
             shutdown: shutdown.clone(),
         };
         let running =

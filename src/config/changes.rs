@@ -9,6 +9,8 @@ use super::{Config, Fingerprint, StoreConfig};
 pub struct Changes {
     pub directories: NameChanges,
     pub webhooks: NameChanges,
+    /// OPAs that are pushed to.
+    pub opas: NameChanges,
     /// Who may ask for what.
     pub access: bool,
     /// By what rules decisions are made.
@@ -50,6 +52,7 @@ impl Changes {
             webhooks: NameChanges::between(&old.webhook_fingerprints, &new.webhook_fingerprints),
             access: new.query.access != old.query.access,
             policies: new.policies != old.policies,
+            opas: NameChanges::between(&old.opa_fingerprints, &new.opa_fingerprints),
             query: query != old.query,
             log: new.log != old.log,
             store: StoreConfig { cache_bytes: old.store.cache_bytes, ..new.store.clone() }
@@ -70,6 +73,7 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.directories.is_empty()
             && self.webhooks.is_empty()
+            && self.opas.is_empty()
             && !(self.access || self.policies || self.query || self.log)
             && !(self.store || self.audit)
             && self.needs_restart.is_empty()

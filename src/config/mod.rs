@@ -36,6 +36,7 @@ pub use store::StoreConfig;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::export::opa::OpaConfig;
 use crate::provider::registry;
 use crate::query::{DEFAULT_SOCKET, Policies, QueryConfig};
 use crate::webhook::WebhookConfig;
@@ -61,6 +62,9 @@ pub struct Config {
     webhook_fingerprints: BTreeMap<String, Fingerprint>,
     /// By what rules decisions are made.
     pub policies: Policies,
+    /// OPAs that are pushed to, by name.
+    pub opas: BTreeMap<String, OpaConfig>,
+    opa_fingerprints: BTreeMap<String, Fingerprint>,
     /// For telling what a reload changed.
     pub outline: Outline,
 }
@@ -85,6 +89,7 @@ impl Config {
         let directories = read_directories(root, kinds);
         let webhooks = read_webhooks(root, &directories.names);
         let policies = Policies::read(root, &directories.names);
+        let opas = read_opas(root, &directories.names);
         Some(Config {
             state_dir,
             query: query?,
@@ -95,6 +100,8 @@ impl Config {
             webhooks: webhooks.configs,
             webhook_fingerprints: webhooks.fingerprints,
             policies: policies?,
+            opas: opas.configs,
+            opa_fingerprints: opas.fingerprints,
             outline: root.outline(),
         })
     }
@@ -141,24 +148,35 @@ fn read_directories(root: &mut Section<'_>, kinds: Kinds<'_>) -> Directories {
     Directories { names, whole: is_whole.then_some(directories) }
 }
 
-/// What the `webhook` blocks say.
-#[derive(Default)]
-struct Webhooks {
-    configs: BTreeMap<String, WebhookConfig>,
+/// What blocks of one kind say.
+struct Blocks<T> {
+    configs: BTreeMap<String, T>,
     fingerprints: BTreeMap<String, Fingerprint>,
 }
 
+fn read_webhooks(root: &mut Section<'_>, directories: &[String]) -> Blocks<WebhookConfig> {
+    read_blocks(root.sections("webhook"), directories, WebhookConfig::read)
+}
+
+fn read_opas(root: &mut Section<'_>, directories: &[String]) -> Blocks<OpaConfig> {
+    read_blocks(root.sections("opa"), directories, OpaConfig::read)
+}
+
 /// One with a mistake is left out; the mistake is noted.
-fn read_webhooks(root: &mut Section<'_>, directories: &[String]) -> Webhooks {
-    let mut webhooks = Webhooks::default();
-    for (name, mut section) in root.sections("webhook") {
+fn read_blocks<T>(
+    sections: Vec<(String, Section<'_>)>,
+    directories: &[String],
+    read: impl Fn(&mut Section<'_>) -> Option<T>,
+) -> Blocks<T> {
+    let mut blocks = Blocks { configs: BTreeMap::new(), fingerprints: BTreeMap::new() };
+    for (name, mut section) in sections {
         check_name(&mut section);
-        let config = WebhookConfig::read(&mut section);
+        let config = read(&mut section);
         check_directories(&mut section, directories);
-        webhooks.fingerprints.insert(name.clone(), section.fingerprint());
-        webhooks.configs.extend(config.map(|config| (name, config)));
+        blocks.fingerprints.insert(name.clone(), section.fingerprint());
+        blocks.configs.extend(config.map(|config| (name, config)));
     }
-    webhooks
+    blocks
 }
 
 fn check_directories(section: &mut Section<'_>, known: &[String]) {

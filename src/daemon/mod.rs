@@ -7,6 +7,7 @@
 
 mod fleet;
 mod narrator;
+mod opa_fleet;
 mod operator;
 mod records;
 mod signals;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use tracing::{error, info, warn};
 
 use self::fleet::Fleet;
+use self::opa_fleet::Opas;
 use self::operator::Remotes;
 use self::signals::{Request, Requests};
 use self::webhook_desk::Desk;
@@ -28,6 +30,7 @@ use self::webhook_fleet::Webhooks;
 use crate::audit::Trail;
 use crate::clock::Duration;
 use crate::config::{Changes, Config};
+use crate::export::opa;
 use crate::log;
 use crate::model::{Act, Caller};
 use crate::query;
@@ -79,6 +82,7 @@ struct Daemon {
     log: log::Control,
     fleet: Fleet,
     webhooks: Webhooks,
+    opas: Opas,
     desk: Desk,
     policies: query::SharedPolicies,
     trail: Trail,
@@ -102,6 +106,7 @@ impl Daemon {
         let controls = webhook::Controls::default();
         let desk = Desk::new(Arc::clone(&endpoints), controls.clone(), trail.clone());
         desk.adopt(&config).await;
+        let pushers = opa::Pushers::default();
         let listeners = query::Listeners::take(&config.query)
             .map_err(|error| fatal("cannot take the query socket", error))?;
         let access = listeners.access().clone();
@@ -115,6 +120,7 @@ impl Daemon {
             trail: Arc::new(trail.clone()),
             endpoints: Arc::new(desk.clone()),
             policies: policies.clone(),
+            pushers: pushers.clone(),
             shutdown: shutdown.clone(),
         };
         let mut helpers = vec![
@@ -122,6 +128,8 @@ impl Daemon {
             upkeep::start(ledger.store().clone(), config.store.clone(), config.audit),
             trail.keep_counting(),
         ];
+        let places = Arc::new(query::Directories(statuses.clone()));
+        let feed = opa::Feed::new(ledger.view().clone(), Arc::new(ledger.store().clone()), places);
         let mut fleet = Fleet::new(ledger.clone(), statuses, remotes);
         fleet.drop_unknown(&config, &Caller::daemon()).await;
         fleet.start(&config, config.directories.keys().cloned().collect());
@@ -129,6 +137,8 @@ impl Daemon {
             .map_err(|error| fatal("cannot start the query thread", error))?;
         let mut webhooks = Webhooks::new(ledger.clone(), endpoints, controls);
         webhooks.start(&config, config.webhooks.keys().cloned().collect());
+        let mut opas = Opas::new(feed, pushers);
+        opas.start(&config, config.opas.keys().cloned().collect());
         helpers.extend(systemd::feed_watchdog(query.pulse()));
         info!(socket = %config.query.socket.display(), directories = config.directories.len(), "ready");
         systemd::ready(&summary(&config));
@@ -144,6 +154,7 @@ impl Daemon {
             trail,
             query,
             access,
+            opas,
             trigger,
             _helpers,
         })
@@ -227,6 +238,9 @@ impl Daemon {
         let again = [changes.webhooks.added, changes.webhooks.changed].concat();
         self.webhooks.start(&config, again);
         self.policies.replace(config.policies.clone());
+        self.opas.stop(&changes.opas.removed, true).await;
+        self.opas.stop(&changes.opas.changed, false).await;
+        self.opas.start(&config, [changes.opas.added, changes.opas.changed].concat());
         if changes.log {
             self.log.apply(&config.log);
         }
@@ -239,10 +253,11 @@ impl Daemon {
         info!("stopping");
         systemd::stopping();
         self.trigger.fire();
-        let Daemon { mut fleet, mut webhooks, desk, trail, query, .. } = self;
+        let Daemon { mut fleet, mut webhooks, mut opas, desk, trail, query, .. } = self;
         let drained = async {
             fleet.stop_all().await;
             webhooks.stop_all().await;
+            opas.stop_all().await;
             let joined = task::blocking("query", move || query.join()).await;
             // Those of clients that hung up too.
             desk.orders_ended().await;
@@ -327,7 +342,7 @@ fn tell(folder: &Path, opening: &Opening) {
 }
 
 fn report(path: &Path, changes: &Changes) {
-    let (directories, webhooks) = (&changes.directories, &changes.webhooks);
+    let Changes { directories, webhooks, opas, .. } = changes;
     info!(
         config = %path.display(),
         directories_added = named(&directories.added),
@@ -337,6 +352,9 @@ fn report(path: &Path, changes: &Changes) {
         webhooks_removed = named(&webhooks.removed),
         webhooks_changed = named(&webhooks.changed),
         policies = changes.policies.then_some("changed"),
+        opas_added = named(&opas.added),
+        opas_removed = named(&opas.removed),
+        opas_changed = named(&opas.changed),
         "reloaded"
     );
     let keys = changes.at_next_start();

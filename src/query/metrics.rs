@@ -12,10 +12,12 @@ use prometheus_client::registry::Registry;
 use super::access::Peer;
 use super::denials::Refusal;
 use super::events::Readers;
+use super::opa::BundleCounts;
 use super::problem::Problem;
 use super::sources::Sources;
 use crate::clock;
 
+mod opa;
 mod webhooks;
 
 /// Counts requests and connections; everything else is read when asked for.
@@ -32,6 +34,8 @@ pub struct Metrics {
     decisions: Family<DecisionLabels, Counter>,
     /// Who reads events.
     pub feed: Readers,
+    /// What OPAs fetch.
+    pub bundles: BundleCounts,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -86,6 +90,7 @@ impl Metrics {
         let help = "Decisions for Envoy; the reason `member` let a request through";
         registry.register("ext_authz_decisions", help, decisions.clone());
         let feed = Readers::new(&mut registry);
+        let bundles = BundleCounts::new(&mut registry);
         registry.register_collector(Box::new(Readings(sources.clone())));
         let registry = Arc::new(registry);
         Metrics {
@@ -98,6 +103,7 @@ impl Metrics {
             denied,
             decisions,
             feed,
+            bundles,
         }
     }
 
@@ -228,7 +234,8 @@ impl Collector for Readings {
         )?;
         self.crawls(&mut encoder)?;
         self.provider_requests(&mut encoder)?;
-        webhooks::encode(&mut encoder, &sources.backlog.endpoints())
+        webhooks::encode(&mut encoder, &sources.backlog.endpoints())?;
+        opa::encode(&mut encoder, &sources.pushers.all())
     }
 }
 

@@ -16,7 +16,8 @@
 //! | `openapi` | the description of all requests and answers |
 //! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `changes`, `webhooks`, `metrics` | the answers |
 //! | `authzen`, `ext_authz` | decisions for enforcement points, by `policies` and `decision` |
-//! | `parameters`, `filter`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `directory`, `problem` | what answers are made of |
+//! | `parameters`, `filter`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `directory`, `entity_tag`, `problem` | what answers are made of |
+//! | `opa` | bundles for Open Policy Agent |
 //! | `sources`, `journal`, `stored` | what they are made from |
 
 mod access;
@@ -31,6 +32,7 @@ mod decision;
 mod denials;
 mod directories;
 mod directory;
+mod entity_tag;
 mod events;
 mod ext_authz;
 mod filter;
@@ -46,6 +48,7 @@ mod lives;
 mod metrics;
 mod objects;
 mod openapi;
+mod opa;
 mod page;
 mod parameters;
 mod past;
@@ -69,6 +72,7 @@ pub use config::{DEFAULT_SOCKET, QueryConfig};
 pub use journal::{Journal, JournalError};
 pub use listener::{ListenError, Listeners};
 pub use policies::{AuthzenConfig, Policies, Policy, SharedPolicies};
+pub use opa::Directories;
 pub use server::{Limits, Running, run, start};
 pub use sources::{
     AuditTrail, Backlog, Endpoint, EndpointSettings, Endpoints, HeldChanges, Operator,

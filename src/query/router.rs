@@ -22,7 +22,7 @@ use super::snapshot::Snapshots;
 use super::sources::Sources;
 use super::{
     audit, authzen, biography, changes, check, directories, events, ext_authz, freshness, objects,
-    openapi, webhooks,
+    opa, openapi, webhooks,
 };
 use crate::clock::{self, Duration};
 use crate::model::Caller;
@@ -38,6 +38,7 @@ pub(super) struct Desk {
     pub sources: Sources,
     pub metrics: Metrics,
     snapshots: Snapshots,
+    pub bundles: opa::Bundles,
 }
 
 pub(super) type Answer = Result<Response, Problem>;
@@ -45,7 +46,8 @@ pub(super) type Ref = Result<Path<String>, PathRejection>;
 
 /// All routes of the contract.
 pub fn router(sources: Sources, metrics: Metrics) -> Router {
-    let desk = Desk { sources, metrics, snapshots: Snapshots::default() };
+    let bundles = opa::Bundles::new(&sources, metrics.bundles.clone());
+    let desk = Desk { sources, metrics, snapshots: Snapshots::default(), bundles };
     Router::new()
         .route("/v1/check", get(get_check).post(post_check))
         .route("/v1/why", get(get_why))
@@ -81,6 +83,7 @@ pub fn router(sources: Sources, metrics: Metrics) -> Router {
         .route("/openapi.json", get(get_openapi))
         .merge(authzen::routes())
         .merge(ext_authz::routes())
+        .merge(opa::routes())
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
         .layer(middleware::from_fn_with_state(desk.metrics.clone(), permit_and_count))

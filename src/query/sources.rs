@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::audit::Wanted;
 use super::journal::{Journal, JournalError};
 use super::policies::SharedPolicies;
+use crate::export::opa::Pushers;
 use crate::index::SharedView;
 use crate::model::{Act, Caller};
 use crate::store::{AttemptPage, AuditPage};
@@ -29,6 +30,8 @@ pub struct Sources {
     pub trail: Arc<dyn AuditTrail>,
     pub endpoints: Arc<dyn Endpoints>,
     pub policies: SharedPolicies,
+    /// How the pushers into OPAs fare.
+    pub pushers: Pushers,
     /// Ends streams and waits when the daemon stops.
     pub shutdown: Shutdown,
 }

@@ -72,6 +72,7 @@ pub fn world_of(view: View) -> World {
         trail: Arc::clone(&trail) as Arc<dyn AuditTrail>,
         endpoints: Arc::clone(&desk) as Arc<dyn Endpoints>,
         policies: SharedPolicies::default(),
+        pushers: crate::export::opa::Pushers::default(),
         shutdown,
     };
     World { sources, journal, operator, trail, desk, trigger }
