@@ -14,6 +14,7 @@
 //! | [`wire`] | how objects and events look as JSON |
 //! | [`query`] | HTTP over the unix socket |
 //! | [`webhook`] | tells other systems, from the journal |
+//! | [`export`] | what policy engines are fed, in the form each of them reads |
 //! | [`tls`] | whom rosterd trusts, and what it shows of itself; for LDAP, HTTP and webhooks alike |
 //! | [`cli`] | the command; talks to the daemon over the socket |
 //! | [`audit`] | who did what: the trail of actions that are not data flow |
@@ -32,6 +33,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod digest;
+pub mod export;
 pub mod fold;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

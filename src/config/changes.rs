@@ -9,6 +9,7 @@ use super::{Config, Fingerprint, StoreConfig};
 pub struct Changes {
     pub directories: NameChanges,
     pub webhooks: NameChanges,
+    pub pomerium: NameChanges,
     /// `[query]` changed in what can change while running.
     pub query: bool,
     pub log: bool,
@@ -43,6 +44,7 @@ impl Changes {
         Changes {
             directories: NameChanges::between(&directories(old), &directories(new)),
             webhooks: NameChanges::between(&old.webhook_fingerprints, &new.webhook_fingerprints),
+            pomerium: NameChanges::between(&old.pomerium_fingerprints, &new.pomerium_fingerprints),
             query: query != old.query,
             log: new.log != old.log,
             store: StoreConfig { cache_bytes: old.store.cache_bytes, ..new.store.clone() }
@@ -63,6 +65,7 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.directories.is_empty()
             && self.webhooks.is_empty()
+            && self.pomerium.is_empty()
             && !(self.query || self.log || self.store || self.audit)
             && self.needs_restart.is_empty()
     }

@@ -34,6 +34,7 @@ pub use store::StoreConfig;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::export::pomerium::PomeriumConfig;
 use crate::provider::registry;
 use crate::query::{DEFAULT_SOCKET, QueryConfig};
 use crate::webhook::WebhookConfig;
@@ -57,6 +58,9 @@ pub struct Config {
     /// By name.
     pub webhooks: BTreeMap<String, WebhookConfig>,
     webhook_fingerprints: BTreeMap<String, Fingerprint>,
+    /// Databrokers that are written to, by name.
+    pub pomerium: BTreeMap<String, PomeriumConfig>,
+    pomerium_fingerprints: BTreeMap<String, Fingerprint>,
     /// For telling what a reload changed.
     pub outline: Outline,
 }
@@ -80,6 +84,7 @@ impl Config {
         let audit = root.section_or_empty("audit").map(|mut s| AuditConfig::read(&mut s));
         let directories = read_directories(root, kinds);
         let webhooks = read_webhooks(root, &directories.names);
+        let pomerium = read_pomerium(root, &directories.names);
         Some(Config {
             state_dir,
             query: query?,
@@ -89,6 +94,8 @@ impl Config {
             directories: directories.whole?,
             webhooks: webhooks.configs,
             webhook_fingerprints: webhooks.fingerprints,
+            pomerium: pomerium.configs,
+            pomerium_fingerprints: pomerium.fingerprints,
             outline: root.outline(),
         })
     }
@@ -135,16 +142,40 @@ fn read_directories(root: &mut Section<'_>, kinds: Kinds<'_>) -> Directories {
     Directories { names, whole: is_whole.then_some(directories) }
 }
 
-/// What the `webhook` blocks say.
-#[derive(Default)]
-struct Webhooks {
-    configs: BTreeMap<String, WebhookConfig>,
+/// What blocks of one kind say.
+struct Blocks<T> {
+    configs: BTreeMap<String, T>,
     fingerprints: BTreeMap<String, Fingerprint>,
 }
 
+impl<T> Default for Blocks<T> {
+    fn default() -> Blocks<T> {
+        Blocks { configs: BTreeMap::new(), fingerprints: BTreeMap::new() }
+    }
+}
+
 /// One with a mistake is left out; the mistake is noted.
-fn read_webhooks(root: &mut Section<'_>, directories: &[String]) -> Webhooks {
-    let mut webhooks = Webhooks::default();
+fn read_pomerium(root: &mut Section<'_>, directories: &[String]) -> Blocks<PomeriumConfig> {
+    let mut writers = Blocks::default();
+    for (name, mut section) in root.sections("pomerium") {
+        check_name(&mut section);
+        let config = PomeriumConfig::read(&mut section);
+        check_directories(&mut section, directories);
+        if let Some(mut ids) = section.section("ids") {
+            for name in ids.keys() {
+                ids.has(&name);
+                check_directory(&mut ids, &name, &name, directories);
+            }
+        }
+        writers.fingerprints.insert(name.clone(), section.fingerprint());
+        writers.configs.extend(config.map(|config| (name, config)));
+    }
+    writers
+}
+
+/// One with a mistake is left out; the mistake is noted.
+fn read_webhooks(root: &mut Section<'_>, directories: &[String]) -> Blocks<WebhookConfig> {
+    let mut webhooks = Blocks::default();
     for (name, mut section) in root.sections("webhook") {
         check_name(&mut section);
         let config = WebhookConfig::read(&mut section);
@@ -157,17 +188,21 @@ fn read_webhooks(root: &mut Section<'_>, directories: &[String]) -> Webhooks {
 
 fn check_directories(section: &mut Section<'_>, known: &[String]) {
     for name in section.texts("directories").unwrap_or_default() {
-        if known.contains(&name) {
-            continue;
-        }
-        let known = known.iter().map(String::as_str);
-        let hint = match nearest::nearest(&name, known.clone()) {
-            Some(meant) => format!("did you mean \"{meant}\"?"),
-            None => format!("known are {}", section::quoted(known)),
-        };
-        let message = format!("there is no directory `{}`", name.escape_debug());
-        section.error("directories", message, Some(hint));
+        check_directory(section, "directories", &name, known);
     }
+}
+
+fn check_directory(section: &mut Section<'_>, key: &str, name: &str, known: &[String]) {
+    if known.iter().any(|known| known == name) {
+        return;
+    }
+    let known = known.iter().map(String::as_str);
+    let hint = match nearest::nearest(name, known.clone()) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => format!("known are {}", section::quoted(known)),
+    };
+    let message = format!("there is no directory `{}`", name.escape_debug());
+    section.error(key, message, Some(hint));
 }
 
 fn check_name(section: &mut Section<'_>) {

@@ -8,6 +8,7 @@
 mod fleet;
 mod narrator;
 mod operator;
+mod pomerium_fleet;
 mod records;
 mod signals;
 mod systemd;
@@ -22,12 +23,14 @@ use tracing::{error, info, warn};
 
 use self::fleet::Fleet;
 use self::operator::Remotes;
+use self::pomerium_fleet::Writers;
 use self::signals::{Request, Requests};
 use self::webhook_desk::Desk;
 use self::webhook_fleet::Webhooks;
 use crate::audit::Trail;
 use crate::clock::Duration;
 use crate::config::{Changes, Config};
+use crate::export::pomerium;
 use crate::log;
 use crate::model::{Act, Caller};
 use crate::query;
@@ -79,6 +82,7 @@ struct Daemon {
     log: log::Control,
     fleet: Fleet,
     webhooks: Webhooks,
+    writers: Writers,
     desk: Desk,
     trail: Trail,
     query: query::Running,
@@ -100,6 +104,7 @@ impl Daemon {
         let controls = webhook::Controls::default();
         let desk = Desk::new(Arc::clone(&endpoints), controls.clone(), trail.clone());
         desk.adopt(&config).await;
+        let databrokers = Arc::new(pomerium::Statuses::default());
         let listeners = query::Listeners::take(&config.query)
             .map_err(|error| fatal("cannot take the query socket", error))?;
         let sources = query::Sources {
@@ -110,6 +115,7 @@ impl Daemon {
             backlog: Arc::new(operator::Lag::new(Arc::clone(&endpoints), ledger.store().clone())),
             trail: Arc::new(trail.clone()),
             endpoints: Arc::new(desk.clone()),
+            databrokers: Arc::clone(&databrokers),
             shutdown: shutdown.clone(),
         };
         let mut helpers = vec![
@@ -124,11 +130,25 @@ impl Daemon {
             .map_err(|error| fatal("cannot start the query thread", error))?;
         let mut webhooks = Webhooks::new(ledger.clone(), endpoints, controls);
         webhooks.start(&config, config.webhooks.keys().cloned().collect());
+        let mut writers = Writers::new(ledger.clone(), databrokers);
+        writers.start(&config);
         helpers.extend(systemd::feed_watchdog(query.pulse()));
         info!(socket = %config.query.socket.display(), directories = config.directories.len(), "ready");
         systemd::ready(&summary(&config));
         let _helpers = helpers;
-        Ok(Daemon { path, config, log, fleet, webhooks, desk, trail, query, trigger, _helpers })
+        Ok(Daemon {
+            path,
+            config,
+            log,
+            fleet,
+            webhooks,
+            writers,
+            desk,
+            trail,
+            query,
+            trigger,
+            _helpers,
+        })
     }
 
     async fn obey(mut self, mut requests: Requests) -> Result<(), Fatal> {
@@ -205,6 +225,8 @@ impl Daemon {
         self.desk.adopt(&config).await;
         let again = [changes.webhooks.added, changes.webhooks.changed].concat();
         self.webhooks.start(&config, again);
+        self.writers.stop_changed(&config, &changes.pomerium.changed).await;
+        self.writers.start(&config);
         if changes.log {
             self.log.apply(&config.log);
         }
@@ -217,10 +239,11 @@ impl Daemon {
         info!("stopping");
         systemd::stopping();
         self.trigger.fire();
-        let Daemon { mut fleet, mut webhooks, desk, trail, query, .. } = self;
+        let Daemon { mut fleet, mut webhooks, mut writers, desk, trail, query, .. } = self;
         let drained = async {
             fleet.stop_all().await;
             webhooks.stop_all().await;
+            writers.stop_all().await;
             let joined = task::blocking("query", move || query.join()).await;
             // Those of clients that hung up too.
             desk.orders_ended().await;
@@ -305,7 +328,7 @@ fn tell(folder: &Path, opening: &Opening) {
 }
 
 fn report(path: &Path, changes: &Changes) {
-    let (directories, webhooks) = (&changes.directories, &changes.webhooks);
+    let Changes { directories, webhooks, pomerium, .. } = changes;
     info!(
         config = %path.display(),
         directories_added = named(&directories.added),
@@ -314,6 +337,9 @@ fn report(path: &Path, changes: &Changes) {
         webhooks_added = named(&webhooks.added),
         webhooks_removed = named(&webhooks.removed),
         webhooks_changed = named(&webhooks.changed),
+        pomerium_added = named(&pomerium.added),
+        pomerium_removed = named(&pomerium.removed),
+        pomerium_changed = named(&pomerium.changed),
         "reloaded"
     );
     let keys = changes.at_next_start();

@@ -14,6 +14,7 @@ use super::problem::Problem;
 use super::sources::Sources;
 use crate::clock;
 
+mod pomerium;
 mod webhooks;
 
 /// Counts requests and connections; everything else is read when asked for.
@@ -191,6 +192,7 @@ impl Collector for Readings {
         )?;
         self.crawls(&mut encoder)?;
         self.provider_requests(&mut encoder)?;
+        pomerium::encode(&mut encoder, &sources.databrokers.snapshot(view.seq))?;
         webhooks::encode(&mut encoder, &sources.backlog.endpoints())
     }
 }

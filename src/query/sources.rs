@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::audit::Wanted;
 use super::journal::{Journal, JournalError};
+use crate::export::pomerium;
 use crate::index::SharedView;
 use crate::model::{Act, Caller};
 use crate::store::{AttemptPage, AuditPage};
@@ -27,6 +28,8 @@ pub struct Sources {
     pub backlog: Arc<dyn Backlog>,
     pub trail: Arc<dyn AuditTrail>,
     pub endpoints: Arc<dyn Endpoints>,
+    /// How writers to databrokers are doing.
+    pub databrokers: Arc<pomerium::Statuses>,
     /// Ends streams and waits when the daemon stops.
     pub shutdown: Shutdown,
 }

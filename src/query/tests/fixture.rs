@@ -69,6 +69,7 @@ pub fn world_of(view: View) -> World {
         backlog: Arc::new(OneEndpoint),
         trail: Arc::clone(&trail) as Arc<dyn AuditTrail>,
         endpoints: Arc::clone(&desk) as Arc<dyn Endpoints>,
+        databrokers: Arc::default(),
         shutdown,
     };
     World { sources, journal, operator, trail, desk, trigger }
