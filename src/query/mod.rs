@@ -13,7 +13,7 @@
 //! | `denials` | who was refused, for the audit trail |
 //! | `router` | which request goes where |
 //! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `changes`, `webhooks`, `metrics` | the answers |
-//! | `parameters`, `filter`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `problem` | what answers are made of |
+//! | `parameters`, `filter`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `entity_tag`, `problem` | what answers are made of |
 //! | `sources`, `journal`, `stored` | what they are made from |
 
 mod audit;
@@ -24,6 +24,7 @@ mod config;
 mod connections;
 mod denials;
 mod directories;
+mod entity_tag;
 mod events;
 mod filter;
 mod freshness;
