@@ -15,6 +15,7 @@
 //! | [`query`] | HTTP over the unix socket |
 //! | [`export`] | what policy engines are fed |
 //! | [`webhook`] | tells other systems, from the journal |
+//! | [`export`] | what policy engines are fed, in the form each of them reads |
 //! | [`tls`] | whom rosterd trusts, and what it shows of itself; for LDAP, HTTP and webhooks alike |
 //! | [`client`] | asks a running daemon, for Rust programs and the command |
 //! | [`cli`] | the command; talks to the daemon through the client |

@@ -133,7 +133,6 @@ impl Query {
     }
 
     fn of_listing(self, listing: &Listing) -> Query {
-        self.with_some("directory", listing.directory.as_ref())
-            .with_some("at", listing.at.as_ref())
+        self.with_some("directory", listing.directory.as_ref()).with_some("at", listing.at.as_ref())
     }
 }

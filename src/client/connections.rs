@@ -119,7 +119,9 @@ impl Connections {
                 .header(HOST, address.to_string())
                 .header(AUTHORIZATION, format!("Bearer {}", token.expose())),
         };
-        request.body(Full::new(ask.body.clone().unwrap_or_default())).map_err(ClientError::unreadable)
+        request
+            .body(Full::new(ask.body.clone().unwrap_or_default()))
+            .map_err(ClientError::unreadable)
     }
 
     fn unreachable(&self, error: &std::io::Error) -> ClientError {

@@ -37,12 +37,27 @@ pub struct Follow {
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum SnapshotLine {
     /// The first line; events after `seq` are what happened since.
-    Start { seq: u64 },
-    User { directory: String, user: User },
-    Group { directory: String, group: Group },
-    Membership { directory: String, group: String, member: SnapshotMember },
+    Start {
+        seq: u64,
+    },
+    User {
+        directory: String,
+        user: User,
+    },
+    Group {
+        directory: String,
+        group: Group,
+    },
+    Membership {
+        directory: String,
+        group: String,
+        member: SnapshotMember,
+    },
     /// The last line: that was all.
-    End { seq: u64, count: u64 },
+    End {
+        seq: u64,
+        count: u64,
+    },
 }
 
 /// A direct member of a group.

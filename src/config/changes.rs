@@ -11,6 +11,8 @@ pub struct Changes {
     pub webhooks: NameChanges,
     /// OPAs that are pushed to.
     pub opas: NameChanges,
+    /// Databrokers that are written to.
+    pub pomerium: NameChanges,
     /// Who may ask for what.
     pub access: bool,
     /// By what rules decisions are made.
@@ -53,6 +55,7 @@ impl Changes {
             access: new.query.access != old.query.access,
             policies: new.policies != old.policies,
             opas: NameChanges::between(&old.opa_fingerprints, &new.opa_fingerprints),
+            pomerium: NameChanges::between(&old.pomerium_fingerprints, &new.pomerium_fingerprints),
             query: query != old.query,
             log: new.log != old.log,
             store: StoreConfig { cache_bytes: old.store.cache_bytes, ..new.store.clone() }
@@ -74,6 +77,7 @@ impl Changes {
         self.directories.is_empty()
             && self.webhooks.is_empty()
             && self.opas.is_empty()
+            && self.pomerium.is_empty()
             && !(self.access || self.policies || self.query || self.log)
             && !(self.store || self.audit)
             && self.needs_restart.is_empty()

@@ -37,6 +37,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::export::opa::OpaConfig;
+use crate::export::pomerium::PomeriumConfig;
 use crate::provider::registry;
 use crate::query::{DEFAULT_SOCKET, Policies, QueryConfig};
 use crate::webhook::WebhookConfig;
@@ -65,6 +66,9 @@ pub struct Config {
     /// OPAs that are pushed to, by name.
     pub opas: BTreeMap<String, OpaConfig>,
     opa_fingerprints: BTreeMap<String, Fingerprint>,
+    /// Databrokers that are written to, by name.
+    pub pomerium: BTreeMap<String, PomeriumConfig>,
+    pomerium_fingerprints: BTreeMap<String, Fingerprint>,
     /// For telling what a reload changed.
     pub outline: Outline,
 }
@@ -90,6 +94,7 @@ impl Config {
         let webhooks = read_webhooks(root, &directories.names);
         let policies = Policies::read(root, &directories.names);
         let opas = read_opas(root, &directories.names);
+        let pomerium = read_pomerium(root, &directories.names);
         Some(Config {
             state_dir,
             query: query?,
@@ -102,6 +107,8 @@ impl Config {
             policies: policies?,
             opas: opas.configs,
             opa_fingerprints: opas.fingerprints,
+            pomerium: pomerium.configs,
+            pomerium_fingerprints: pomerium.fingerprints,
             outline: root.outline(),
         })
     }
@@ -162,6 +169,19 @@ fn read_opas(root: &mut Section<'_>, directories: &[String]) -> Blocks<OpaConfig
     read_blocks(root.sections("opa"), directories, OpaConfig::read)
 }
 
+fn read_pomerium(root: &mut Section<'_>, directories: &[String]) -> Blocks<PomeriumConfig> {
+    read_blocks(root.sections("pomerium"), directories, |section| {
+        let config = PomeriumConfig::read(section);
+        if let Some(mut ids) = section.section("ids") {
+            for name in ids.keys() {
+                ids.has(&name);
+                check_directory(&mut ids, &name, &name, directories);
+            }
+        }
+        config
+    })
+}
+
 /// One with a mistake is left out; the mistake is noted.
 fn read_blocks<T>(
     sections: Vec<(String, Section<'_>)>,
@@ -181,17 +201,21 @@ fn read_blocks<T>(
 
 fn check_directories(section: &mut Section<'_>, known: &[String]) {
     for name in section.texts("directories").unwrap_or_default() {
-        if known.contains(&name) {
-            continue;
-        }
-        let known = known.iter().map(String::as_str);
-        let hint = match nearest::nearest(&name, known.clone()) {
-            Some(meant) => format!("did you mean \"{meant}\"?"),
-            None => format!("known are {}", section::quoted(known)),
-        };
-        let message = format!("there is no directory `{}`", name.escape_debug());
-        section.error("directories", message, Some(hint));
+        check_directory(section, "directories", &name, known);
     }
+}
+
+fn check_directory(section: &mut Section<'_>, key: &str, name: &str, known: &[String]) {
+    if known.iter().any(|known| known == name) {
+        return;
+    }
+    let known = known.iter().map(String::as_str);
+    let hint = match nearest::nearest(name, known.clone()) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => format!("known are {}", section::quoted(known)),
+    };
+    let message = format!("there is no directory `{}`", name.escape_debug());
+    section.error(key, message, Some(hint));
 }
 
 /// Notes a mistake when the name of a block is none.

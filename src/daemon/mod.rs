@@ -9,6 +9,7 @@ mod fleet;
 mod narrator;
 mod opa_fleet;
 mod operator;
+mod pomerium_fleet;
 mod records;
 mod signals;
 mod systemd;
@@ -24,6 +25,7 @@ use tracing::{error, info, warn};
 use self::fleet::Fleet;
 use self::opa_fleet::Opas;
 use self::operator::Remotes;
+use self::pomerium_fleet::Writers;
 use self::signals::{Request, Requests};
 use self::webhook_desk::Desk;
 use self::webhook_fleet::Webhooks;
@@ -31,6 +33,7 @@ use crate::audit::Trail;
 use crate::clock::Duration;
 use crate::config::{Changes, Config};
 use crate::export::opa;
+use crate::export::pomerium;
 use crate::log;
 use crate::model::{Act, Caller};
 use crate::query;
@@ -83,6 +86,7 @@ struct Daemon {
     fleet: Fleet,
     webhooks: Webhooks,
     opas: Opas,
+    writers: Writers,
     desk: Desk,
     policies: query::SharedPolicies,
     trail: Trail,
@@ -107,6 +111,7 @@ impl Daemon {
         let desk = Desk::new(Arc::clone(&endpoints), controls.clone(), trail.clone());
         desk.adopt(&config).await;
         let pushers = opa::Pushers::default();
+        let databrokers = Arc::new(pomerium::Statuses::default());
         let listeners = query::Listeners::take(&config.query)
             .map_err(|error| fatal("cannot take the query socket", error))?;
         let access = listeners.access().clone();
@@ -121,6 +126,7 @@ impl Daemon {
             endpoints: Arc::new(desk.clone()),
             policies: policies.clone(),
             pushers: pushers.clone(),
+            databrokers: Arc::clone(&databrokers),
             shutdown: shutdown.clone(),
         };
         let mut helpers = vec![
@@ -139,6 +145,8 @@ impl Daemon {
         webhooks.start(&config, config.webhooks.keys().cloned().collect());
         let mut opas = Opas::new(feed, pushers);
         opas.start(&config, config.opas.keys().cloned().collect());
+        let mut writers = Writers::new(ledger.clone(), databrokers);
+        writers.start(&config);
         helpers.extend(systemd::feed_watchdog(query.pulse()));
         info!(socket = %config.query.socket.display(), directories = config.directories.len(), "ready");
         systemd::ready(&summary(&config));
@@ -155,6 +163,7 @@ impl Daemon {
             query,
             access,
             opas,
+            writers,
             trigger,
             _helpers,
         })
@@ -241,6 +250,8 @@ impl Daemon {
         self.opas.stop(&changes.opas.removed, true).await;
         self.opas.stop(&changes.opas.changed, false).await;
         self.opas.start(&config, [changes.opas.added, changes.opas.changed].concat());
+        self.writers.stop_changed(&config, &changes.pomerium.changed).await;
+        self.writers.start(&config);
         if changes.log {
             self.log.apply(&config.log);
         }
@@ -253,11 +264,13 @@ impl Daemon {
         info!("stopping");
         systemd::stopping();
         self.trigger.fire();
-        let Daemon { mut fleet, mut webhooks, mut opas, desk, trail, query, .. } = self;
+        let Daemon { mut fleet, mut webhooks, mut opas, mut writers, desk, trail, query, .. } =
+            self;
         let drained = async {
             fleet.stop_all().await;
             webhooks.stop_all().await;
             opas.stop_all().await;
+            writers.stop_all().await;
             let joined = task::blocking("query", move || query.join()).await;
             // Those of clients that hung up too.
             desk.orders_ended().await;
@@ -342,7 +355,7 @@ fn tell(folder: &Path, opening: &Opening) {
 }
 
 fn report(path: &Path, changes: &Changes) {
-    let Changes { directories, webhooks, opas, .. } = changes;
+    let Changes { directories, webhooks, opas, pomerium, .. } = changes;
     info!(
         config = %path.display(),
         directories_added = named(&directories.added),
@@ -355,6 +368,9 @@ fn report(path: &Path, changes: &Changes) {
         opas_added = named(&opas.added),
         opas_removed = named(&opas.removed),
         opas_changed = named(&opas.changed),
+        pomerium_added = named(&pomerium.added),
+        pomerium_removed = named(&pomerium.removed),
+        pomerium_changed = named(&pomerium.changed),
         "reloaded"
     );
     let keys = changes.at_next_start();

@@ -3,5 +3,7 @@
 //! | Module | For |
 //! |---|---|
 //! | [`opa`] | Open Policy Agent: bundles, deltas, and a pusher |
+//! | [`pomerium`] | Pomerium: records in a databroker, a bundle over HTTP |
 
 pub mod opa;
+pub mod pomerium;

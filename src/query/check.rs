@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 
 use super::freshness::{self, Freshness, Freshnesses};
 use super::listing::{AtBody, Object};
+use super::openapi::schemas;
 use super::parameters::Parameters;
 use super::past::{At, Then};
-use super::openapi::schemas;
 use super::problem::{Problem, ProblemBody};
 use super::resolve::{Kind, Pair, Search};
 use super::sources::Sources;

@@ -335,7 +335,8 @@ impl<'a> Places<'a> {
         past: Option<&'a (At, Unreached)>,
     ) -> Places<'a> {
         let unreached = past.map(|(_, unreached)| unreached.as_slice()).unwrap_or_default();
-        let not_kept = unreached.iter().map(|(directory, oldest)| NotKept { directory, oldest: *oldest });
+        let not_kept =
+            unreached.iter().map(|(directory, oldest)| NotKept { directory, oldest: *oldest });
         let past = past.map(|(at, _)| AtBody::from(*at));
         Places { seq, directories, past, not_kept: not_kept.collect() }
     }

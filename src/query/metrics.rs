@@ -18,6 +18,7 @@ use super::sources::Sources;
 use crate::clock;
 
 mod opa;
+mod pomerium;
 mod webhooks;
 
 /// Counts requests and connections; everything else is read when asked for.
@@ -235,7 +236,8 @@ impl Collector for Readings {
         self.crawls(&mut encoder)?;
         self.provider_requests(&mut encoder)?;
         webhooks::encode(&mut encoder, &sources.backlog.endpoints())?;
-        opa::encode(&mut encoder, &sources.pushers.all())
+        opa::encode(&mut encoder, &sources.pushers.all())?;
+        pomerium::encode(&mut encoder, &sources.databrokers.snapshot(view.seq))
     }
 }
 

@@ -16,8 +16,8 @@
 //! | `openapi` | the description of all requests and answers |
 //! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `changes`, `webhooks`, `metrics` | the answers |
 //! | `authzen`, `ext_authz` | decisions for enforcement points, by `policies` and `decision` |
-//! | `parameters`, `filter`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `directory`, `entity_tag`, `problem` | what answers are made of |
 //! | `opa` | bundles for Open Policy Agent |
+//! | `parameters`, `filter`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `directory`, `entity_tag`, `problem` | what answers are made of |
 //! | `sources`, `journal`, `stored` | what they are made from |
 
 mod access;
@@ -47,8 +47,8 @@ mod lists_at;
 mod lives;
 mod metrics;
 mod objects;
-mod openapi;
 mod opa;
+mod openapi;
 mod page;
 mod parameters;
 mod past;
@@ -71,8 +71,8 @@ pub use audit::Wanted;
 pub use config::{DEFAULT_SOCKET, QueryConfig};
 pub use journal::{Journal, JournalError};
 pub use listener::{ListenError, Listeners};
-pub use policies::{AuthzenConfig, Policies, Policy, SharedPolicies};
 pub use opa::Directories;
+pub use policies::{AuthzenConfig, Policies, Policy, SharedPolicies};
 pub use server::{Limits, Running, run, start};
 pub use sources::{
     AuditTrail, Backlog, Endpoint, EndpointSettings, Endpoints, HeldChanges, Operator,

@@ -10,6 +10,7 @@ use super::audit::Wanted;
 use super::journal::{Journal, JournalError};
 use super::policies::SharedPolicies;
 use crate::export::opa::Pushers;
+use crate::export::pomerium;
 use crate::index::SharedView;
 use crate::model::{Act, Caller};
 use crate::store::{AttemptPage, AuditPage};
@@ -32,6 +33,8 @@ pub struct Sources {
     pub policies: SharedPolicies,
     /// How the pushers into OPAs fare.
     pub pushers: Pushers,
+    /// How writers to databrokers are doing.
+    pub databrokers: Arc<pomerium::Statuses>,
     /// Ends streams and waits when the daemon stops.
     pub shutdown: Shutdown,
 }

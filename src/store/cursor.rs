@@ -1,4 +1,5 @@
-//! How far webhook endpoints are, and what people or failures made of them.
+//! How far readers of the journal are that tell others: webhook endpoints, with
+//! what people or failures made of them, and writers to databrokers.
 
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +65,46 @@ pub struct ReplayRow {
     pub to: u64,
 }
 
+/// Where a writer to a databroker is: what it wrote equals the directories at
+/// `seq`, as of the databroker's `record_version`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabrokerRow {
+    pub seq: u64,
+    /// Of the databroker's storage: another one holds nothing of this.
+    pub server_version: u64,
+    pub record_version: u64,
+    /// Of the settings that decide what is written.
+    pub settings: String,
+}
+
 impl Store {
+    /// How far a writer to a databroker is; `None` when it never was anywhere.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn databroker(&self, writer: &str) -> Result<Option<DatabrokerRow>, StoreError> {
+        self.mend()?;
+        self.on_engine(|engine| match engine.get(&row::databroker(writer))? {
+            Some(row) => row.decode().map(Some),
+            None => Ok(None),
+        })
+    }
+
+    /// Remembers how far a writer to a databroker is, as
+    /// [`Store::set_delivery`] does for webhooks.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn set_databroker(&self, writer: &str, row: &DatabrokerRow) -> Result<(), StoreError> {
+        self.mend()?;
+        self.on_engine(|engine| {
+            let mut batch = Batch::default();
+            batch.put_encoded(row::databroker(writer), row)?;
+            engine.write(&mut batch)?;
+            engine.flush()
+        })
+    }
+
     /// How far a webhook endpoint is; `None` when it never was anywhere.
     ///
     /// # Errors

@@ -103,7 +103,7 @@ use state::{DirState, Head};
 pub use audit::{AuditPage, AuditRetention};
 pub use biography::{Happening, Happenings, What};
 pub use checkpoint::{Checkpoints, Log, Origin, Saved, Useless, Wanted};
-pub use cursor::{Beyond, DeliveryRow, DisabledRow, FailingRow, ReplayRow};
+pub use cursor::{Beyond, DatabrokerRow, DeliveryRow, DisabledRow, FailingRow, ReplayRow};
 pub use deliveries::{AttemptPage, AttemptRetention};
 pub use error::{EventsError, OpenError, StoreError};
 pub use events::{Asked, Part};

@@ -120,6 +120,12 @@ pub(super) fn delivery(endpoint: &str) -> Vec<u8> {
     [DELIVERIES, endpoint.as_bytes()].concat()
 }
 
+/// Where a writer to a databroker is; among the deliveries, and told from
+/// those by a byte that no name holds.
+pub(super) fn databroker(writer: &str) -> Vec<u8> {
+    [DELIVERIES, b"\0pomerium\0", writer.as_bytes()].concat()
+}
+
 /// One act of the audit trail.
 pub(super) fn audit(seq: u64) -> Vec<u8> {
     [AUDIT, &seq.to_be_bytes()].concat()

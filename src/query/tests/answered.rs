@@ -100,7 +100,9 @@ async fn many_checks_answer_in_their_places() {
         .map(|one| one.member().map_err(|problem| problem.title.as_str()))
         .collect();
     assert_eq!(words, [Ok(true), Err("unknown"), Ok(false)]);
-    assert!(matches!(&answer.checks[0], CheckResult::Answer { directory, .. } if directory == "corp"));
+    assert!(
+        matches!(&answer.checks[0], CheckResult::Answer { directory, .. } if directory == "corp")
+    );
 }
 
 #[tokio::test]

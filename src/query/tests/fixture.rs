@@ -73,6 +73,7 @@ pub fn world_of(view: View) -> World {
         endpoints: Arc::clone(&desk) as Arc<dyn Endpoints>,
         policies: SharedPolicies::default(),
         pushers: crate::export::opa::Pushers::default(),
+        databrokers: Arc::default(),
         shutdown,
     };
     World { sources, journal, operator, trail, desk, trigger }
