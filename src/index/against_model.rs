@@ -188,8 +188,13 @@ impl Model {
     fn unresolve(&mut self, group: u8, names: &[u8]) -> Vec<Change> {
         let Some(group) = pick(self.groups.keys().copied(), group) else { return vec![] };
         let references: BTreeSet<Reference> = names.iter().map(|n| reference(n % 8)).collect();
-        self.unresolved.insert(group, references.clone());
-        vec![Change::Unresolved { group, references: references.into_iter().collect() }]
+        let before = self.unresolved.insert(group, references.clone()).unwrap_or_default();
+        let gone = before.difference(&references).cloned().collect();
+        let come = references.difference(&before).cloned().collect();
+        vec![
+            Change::Unresolved { group, added: false, references: gone },
+            Change::Unresolved { group, added: true, references: come },
+        ]
     }
 
     fn loaded(&self) -> DirectoryView {
@@ -530,7 +535,9 @@ fn wild_change() -> impl Strategy<Value = Change> {
                 visible: true,
                 members
             }),
-        slot.prop_map(|group| Change::Unresolved { group, references: vec![reference(1)] }),
+        (slot, any::<bool>()).prop_map(|(group, added)| {
+            Change::Unresolved { group, added, references: vec![reference(1)] }
+        }),
     ]
 }
 

@@ -57,7 +57,8 @@ struct Draft<'a> {
     listed: Deltas<'a>,
     declared: Deltas<'a>,
     subgroups: Deltas<'a>,
-    unresolved: BTreeMap<u32, &'a [Reference]>,
+    /// By group, the references that come (`true`) or go.
+    unresolved: BTreeMap<u32, BTreeMap<&'a Reference, bool>>,
 }
 
 /// New records by slot; `None` is a deletion.
@@ -103,7 +104,8 @@ impl<'a> Draft<'a> {
             Change::Group { slot, record, put } => self.groups.put(*slot, record, *put),
             Change::UserDeleted { slot, .. } => self.users.delete(*slot),
             Change::GroupDeleted { slot, .. } => {
-                self.unresolved.insert(*slot, &[]);
+                let gone = self.base.unresolved(*slot).iter().map(|reference| (reference, false));
+                self.unresolved.insert(*slot, gone.collect());
                 self.groups.delete(*slot)
             }
             Change::Edges { group, layer, added, members, .. } => {
@@ -114,15 +116,32 @@ impl<'a> Draft<'a> {
                 };
                 deltas.note(*group, *added, members)
             }
-            Change::Unresolved { group, references } => {
-                if !references.is_sorted_by(|a, b| a < b) {
-                    return Err(format!("the unresolved references of group {group} are unsorted"));
-                }
-                self.unresolved.insert(*group, references);
-                Ok(())
+            Change::Unresolved { group, added, references } => {
+                self.note_unresolved(*group, *added, references)
             }
             Change::Cleared | Change::Notice { .. } => Ok(()),
         }
+    }
+
+    fn note_unresolved(
+        &mut self,
+        group: u32,
+        added: bool,
+        references: &'a [Reference],
+    ) -> Result<(), String> {
+        if !references.is_sorted_by(|a, b| a < b) {
+            return Err(format!("the unresolved references of group {group} are unsorted"));
+        }
+        let old = self.base.unresolved(group);
+        let delta = self.unresolved.entry(group).or_default();
+        for reference in references {
+            let earlier = delta.insert(reference, added);
+            if earlier.unwrap_or_else(|| old.binary_search(reference).is_ok()) == added {
+                let what = if added { "added twice" } else { "removed, but is none" };
+                return Err(format!("an unresolved reference of group {group} is {what}"));
+            }
+        }
+        Ok(())
     }
 
     fn finish(self) -> Result<DirectoryView, String> {
@@ -148,14 +167,15 @@ impl<'a> Draft<'a> {
             let old = self.base.groups.get(*slot);
             keys.group(&next.hasher, *slot, old, *new).map_err(|e| format!("group {slot}: {e}"))?;
         }
-        for (group, references) in &self.unresolved {
+        for (group, delta) in &self.unresolved {
             let old = self.base.unresolved(*group);
+            let references = merged(old, delta);
             if !references.is_empty() && !self.groups.present(*group) {
                 return Err(format!("unknown group {group} has unresolved references"));
             }
-            if *references != old {
-                keys.waiting(&next.hasher, *group, old, references);
-                let list = (!references.is_empty()).then(|| Arc::from(*references));
+            if references != old {
+                keys.waiting(&next.hasher, *group, old, &references);
+                let list = (!references.is_empty()).then(|| Arc::from(references));
                 next.unresolved.set(*group as usize, list);
             }
         }
@@ -381,4 +401,13 @@ impl Lists {
     fn edit_by(&mut self, edits: Edits) {
         self.edit(&edits.removes, &edits.adds);
     }
+}
+
+/// The references after the changes, sorted.
+fn merged(old: &[Reference], delta: &BTreeMap<&Reference, bool>) -> Vec<Reference> {
+    let stays = old.iter().filter(|reference| !delta.contains_key(reference));
+    let come = delta.iter().filter(|(_, comes)| **comes).map(|(reference, _)| *reference);
+    let mut merged: Vec<Reference> = stays.chain(come).cloned().collect();
+    merged.sort();
+    merged
 }

@@ -82,9 +82,11 @@ pub enum Change {
         visible: bool,
         members: Vec<u32>,
     },
-    /// What the group's list names and nobody is, sorted; replaces the earlier list.
+    /// References that nobody is, which came to (`added`) or went from what the
+    /// group's list names. Sorted, each once.
     Unresolved {
         group: u32,
+        added: bool,
         references: Vec<Reference>,
     },
     /// The whole directory is dropped. Silent; a notice goes with it.

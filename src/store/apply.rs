@@ -12,6 +12,7 @@ use super::names;
 use super::row;
 use super::runs::Runs;
 use super::state::Marker;
+use super::unresolved::{self, Unresolved};
 use crate::model::Layer;
 
 /// Members in one row of memberships, at most.
@@ -78,6 +79,7 @@ struct State<'a> {
     dir: u32,
     /// By group and layer: members, and whether they came.
     edges: BTreeMap<(u32, Layer), Vec<(u32, bool)>>,
+    unresolved: Unresolved,
     gathered: usize,
     runs: Runs,
 }
@@ -89,6 +91,7 @@ impl<'a> State<'a> {
             batch: Batch::default(),
             dir: 0,
             edges: BTreeMap::new(),
+            unresolved: Unresolved::default(),
             gathered: 0,
             runs: Runs::default(),
         }
@@ -113,13 +116,13 @@ impl<'a> State<'a> {
                     edges.extend(members.iter().map(|member| (*member, *added)));
                 }
                 Entry::GroupDeleted { slot, .. } => self.forget_group(*slot)?,
-                Entry::Unresolved { group, references } => {
-                    let key = row::unresolved_of(block.dir, *group);
-                    if references.is_empty() {
-                        self.remove(&key)?;
-                    } else {
-                        self.batch.put_encoded(key, references)?;
-                    }
+                Entry::Unresolved { group, added, references } => {
+                    self.gathered += references.len();
+                    self.unresolved.gather(*group, *added, references);
+                }
+                Entry::AllUnresolved { group, references } => {
+                    self.gathered += references.len();
+                    self.unresolved.replace(*group, references);
                 }
                 // Their rows are versions, which were written with the block.
                 Entry::User { .. }
@@ -163,6 +166,7 @@ impl<'a> State<'a> {
             self.change_edges(group, layer, &last_of_each(&changes))?;
             self.engine.write_if_full(&mut self.batch)?;
         }
+        self.unresolved.write(self.engine, self.dir, &mut self.batch)?;
         self.gathered = 0;
         self.runs.write(self.engine, self.dir, &mut self.batch)?;
         // What is read next must be in the database.
@@ -229,7 +233,7 @@ impl<'a> State<'a> {
     /// Removes what is left of a deleted group's memberships: empty chunks, and
     /// references nobody resolved.
     fn forget_group(&mut self, group: u32) -> Result<(), Trouble> {
-        if !self.edges.is_empty() {
+        if !self.edges.is_empty() || !self.unresolved.is_empty() {
             self.settle()?;
         }
         for layer in [Layer::Listed, Layer::Declared, Layer::Subgroup] {
@@ -237,14 +241,7 @@ impl<'a> State<'a> {
             let rows: Vec<Row> = self.engine.rows(&prefix)?.collect::<Result<_, _>>()?;
             rows.iter().for_each(|row| self.batch.remove_row(row));
         }
-        self.remove(&row::unresolved_of(self.dir, group))
-    }
-
-    fn remove(&mut self, key: &[u8]) -> Result<(), Trouble> {
-        if let Some(row) = self.engine.get(key)? {
-            self.batch.remove_row(&row);
-        }
-        Ok(())
+        unresolved::forget(self.engine, self.dir, group, &mut self.batch)
     }
 }
 

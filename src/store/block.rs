@@ -41,9 +41,11 @@ pub(super) enum Entry {
     UserDeleted { slot: u32, visible: bool },
     GroupDeleted { slot: u32, visible: bool },
     Edges { group: u32, layer: u8, added: bool, visible: bool, count: u32, packed: Vec<u8> },
-    Unresolved { group: u32, references: Vec<Name> },
+    /// A complete list, as earlier versions told it.
+    AllUnresolved { group: u32, references: Vec<Name> },
     Cleared,
     Notice { kind: String, details: Vec<(String, Detail)> },
+    Unresolved { group: u32, added: bool, references: Vec<Name> },
 }
 
 /// [`Put`] as stored.
@@ -55,7 +57,7 @@ pub(super) enum Told {
 }
 
 /// [`Reference`] as stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Name {
     User(String),
     Group(String),
@@ -134,7 +136,7 @@ impl Entry {
                     0
                 }
             }
-            Entry::Unresolved { .. } | Entry::Cleared => 0,
+            Entry::AllUnresolved { .. } | Entry::Unresolved { .. } | Entry::Cleared => 0,
             Entry::Notice { .. } => 1,
         }
     }
@@ -195,6 +197,14 @@ pub(super) fn event_kind(name: &str) -> Result<EventKind, Trouble> {
 
 pub(super) fn attributes(details: &[(String, Detail)]) -> Attributes {
     details.iter().map(|(name, detail)| (name.clone(), Value::from(detail))).collect()
+}
+
+impl Name {
+    /// Bytes that it takes, about.
+    pub(super) fn size(&self) -> usize {
+        let (Name::User(text) | Name::Group(text) | Name::Id(text) | Name::Alias(text)) = self;
+        text.len() + 2
+    }
 }
 
 impl From<Put> for Told {

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use super::block::{self, Block, Entry};
+use super::block::{self, Block, Entry, Name};
 use super::engine::{Batch, Engine};
 use super::error::Trouble;
 use super::home::{Home, Known};
 use super::row::{self, Kind, Stamp};
 use super::state::{DirState, Head, Marker, Turn};
-use crate::model::{Change, Commit, Put};
+use crate::model::{Change, Commit, Put, Reference};
 
 /// Encoded entries in one block, about.
 const BLOCK_BYTES: usize = if cfg!(test) { 60 } else { 3000 };
@@ -194,9 +194,13 @@ impl<'a> Plan<'a> {
                     Err(malformed(format!("the members of group {group} are not sorted")))
                 }
             }
-            Change::Unresolved { .. } => {
+            Change::Unresolved { group, references, .. } => {
                 self.cleared = false;
-                Ok(())
+                if references.is_sorted_by(|a, b| a < b) {
+                    Ok(())
+                } else {
+                    Err(malformed(format!("the references of group {group} are not sorted")))
+                }
             }
             Change::Cleared => {
                 self.clear();
@@ -356,14 +360,32 @@ impl<'a> Journal<'a> {
                 }
                 Ok(())
             }
-            Change::Unresolved { group, references } => {
-                let references: Vec<_> = references.iter().map(block::Name::from).collect();
-                let size = 8 + references.len() * 40;
-                self.push(Entry::Unresolved { group: *group, references }, size)
+            Change::Unresolved { group, added, references } => {
+                self.unresolved(*group, *added, references)
             }
             Change::Cleared => self.clear(),
             Change::Notice { kind, details } => self.push(Entry::notice(*kind, details), 200),
         }
+    }
+
+    /// A long list is told in pieces.
+    fn unresolved(
+        &mut self,
+        group: u32,
+        added: bool,
+        references: &[Reference],
+    ) -> Result<(), Trouble> {
+        let mut names = references.iter().map(Name::from).peekable();
+        while names.peek().is_some() {
+            let mut size = 8;
+            let mut references = Vec::new();
+            while let Some(name) = names.next_if(|_| size < BLOCK_BYTES) {
+                size += name.size();
+                references.push(name);
+            }
+            self.push(Entry::Unresolved { group, added, references }, size)?;
+        }
+        Ok(())
     }
 
     /// The version row of the entry that is pushed next; an empty record says deleted.

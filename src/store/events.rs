@@ -183,7 +183,9 @@ impl Telling<'_> {
             Entry::Notice { details, .. } => {
                 Payload::Directory { details: block::attributes(details) }
             }
-            Entry::Unresolved { .. } | Entry::Cleared => return Ok(()),
+            Entry::AllUnresolved { .. } | Entry::Unresolved { .. } | Entry::Cleared => {
+                return Ok(());
+            }
         };
         part.events.push(self.event(seq, kind, payload));
         part.upto = seq;
@@ -253,7 +255,9 @@ fn kind_of(entry: &Entry) -> Result<Option<EventKind>, Trouble> {
             }
         }
         Entry::Notice { kind, .. } => block::event_kind(kind)?,
-        Entry::Unresolved { .. } | Entry::Cleared => return Ok(None),
+        Entry::AllUnresolved { .. } | Entry::Unresolved { .. } | Entry::Cleared => {
+            return Ok(None);
+        }
     }))
 }
 

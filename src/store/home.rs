@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock         held for the life of the process; its pid in text
-//! format       `rosterd store format 1`, with a checksum: a newer one is left alone
+//! format       `rosterd store format 2`, with a checksum: a newer one is left alone
 //! current      `db-7`: the folder in use; replaced by rename
 //! high-water   the last seq that may have been told, in two alternating slots
 //! date         the date that retention went by last
@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 use super::error::{OpenError, Trouble};
 use super::row;
 
-const FORMAT: u32 = 1;
+/// 2 has lists of references in rows that 1 would take for damage.
+const FORMAT: u32 = 2;
 const FORMAT_WORDS: &str = "rosterd store format ";
 const CHECKSUM_WORD: &str = " crc32 ";
 const SLOT_BYTES: usize = 64;
@@ -86,7 +87,7 @@ impl Home {
         check_format(dir)?;
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unavailable)?;
         let lock = lock(dir)?;
-        if check_format(dir)?.is_none() {
+        if check_format(dir)? != Some(FORMAT) {
             write_durably(dir, "format", format_text(FORMAT).as_bytes()).map_err(unavailable)?;
         }
         let high_water = private().open(dir.join("high-water")).map_err(unavailable)?;
@@ -281,7 +282,7 @@ fn check_format(dir: &Path) -> Result<Option<u32>, OpenError> {
         Err(e) => return Err(unavailable(dir, &e)),
     };
     match format_in(&bytes) {
-        Some(FORMAT) => Ok(Some(FORMAT)),
+        Some(found) if found <= FORMAT => Ok(Some(found)),
         Some(found) => Err(OpenError::Newer { dir: dir.to_owned(), found, known: FORMAT }),
         // A newer version's has a checksum that fits, and what is ours has these
         // beside it: it was damaged, and what it says is known all the same.
@@ -302,7 +303,7 @@ fn format_text(format: u32) -> String {
     format!("{words}{CHECKSUM_WORD}{checksum:08x}\n")
 }
 
-/// The format that the file names. The first version of this file had no checksum.
+/// The format that the file names. The first one had no checksum at the beginning.
 fn format_in(bytes: &[u8]) -> Option<u32> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (words, is_whole) = match text.trim_end().split_once(CHECKSUM_WORD) {
@@ -310,7 +311,7 @@ fn format_in(bytes: &[u8]) -> Option<u32> {
         None => (text.trim_end(), false),
     };
     let format = words.strip_prefix(FORMAT_WORDS)?.parse().ok()?;
-    (is_whole || format == FORMAT).then_some(format)
+    (is_whole || format == 1).then_some(format)
 }
 
 /// What one slot of the mark holds.
@@ -403,9 +404,9 @@ mod tests {
     #[test]
     fn a_newer_format_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("format"), format_text(2)).unwrap();
+        fs::write(dir.path().join("format"), format_text(3)).unwrap();
         let refused = Home::take(dir.path()).unwrap_err();
-        assert!(matches!(refused, OpenError::Newer { found: 2, known: 1, .. }), "{refused}");
+        assert!(matches!(refused, OpenError::Newer { found: 3, known: 2, .. }), "{refused}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
@@ -420,7 +421,18 @@ mod tests {
         for damaged in ["", "rosterd store fo", "rosterd store format 3\n", "\u{1}osterd"] {
             fs::write(&format, damaged).unwrap();
             drop(Home::take(dir.path()).unwrap());
-            assert_eq!(fs::read_to_string(&format).unwrap(), format_text(1));
+            assert_eq!(fs::read_to_string(&format).unwrap(), format_text(FORMAT));
+        }
+    }
+
+    #[test]
+    fn an_older_format_becomes_this_one() {
+        for older in ["rosterd store format 1\n", &format_text(1)] {
+            let dir = tempfile::tempdir().unwrap();
+            let format = dir.path().join("format");
+            fs::write(&format, older).unwrap();
+            drop(Home::take(dir.path()).unwrap());
+            assert_eq!(fs::read_to_string(&format).unwrap(), format_text(FORMAT));
         }
     }
 

@@ -1,10 +1,10 @@
 //! Hands out all committed rows of one directory.
 
-use super::block::Name;
 use super::engine::Engine;
 use super::error::Trouble;
 use super::row::{self, Kind, Stamp};
 use super::state::DirState;
+use super::unresolved;
 use crate::model::{Layer, Reference};
 
 /// Takes the rows of a directory, each kind in the order of slots: users,
@@ -44,13 +44,9 @@ pub(super) fn load(engine: &Engine, dir: &DirState, rows: &mut dyn Rows) -> Resu
             rows.edges(group, layer, &members);
         }
     }
-    for found in engine.rows(&row::unresolved(dir.id))? {
-        let found = found?;
-        let names: Vec<Name> = found.decode()?;
-        let references = names.into_iter().map(Reference::from).collect();
-        rows.unresolved(row::read_unresolved(&found.key)?, references);
-    }
-    Ok(())
+    unresolved::visit(engine, dir.id, &mut |group, references| {
+        rows.unresolved(group, references);
+    })
 }
 
 /// The newest version of every object that was not deleted; returns how many.

@@ -45,7 +45,7 @@
 //! | block | first seq, number | entries of one commit, up to about 4 KiB |
 //! | version | directory, kind, slot, stamp | a record; empty when deleted |
 //! | chunk | directory, group, layer, first slot | up to 1,000 members |
-//! | unresolved | directory, group | references that nobody is |
+//! | unresolved | directory, group, of a long list a digest | references that nobody is |
 //! | run | directory, side, first seq, first slot | membership changes by object, for the past |
 //! | name | directory, kind, digest, slot | a name that its owner lost, for the past |
 //! | directory | number | names, progress, counts, next slots |
@@ -87,6 +87,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod then;
+mod unresolved;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};

@@ -232,7 +232,14 @@ pub(super) fn unresolved_of(dir: u32, group: u32) -> Vec<u8> {
     key
 }
 
-/// The group of a key that [`unresolved_of`] made.
+/// Those of a list that is spread whose digest is this one.
+pub(super) fn unresolved_at(dir: u32, group: u32, digest: u64) -> Vec<u8> {
+    let mut key = unresolved_of(dir, group);
+    key.extend(digest.to_be_bytes());
+    key
+}
+
+/// The group of a key that [`unresolved_of`] or [`unresolved_at`] made.
 pub(super) fn read_unresolved(key: &[u8]) -> Result<u32, Trouble> {
     Ok(number::<4>(key, 5)? as u32)
 }

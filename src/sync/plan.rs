@@ -325,8 +325,14 @@ impl Sealed {
         }
         push(&mut out.removed, group, Layer::Subgroup, false, true, removed);
         push(&mut out.added, group, Layer::Subgroup, true, true, difference(&list.groups, old));
-        if lives && !same_names(&list.rest, base.unresolved(group)) {
-            out.unresolved.push(Change::Unresolved { group, references: list.rest });
+        let (old, new) = (base.unresolved(group), &list.rest);
+        if lives && !same_names(old, new) {
+            for (added, references) in [(false, difference(old, new)), (true, difference(new, old))]
+            {
+                if !references.is_empty() {
+                    out.unresolved.push(Change::Unresolved { group, added, references });
+                }
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use hashbrown::HashTable;
 
 use super::by_slot::BySlot;
 use super::guard::Gate;
-use super::slots::{SlotSet, normalise};
+use super::slots::{SlotSet, difference, normalise};
 use super::split::{self, Outcome};
 use crate::index::{DirectoryView, Owner};
 use crate::model::{Layer, Member, Pending, Reference, Removal};
@@ -649,9 +649,14 @@ fn group_aliases(record: &[u8]) -> Vec<&str> {
 
 /// Whether two lists of open references name the same. A provider may say only
 /// the id of what is kept here as a user's id.
+///
+/// Both are sorted: only the few that differ are held against each other.
 pub(super) fn same_names(a: &[Reference], b: &[Reference]) -> bool {
-    a == b
-        || (a.len() == b.len() && a.iter().all(|one| b.iter().any(|other| same_name(one, other))))
+    if a == b || a.len() != b.len() {
+        return a == b;
+    }
+    let (a, b) = (difference(a, b), difference(b, a));
+    a.iter().all(|one| b.iter().any(|other| same_name(one, other)))
 }
 
 /// Whether two references name the same, as far as both say what it is.

@@ -38,14 +38,14 @@ impl SlotSet {
 }
 
 /// What is in `a` and not in `b`; both sorted, without repeats.
-pub fn difference(a: &[u32], b: &[u32]) -> Vec<u32> {
-    let mut rest = b.iter().copied().peekable();
+pub fn difference<T: Ord + Clone>(a: &[T], b: &[T]) -> Vec<T> {
+    let mut rest = b.iter().peekable();
     a.iter()
-        .copied()
         .filter(|item| {
             while rest.next_if(|other| other < item).is_some() {}
             rest.peek() != Some(item)
         })
+        .cloned()
         .collect()
 }
 

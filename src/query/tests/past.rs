@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::fixture::{World, world_of};
 use crate::clock::{Duration, Timestamp};
 use crate::index::{Builder, DirectoryView, View};
-use crate::model::{Cause, Change, Commit, EventKind, Group, Layer, Progress, Put, User};
+use crate::model::{Cause, Change, Commit, EventKind, Group, Layer, Progress, Put, Reference, User};
 use crate::provider::{GroupItem, UserItem};
 use crate::query::resolve::Kind;
 use crate::query::sources::Sources;
@@ -123,7 +123,11 @@ impl Run {
     /// One that is no event, when there is anybody to change.
     fn silent_change(&mut self) -> Option<Change> {
         let group = self.now.groups.keys().next().filter(|_| self.random.bool());
-        let unresolved = |group: &u32| Change::Unresolved { group: *group, references: vec![] };
+        let unresolved = |group: &u32| Change::Unresolved {
+            group: *group,
+            added: self.view.unresolved(*group).is_empty(),
+            references: vec![Reference::Id("nobody".into())],
+        };
         let user = self.now.users.iter().next();
         group.map(unresolved).or(user.map(|(slot, user)| put_user(*slot, user, Put::Silent)))
     }

@@ -8,5 +8,6 @@ mod deliveries;
 mod feed;
 mod nobody;
 mod plain;
+mod unresolved;
 mod upkeep;
 mod world;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::crash::{NAMES, Run};
 use super::world::{World, loaded, open};
 use crate::clock::Timestamp;
-use crate::model::{Change, Event, MemberKind, Put, User};
+use crate::model::{Change, Event, MemberKind, Put, Reference, User};
 use crate::provider::UserItem;
 use crate::store::engine::Batch;
 use crate::store::events;
@@ -299,7 +299,8 @@ fn history_outlives_events_and_reaches_back_to_what_stood_before_its_oldest_one(
 #[test]
 fn commits_without_events_do_not_shorten_the_time_that_is_kept() {
     let silent = |store: &Store, second: u64| {
-        commit(store, second, Change::Unresolved { group: 0, references: vec![] });
+        let references = vec![Reference::Id(format!("nobody-{second}"))];
+        commit(store, second, Change::Unresolved { group: 0, added: true, references });
         named(store, second + 1, "ada", Put::Silent);
     };
     for later in [false, true] {

@@ -56,7 +56,8 @@ impl Rows for World {
         }
     }
     fn unresolved(&mut self, group: u32, references: Vec<Reference>) {
-        assert!(self.unresolved.insert(group, references).is_none());
+        let sorted = BTreeSet::from_iter(references).into_iter().collect();
+        assert!(self.unresolved.insert(group, sorted).is_none());
     }
 }
 
@@ -221,13 +222,27 @@ impl World {
             changes.push(Change::User { slot, record, put: Put::Silent });
         }
         for group in some(random, self.groups.keys(), size / 4) {
-            let references: Vec<_> =
-                (0..random.u8(0..4)).map(|n| Reference::Alias(format!("cn={n}"))).collect();
-            self.unresolved.remove(&group);
-            if !references.is_empty() {
-                self.unresolved.insert(group, references.clone());
-            }
-            changes.push(Change::Unresolved { group, references });
+            self.change_unresolved(group, random, changes);
+        }
+    }
+
+    /// Lists of several lengths: some are one row, some are spread.
+    fn change_unresolved(
+        &mut self,
+        group: u32,
+        random: &mut fastrand::Rng,
+        changes: &mut Vec<Change>,
+    ) {
+        let before = BTreeSet::from_iter(self.unresolved.remove(&group).unwrap_or_default());
+        let named = random.u8(0..=12);
+        let after: BTreeSet<Reference> =
+            (0..named).map(|_| Reference::Alias(format!("cn={}", random.u8(0..20)))).collect();
+        for (added, references) in [(false, &before - &after), (true, &after - &before)] {
+            let references = references.into_iter().collect();
+            changes.push(Change::Unresolved { group, added, references });
+        }
+        if !after.is_empty() {
+            self.unresolved.insert(group, after.into_iter().collect());
         }
     }
 
