@@ -2,17 +2,25 @@
 //! kind of socket, in the same run, with the same client; client and servers
 //! pinned to one core, so that the wake of an idle core does not hide the work.
 //!
-//! `cargo bench --bench socket -- [USERS GROUPS MEMBERSHIPS]`
+//! Then 64 clients at a time on both cores, at rest and while 1 % is committed.
+//!
+//! `cargo bench --bench socket -- [USERS GROUPS MEMBERSHIPS]`; with `opa PROGRAM` or
+//! `openldap` behind that, the same questions through those instead.
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock and owns its runtime")]
 
-#[path = "common/answer.rs"]
+#[path = "../common/answer.rs"]
 mod answer;
-#[path = "common/bare.rs"]
+#[path = "../common/bare.rs"]
 mod bare;
 #[expect(dead_code, reason = "each bench uses its part")]
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "common/nobody.rs"]
+mod many;
+#[path = "../common/nobody.rs"]
 mod nobody;
+mod opa;
+mod openldap;
+mod questions;
 
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -25,6 +33,7 @@ use answer::lengths;
 use bare::start_bare;
 use common::Size;
 use nobody::Nothing;
+use questions::{Naming, batch, check, nested, pair};
 use rosterd::clock;
 use rosterd::index::{DirectoryView, SharedView, View};
 use rosterd::query::{Limits, Listeners, QueryConfig, SharedPolicies, Sources, start};
@@ -39,34 +48,54 @@ fn main() {
     let size =
         Size::from_arguments(Size { users: 100_000, groups: 10_000, memberships: 1_000_000 });
     println!("{size}");
+    let folder = Folder::new();
+    if std::env::args().any(|word| word == "openldap") {
+        return openldap::run(size, &folder.0);
+    }
     pin_to_one_core();
     let view = view(size);
     println!("{} memberships in the view\n", view.membership_count());
     in_process(&view, size);
-    let folder = Folder::new();
     let (trigger, shutdown) = task::shutdown();
     let rosterd = folder.0.join("rosterd.sock");
     let config = QueryConfig { socket: rosterd.clone(), ..QueryConfig::default() };
     let listeners = Listeners::take(&config).expect("the socket can be taken");
+    let (store, _) =
+        Store::open(&folder.0.join("store"), Options::default()).expect("the store opens");
+    let sources = sources(view, store.clone(), shutdown.clone());
+    let view = Arc::clone(&sources.view);
     let running =
-        start(listeners, sources(view, &folder.0, shutdown.clone()), Limits::default(), shutdown)
-            .expect("the server starts");
+        start(listeners, sources, Limits::default(), shutdown).expect("the server starts");
     let bare = folder.0.join("bare.sock");
-    let length = answer_length(&rosterd, &check(size, 1, false));
-    start_bare(&bare, length);
-    let servers = [("bare hyper", bare), ("rosterd", rosterd)];
-    compare("check by id, keep-alive", &servers, REQUESTS_A_ROUND, keep_alive, |n| {
-        check(size, n, false)
-    });
-    compare("check by username and name", &servers, REQUESTS_A_ROUND, keep_alive, |n| {
-        check(size, n, true)
-    });
-    compare("check by id, one connection each", &servers, 5_000, connection_each, |n| {
-        check(size, n, false)
-    });
-    compare("batch of 100 (for each batch)", &servers, 500, keep_alive, |n| batch(size, n));
+    start_bare(&bare, answer_length(&rosterd, &check(size, 1, Naming::Ids)));
+    match std::env::args().skip_while(|word| word != "opa").nth(1) {
+        Some(program) => {
+            let sockets = [("bare hyper", bare.as_path()), ("rosterd", rosterd.as_path())];
+            opa::run(Path::new(&program), size, &sockets, &folder.0);
+        }
+        None => {
+            one_after_the_other(size, &bare, &rosterd);
+            let bare = many::Server { name: "bare hyper", thread: "bare", socket: bare };
+            let rosterd = many::Server { name: "rosterd", thread: "query", socket: rosterd };
+            many::run(size, &[bare, rosterd], &store, &view);
+        }
+    }
     drop(trigger);
     running.join().expect("the server ends well");
+}
+
+/// One client, pinned to one core with the servers.
+fn one_after_the_other(size: Size, bare: &Path, rosterd: &Path) {
+    let servers = [("bare hyper", bare.to_owned()), ("rosterd", rosterd.to_owned())];
+    let checks = |naming| move |n| check(size, n, naming);
+    let each = REQUESTS_A_ROUND;
+    compare("check by id, keep-alive", &servers, each, keep_alive, checks(Naming::Ids));
+    compare("check by username and name", &servers, each, keep_alive, checks(Naming::Names));
+    compare("check by email", &servers, each, keep_alive, checks(Naming::Email));
+    compare("check nested eight deep", &servers, each, keep_alive, |n| nested(size, n));
+    let by_id = checks(Naming::Ids);
+    compare("check by id, one connection each", &servers, 5_000, connection_each, by_id);
+    compare("batch of 100 (for each batch)", &servers, 500, keep_alive, |n| batch(size, n));
 }
 
 /// Runs the same requests against each server in turn, several times over.
@@ -126,6 +155,11 @@ fn timed(work: impl FnOnce() -> usize) -> Duration {
 
 /// Sends a request, reads the whole answer, returns the length of its body.
 fn ask(stream: &mut UnixStream, request: &[u8]) -> usize {
+    answer_of(stream, request).len()
+}
+
+/// Sends a request, returns the body of the answer, which must be a 200.
+fn answer_of(stream: &mut UnixStream, request: &[u8]) -> Vec<u8> {
     stream.write_all(request).expect("writes");
     let mut buffer = [0_u8; 64 << 10];
     let mut filled = 0;
@@ -134,55 +168,15 @@ fn ask(stream: &mut UnixStream, request: &[u8]) -> usize {
         if let Some((head, body)) = lengths(&buffer[..filled])
             && filled >= head + body
         {
-            assert!(
-                buffer.starts_with(b"HTTP/1.1 200"),
-                "{}",
-                String::from_utf8_lossy(&buffer[..filled])
-            );
-            return body;
+            let text = String::from_utf8_lossy(&buffer[..filled]);
+            assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+            return buffer[head..head + body].to_vec();
         }
     }
 }
 
 fn answer_length(socket: &Path, request: &[u8]) -> usize {
     ask(&mut UnixStream::connect(socket).expect("connects"), request)
-}
-
-/// A check of some user and some group; about half of them are members.
-fn check(size: Size, n: u32, by_name: bool) -> Vec<u8> {
-    let (user, group) = pair(size, n);
-    let (user, group) = match by_name {
-        false => (common::user_id(user), common::group_id(group)),
-        true => (format!("user{user:07}"), format!("group-{group:06}")),
-    };
-    format!("GET /v1/check?user={user}&group={group} HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        .into_bytes()
-}
-
-fn batch(size: Size, n: u32) -> Vec<u8> {
-    let question = |i: u32| {
-        let (user, group) = pair(size, n * 100 + i);
-        let (user, group) = (common::user_id(user), common::group_id(group));
-        format!("{{\"user\":\"{user}\",\"group\":\"{group}\"}}")
-    };
-    let questions: Vec<String> = (0..100).map(question).collect();
-    let body = format!("{{\"checks\":[{}]}}", questions.join(","));
-    let head = format!(
-        "POST /v1/check HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    (head + &body).into_bytes()
-}
-
-fn pair(size: Size, n: u32) -> (u32, u32) {
-    let group = n.wrapping_mul(2_654_435_761) % size.groups;
-    let members = size.memberships / size.groups.max(1);
-    let some = n.wrapping_mul(40_503) % size.users;
-    if n.is_multiple_of(2) || members == 0 {
-        return (some, group);
-    }
-    let list = common::members(size, group);
-    (list.get(n as usize % list.len().max(1)).copied().unwrap_or(some), group)
 }
 
 fn in_process(view: &DirectoryView, size: Size) {
@@ -206,8 +200,7 @@ fn view(size: Size) -> DirectoryView {
     empty.apply(&common::first_commit(size).changes, 1).expect("the changes fit")
 }
 
-fn sources(view: DirectoryView, folder: &Path, shutdown: task::Shutdown) -> Sources {
-    let (store, _) = Store::open(&folder.join("store"), Options::default()).expect("it opens");
+fn sources(view: DirectoryView, store: Store, shutdown: task::Shutdown) -> Sources {
     let statuses = Statuses::default();
     let mut status = DirectoryStatus::new("corp", "acme", "vpn");
     status.as_of = Some(clock::now());
