@@ -346,6 +346,166 @@ fn one_token_alone_permits_everything_as_ever() {
 }
 
 #[test]
+fn mistakes_about_who_may_ask_are_shown_in_their_place() {
+    check(
+        r#"[query]
+listen = "127.0.0.1:1"
+token.env = "TOKEN"
+[query.allow.a]
+users = ["daemn", "no such user at all"]
+groups = [true]
+permissions = ["ask", "lisst", "everything"]
+[query.allow.b]
+permissions = []
+[query.allow."c d"]
+user = "root"
+[query.tokens.e]
+token.env = "TOKEN"
+permissions = ["ask"]
+[query.tokens.f]
+token = "inline"
+[directory.a.provider.fake]
+host = "h"
+"#,
+        r#"error: there is no user `daemn`
+ --> rosterd.toml:5:9
+  |
+5 | users = ["daemn", "no such user at all"]
+  |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = hint: did you mean "daemon"?
+
+error: there is no user `no such user at all`
+ --> rosterd.toml:5:9
+  |
+5 | users = ["daemn", "no such user at all"]
+  |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = hint: names are looked up in /etc/passwd; of all others, give the number
+
+error: `groups` must hold names and numbers only
+ --> rosterd.toml:6:10
+  |
+6 | groups = [true]
+  |          ^^^^^^
+  |
+  = hint: like ["daemon", 1000]
+
+error: there is no permission `lisst`
+ --> rosterd.toml:7:15
+  |
+7 | permissions = ["ask", "lisst", "everything"]
+  |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = hint: did you mean "list"?
+
+error: there is no permission `everything`
+ --> rosterd.toml:7:15
+  |
+7 | permissions = ["ask", "lisst", "everything"]
+  |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = hint: the permissions are "ask", "list", "watch" and "operate"
+
+error: `users` is missing in `query.allow.b`
+ --> rosterd.toml:8:14
+  |
+8 | [query.allow.b]
+  |              ^
+  |
+  = hint: name those who may: users = ["…"], groups = ["…"]
+
+error: `permissions` is empty
+ --> rosterd.toml:9:15
+  |
+9 | permissions = []
+  |               ^^
+  |
+  = hint: the permissions are "ask", "list", "watch" and "operate"
+
+error: `c d` is not a name
+  --> rosterd.toml:10:14
+   |
+10 | [query.allow."c d"]
+   |              ^^^^^
+   |
+   = hint: a name has 1 to 64 letters, digits, `-` and `_`
+
+error: `users` is missing in `query.allow.c d`
+  --> rosterd.toml:10:14
+   |
+10 | [query.allow."c d"]
+   |              ^^^^^
+   |
+   = hint: name those who may: users = ["…"], groups = ["…"]
+
+error: `permissions` is missing in `query.allow.c d`
+  --> rosterd.toml:10:14
+   |
+10 | [query.allow."c d"]
+   |              ^^^^^
+   |
+   = hint: the permissions are "ask", "list", "watch" and "operate"
+
+error: unknown key `user` in `query.allow.c d`
+  --> rosterd.toml:11:1
+   |
+11 | user = "root"
+   | ^^^^
+   |
+   = hint: did you mean `users`?
+
+error: it is the same token as `query.token`
+  --> rosterd.toml:13:1
+   |
+13 | token.env = "TOKEN"
+   | ^^^^^
+   |
+   = hint: give each a secret of its own: who asks is told by the token
+
+error: `permissions` is missing in `query.tokens.f`
+  --> rosterd.toml:15:15
+   |
+15 | [query.tokens.f]
+   |               ^
+   |
+   = hint: the permissions are "ask", "list", "watch" and "operate"
+
+error: `token` must not stand in the configuration itself
+  --> rosterd.toml:16:9
+   |
+16 | token = ***
+   |         ^^^
+   |
+   = hint: put it into a file and write token = { file = "…" }; { credential = "…" } (systemd) and { env = "…" } work too"#,
+    );
+}
+
+#[test]
+fn rules_that_say_nothing_do_not_open_the_socket() {
+    check(
+        &format!("{MINIMAL}[query]\nallow = {{}}\n"),
+        r#"error: `allow` has no blocks
+ --> rosterd.toml:3:1
+  |
+3 | allow = {}
+  | ^^^^^
+  |
+  = hint: write query.allow.NAME = { users = ["…"], permissions = ["ask"] }, or leave it out"#,
+    );
+    let mistake = |text: &str| {
+        let report = read(&format!("{MINIMAL}[query]\n{text}\n")).unwrap_err();
+        report.mistakes()[0].message.clone()
+    };
+    assert_eq!(mistake("listen = \"127.0.0.1:1\"\ntokens = {}"), "`tokens` has no blocks");
+    assert_eq!(mistake("listen = \"127.0.0.1:1\""), "`listen` needs a `token`");
+    assert_eq!(mistake("allow = true"), "`allow` must be a table, not true or false");
+    // Rules about nobody leave root alone.
+    let nobody = access("[query.allow.a]\nusers = []\npermissions = [\"ask\"]\n").unwrap();
+    assert_eq!(nobody.peers.unwrap()[0].users, [0_u32; 0]);
+}
+
+#[test]
 fn a_reload_tells_who_may_ask_from_where() {
     let read = |text: &str| read(&format!("{MINIMAL}{text}")).unwrap();
     let old = read("[query.allow.a]\nusers = 1\npermissions = \"ask\"\n");

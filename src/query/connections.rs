@@ -14,6 +14,8 @@ use crate::task::Task;
 
 /// Why a client is closed that does not read.
 const DEAF: &str = "does not read";
+/// Why one is closed that is permitted less than before.
+const LOST: &str = "permission";
 
 /// The open connections. A cheap handle.
 #[derive(Clone)]
@@ -101,7 +103,8 @@ impl Connections {
         open.entries.retain(|_, entry| {
             let has_lost = entry.seat.has_lost();
             if has_lost {
-                metrics.closed("permission");
+                metrics.closed(LOST);
+                metrics.feed.dropped(LOST, u64::from(entry.activity.is_feed()));
             }
             !has_lost
         });

@@ -133,13 +133,13 @@ impl Rules {
 }
 
 /// In a user namespace that knows few users, all others have one number: a rule
-/// about that number would be one about everybody.
+/// about that number would be one about all of them.
 fn known_peers(config: &AccessConfig) -> Option<Vec<PeerRule>> {
     let mut rules = config.peers.clone()?;
     if !peer::knows_everybody() {
         tracing::warn!(
-            "users and groups cannot be told apart in the user namespace of this process, so \
-             `query.allow` permits next to nobody; set PrivateUsers=no in the unit"
+            "the user namespace of this process does not know all users and groups: whom it does \
+             not know `query.allow` permits nothing; under systemd, set PrivateUsers=no"
         );
         for rule in &mut rules {
             rule.users.retain(|id| *id != peer::OVERFLOW_ID);

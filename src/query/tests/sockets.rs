@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::fixture::world;
 use crate::model::Actor;
-use crate::query::access::{AccessConfig, Permissions, TokenRule};
+use crate::query::access::{AccessConfig, Permission, Permissions, TokenRule};
 use crate::query::config::QueryConfig;
 use crate::query::listener::{ListenError, Listeners};
 use crate::query::server::{Limits, start};
@@ -15,6 +15,17 @@ use crate::secret::Secret;
 
 fn config(path: &Path) -> QueryConfig {
     QueryConfig { socket: path.to_owned(), mode: 0o620, ..QueryConfig::default() }
+}
+
+/// The same with a port, for whoever has the token.
+fn with_token(path: &Path, secret: &str, permissions: Permissions) -> QueryConfig {
+    let secret = Secret::new(secret.into());
+    let token = TokenRule { name: "query.token".into(), secret, permissions };
+    QueryConfig {
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        access: AccessConfig { tokens: vec![token], ..AccessConfig::default() },
+        ..config(path)
+    }
 }
 
 #[test]
@@ -75,16 +86,7 @@ fn nothing_but_a_socket_is_ever_removed() {
 #[test]
 fn over_tcp_the_token_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let token = TokenRule {
-        name: "query.token".into(),
-        secret: Secret::new("t0ken".into()),
-        permissions: Permissions::ALL,
-    };
-    let config = QueryConfig {
-        listen: Some("127.0.0.1:0".parse().unwrap()),
-        access: AccessConfig { tokens: vec![token], ..AccessConfig::default() },
-        ..config(&folder.path().join("q.sock"))
-    };
+    let config = with_token(&folder.path().join("q.sock"), "t0ken", Permissions::ALL);
     let listeners = Listeners::take(&config).unwrap();
     let address = listeners.address().unwrap();
     let world = world();
@@ -111,4 +113,80 @@ fn over_tcp_the_token_is_asked_for() {
     assert!(!acts.is_empty() && acts.iter().all(|act| act.actor == stranger), "{acts:?}");
     let reasons: String = acts.iter().map(|act| format!("{:?}", act.metadata["reason"])).collect();
     assert!(reasons.contains("token") && reasons.contains("Host"), "{reasons}");
+}
+
+/// The table of permissions and the router must read every request alike, and a
+/// foreign name must count wherever it stands.
+#[test]
+fn no_way_of_writing_a_request_gets_past_the_permissions() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("q.sock");
+    let listeners = Listeners::take(&with_token(&path, "t0ken", Permission::Ask.into())).unwrap();
+    let address = listeners.address().unwrap();
+    let world = world();
+    let shutdown = world.sources.shutdown.clone();
+    let running = start(listeners, world.sources.clone(), Limits::default(), shutdown).unwrap();
+    let ask = |line: &str, headers: &str| {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let request = format!("{line}\r\n{headers}connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).and_then(|word| word.parse::<u16>().ok()).unwrap_or(0)
+    };
+    let token = "authorization: Bearer t0ken\r\n";
+    let usual = format!("host: localhost\r\n{token}");
+    let check = "/v1/check?user=u1&group=g1";
+    for (target, expected) in [
+        (check, 200),
+        ("http://localhost/v1/check?user=u1&group=g1", 200),
+        ("http://localhost:7411/v1/users", 403),
+        ("HTTP://LOCALHOST/v1/users", 403),
+        ("http://evil.example.org/v1/check?user=u1&group=g1", 421),
+        ("http://localhost@evil.example.org/v1/users", 421),
+        ("/v1/users", 403),
+        ("/v1/users?x=/v1/check", 403),
+        ("/v1/users#/v1/check", 403),
+        ("/v1/check/../users", 404),
+        ("/v1/check/%2e%2e/users", 404),
+        ("/v1/check%2f..%2fusers", 404),
+        ("/v1/check%3fuser=u1", 404),
+        ("//v1/users", 404),
+        ("/./v1/users", 404),
+        ("/v1/users/", 404),
+        ("/V1/users", 404),
+        ("/v1/%75sers", 404),
+        ("/v1/users/check", 403),
+        ("/v1/users/..%2fcheck", 403),
+        ("/healthz/../v1/users", 404),
+        ("/healthz", 200),
+    ] {
+        assert_eq!(ask(&format!("GET {target} HTTP/1.1"), &usual), expected, "{target}");
+        // Without a token all of it is refused but the pulse.
+        let bare = ask(&format!("GET {target} HTTP/1.1"), "host: localhost\r\n");
+        let pulse = if target == "/healthz" { 200 } else { 401 };
+        assert_eq!(bare, if expected == 421 { 421 } else { pulse }, "{target}");
+    }
+    let get = format!("GET {check} HTTP/1.1");
+    for (headers, expected) in [
+        ("host: localhost\r\nhost: evil.example.org\r\n", 421),
+        ("host: evil.example.org\r\nhost: localhost\r\n", 421),
+        ("host: localhost\r\nHOST: localhost\r\n", 200),
+        ("host:\r\n", 421),
+        ("", 421),
+        ("x-forwarded-host: localhost\r\nhost: evil.example.org\r\n", 421),
+        ("host: localhost\r\nauthorization: Bearer guess\r\n", 401),
+        ("host: localhost\r\nx-original-url: /healthz\r\nx-http-method-override: PUT\r\n", 200),
+    ] {
+        assert_eq!(ask(&get, &format!("{headers}{token}")), expected, "{headers}");
+    }
+    assert_eq!(ask(&format!("GET {check} HTTP/1.0"), token), 421);
+    assert_eq!(ask(&format!("HEAD {check} HTTP/1.1"), &usual), 200);
+    assert_eq!(ask("HEAD /v1/users HTTP/1.1", &usual), 403);
+    assert_eq!(ask("POST /v1/directories/corp/sync HTTP/1.1", &usual), 403);
+    assert_eq!(ask("DELETE /v1/webhooks/w HTTP/1.1", &usual), 403);
+    assert_eq!(ask("OPTIONS /v1/users HTTP/1.1", &usual), 403);
+    assert_eq!(world.operator.0.lock().unwrap().len(), 0, "nothing was done");
+    world.trigger.fire();
+    running.join().unwrap();
 }
