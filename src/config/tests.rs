@@ -509,7 +509,7 @@ fn collect_keys(
     found: &mut std::collections::BTreeSet<String>,
 ) {
     for (key, value) in table.iter() {
-        let is_name = matches!(prefix, "directory." | "webhook.");
+        let is_name = matches!(prefix, "directory." | "webhook." | "opa.");
         let path = format!("{prefix}{}", if is_name { "*" } else { key.get_ref() });
         if let Some(table) = value.get_ref().as_table() {
             collect_keys(&format!("{path}."), table, found);
