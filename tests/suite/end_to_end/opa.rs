@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 use crate::harness::daemon::Daemon;
 use crate::harness::process::Process;
-use crate::harness::{clients, free_port, http, scratch, secrets, wait_until, write, write_private};
+use crate::harness::{
+    clients, free_port, http, scratch, secrets, wait_until, write, write_private,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const BUNDLE: &str = "/v1/opa/bundle.tar.gz";
@@ -65,7 +67,8 @@ impl Opa {
         });
         self.process = Some(process);
         wait_until("OPA to answer", PATIENCE, || {
-            http::request(&self.socket, "GET", "/health", None).map_err(|e| format!("{e}: {}", self.log()))
+            http::request(&self.socket, "GET", "/health", None)
+                .map_err(|e| format!("{e}: {}", self.log()))
         });
     }
 
@@ -180,7 +183,11 @@ fn wait_equal(opa: &Opa, daemon: &Daemon, query: &str) -> Value {
             document["seq"] = Value::Null;
             document["revision"] = Value::Null;
         }
-        if data == have { Ok(data) } else { Err(format!("{have}\n{}\n{}", opa.log(), daemon.log())) }
+        if data == have {
+            Ok(data)
+        } else {
+            Err(format!("{have}\n{}\n{}", opa.log(), daemon.log()))
+        }
     })
 }
 
@@ -190,7 +197,10 @@ fn the_policies_of_the_docs_are_strict_formatted_and_tested() {
     opa(&["check", "--strict", "--v1-compatible"]);
     assert_eq!(opa(&["fmt", "--list", "--rego-v1"]), "");
     let told = opa(&["test", "--verbose"]);
-    assert!(told.contains("PASS: ") && !told.contains("FAIL") && !told.contains("SKIPPED"), "{told}");
+    assert!(
+        told.contains("PASS: ") && !told.contains("FAIL") && !told.contains("SKIPPED"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -287,7 +297,10 @@ fn bundles_come_whole_once_and_then_as_deltas_by_long_polls() {
     files.write(2_000, &[1, 7]);
     assert_eq!(daemon.sync_events("crew").len(), 2);
     wait_equal(&opa, &daemon, "");
-    assert_eq!(opa.data("rosterd/directories/crew/users/u7/groups"), json!({"nested": true, "staff": true}));
+    assert_eq!(
+        opa.data("rosterd/directories/crew/users/u7/groups"),
+        json!({"nested": true, "staff": true})
+    );
     let delta = opa.bundle();
     assert_eq!(delta["type"], "delta", "{delta}");
     let sent = metric(&daemon, "rosterd_opa_bundle_bytes_total{kind=\"delta\"}") - before;
@@ -315,7 +328,10 @@ fn a_bundle_holds_its_scope_only() {
     let data = wait_equal(&opa, &daemon, query);
     let crew = &data["directories"]["crew"];
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!((keys(&crew["groups"]), keys(&crew["users"])), (vec!["admins".to_owned(), "nested".to_owned()], vec!["u1".to_owned()]));
+    assert_eq!(
+        (keys(&crew["groups"]), keys(&crew["users"])),
+        (vec!["admins".to_owned(), "nested".to_owned()], vec!["u1".to_owned()])
+    );
     files.write(2_000, &[1, 2]);
     daemon.sync_events("crew");
     let data = wait_equal(&opa, &daemon, query);
@@ -352,12 +368,15 @@ fn opa_is_pushed_the_whole_and_then_patches_and_filled_again_after_its_restart()
     let (mut daemon, files) = daemon(&pushing(&opa, ""), 300);
     wait_equal(&opa, &daemon, "");
     let counts = |daemon: &Daemon| {
-        let count = |name: &str| metric(daemon, &format!("rosterd_opa_push_{name}_total{{opa=\"edge\"}}"));
+        let count =
+            |name: &str| metric(daemon, &format!("rosterd_opa_push_{name}_total{{opa=\"edge\"}}"));
         (count("puts"), count("patches"))
     };
-    wait_until("a quiet pusher", PATIENCE, || match daemon.get("/v1/opa")["pushers"][0]["state"].as_str() {
-        Some("current") => Ok(()),
-        other => Err(format!("{other:?}")),
+    wait_until("a quiet pusher", PATIENCE, || {
+        match daemon.get("/v1/opa")["pushers"][0]["state"].as_str() {
+            Some("current") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
     });
     let (puts, patches) = counts(&daemon);
     files.write(300, &[1, 7]);
@@ -396,9 +415,11 @@ fn a_pusher_follows_its_configuration() {
     wait_equal(&opa, &daemon, "?group_prefix=app-");
     daemon.configure(DIRECTORY);
     daemon.signal(rustix::process::Signal::HUP);
-    wait_until("no pusher", PATIENCE, || match daemon.get("/v1/opa")["pushers"].as_array().unwrap().len() {
-        0 => Ok(()),
-        left => Err(left),
+    wait_until("no pusher", PATIENCE, || {
+        match daemon.get("/v1/opa")["pushers"].as_array().unwrap().len() {
+            0 => Ok(()),
+            left => Err(left),
+        }
     });
 }
 

@@ -159,8 +159,11 @@ fn expected(worlds: &BTreeMap<String, World>, state: &State) -> Value {
         directories.insert(place.name.clone(), body.into());
     }
     let revision = state.revision;
-    let ages: serde_json::Map<String, Value> =
-        state.places.iter().map(|p| (p.name.clone(), json!(p.as_of.map(|at| at.to_string())))).collect();
+    let ages: serde_json::Map<String, Value> = state
+        .places
+        .iter()
+        .map(|p| (p.name.clone(), json!(p.as_of.map(|at| at.to_string()))))
+        .collect();
     json!({
         "revision": revision.to_string(),
         "seq": revision.seq,
