@@ -75,6 +75,7 @@ impl House {
             endpoints: Arc::new(Nothing),
             policies: SharedPolicies::default(),
             pushers: rosterd::export::opa::Pushers::default(),
+            databrokers: Arc::default(),
             shutdown: shutdown.clone(),
         };
         let running =

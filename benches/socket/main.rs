@@ -215,6 +215,7 @@ fn sources(view: DirectoryView, store: Store, shutdown: task::Shutdown) -> Sourc
         endpoints: Arc::new(Nothing),
         policies: SharedPolicies::default(),
         pushers: rosterd::export::opa::Pushers::default(),
+        databrokers: Arc::default(),
         shutdown,
     }
 }

@@ -727,8 +727,9 @@ fn collect_keys(
     found: &mut std::collections::BTreeSet<String>,
 ) {
     for (key, value) in table.iter() {
-        let is_name =
-            matches!(prefix, "directory." | "webhook." | "query.allow." | "query.tokens.");
+        let named =
+            ["directory", "webhook", "opa", "pomerium", "ext_authz", "query.allow", "query.tokens"];
+        let is_name = named.iter().any(|table| prefix.strip_suffix('.') == Some(table));
         let path = format!("{prefix}{}", if is_name { "*" } else { key.get_ref() });
         if let Some(table) = value.get_ref().as_table() {
             collect_keys(&format!("{path}."), table, found);

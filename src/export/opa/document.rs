@@ -1,6 +1,6 @@
 //! The whole document as JSON, written straight from the view.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::ser::{Error, Serialize, SerializeMap, Serializer};
 
@@ -19,12 +19,18 @@ impl Serialize for Document<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Document(state) = self;
         let Revision { seq, .. } = state.revision;
-        let mut map = serializer.serialize_map(Some(3))?;
+        let ages: BTreeMap<&str, Option<String>> = state.places.iter().map(age).collect();
+        let mut map = serializer.serialize_map(Some(4))?;
         map.serialize_entry("revision", &state.revision.to_string())?;
         map.serialize_entry("seq", &seq)?;
+        map.serialize_entry("as_of", &ages)?;
         map.serialize_entry("directories", &Directories(state))?;
         map.end()
     }
+}
+
+fn age(place: &Place) -> (&str, Option<String>) {
+    (&place.name, place.as_of.map(|at| at.to_string()))
 }
 
 struct Directories<'s>(&'s State);
@@ -61,7 +67,6 @@ impl Serialize for Directory<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("tenant", &place.tenant)?;
         map.serialize_entry("product", &place.product)?;
-        map.serialize_entry("as_of", &place.as_of.map(|at| at.to_string()))?;
         map.serialize_entry("users", &Users(shown))?;
         map.serialize_entry("groups", &Groups(shown))?;
         for index in [Index::Usernames, Index::Emails, Index::GroupNames, Index::GroupEmails] {

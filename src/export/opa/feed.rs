@@ -191,7 +191,7 @@ fn finished(mut ops: Vec<Op>, from: Revision, to: &State) -> Change {
     if from.ages != to.revision.ages {
         ops.extend(to.places.iter().map(|place| {
             let as_of = place.as_of.map(|at| at.to_string());
-            Op::put(&["directories", &place.name, "as_of"], as_of)
+            Op::put(&["as_of", &place.name], as_of)
         }));
     }
     ops.push(Op::put(&["seq"], to.revision.seq));

@@ -5,8 +5,8 @@
 //! what changed since:
 //!
 //! ```text
-//! { "revision": "…", "seq": 812, "directories": { "corp": {
-//!     "tenant": "acme", "product": "vpn", "as_of": "2026-11-20T10:15:00Z",
+//! { "revision": "…", "seq": 812, "as_of": { "corp": "2026-11-20T10:15:00Z" },
+//!   "directories": { "corp": { "tenant": "acme", "product": "vpn",
 //!     "users":  { "u1": { "username": "ada", "email": "ada@…", "active": true,
 //!                         "groups": { "g2": true } } },
 //!     "groups": { "g2": { "name": "core", "ancestors": { "g1": true } } },
@@ -23,8 +23,10 @@
 //!   below it.
 //! - **Names lead to sets of ids**, folded as look-ups here fold them: a name may
 //!   be of several, and a policy must not take one of them for the other.
-//! - **`as_of` is rounded down** to [`AS_OF_STEP`]: it moves while nothing else
-//!   does, and each step is sent to everyone.
+//! - **`as_of` stands apart**: OPA reads all of an object that a policy goes
+//!   through, and which directories there are should not take reading them. It
+//!   is rounded down to [`AS_OF_STEP`], since it moves while nothing else does,
+//!   and each step is sent to everyone.
 //!
 //! A [`Revision`] names the state that a client holds, across restarts: the seq,
 //! when that was committed (a store restored from a backup gives the same seqs

@@ -12,6 +12,7 @@ mod feed;
 mod frozen;
 mod guard;
 mod guard_apart;
+mod opa;
 mod openldap;
 mod readme;
 mod receivers;

