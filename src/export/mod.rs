@@ -2,6 +2,8 @@
 //!
 //! | Room | Engine |
 //! |---|---|
+//! | [`cedar`] | Cedar: entities and their schema |
 //! | [`pomerium`] | Pomerium: records in a databroker, a bundle over HTTP |
 
+pub mod cedar;
 pub mod pomerium;

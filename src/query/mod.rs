@@ -13,11 +13,13 @@
 //! | `denials` | who was refused, for the audit trail |
 //! | `router` | which request goes where |
 //! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `changes`, `webhooks`, `metrics` | the answers |
-//! | `parameters`, `filter`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `entity_tag`, `problem` | what answers are made of |
+//! | `cedar`, `pomerium` | what these policy engines are fed |
+//! | `parameters`, `filter`, `scope`, `entity_tag`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `problem` | what answers are made of |
 //! | `sources`, `journal`, `stored` | what they are made from |
 
 mod audit;
 mod biography;
+mod cedar;
 mod changes;
 mod check;
 mod config;
@@ -40,9 +42,11 @@ mod objects;
 mod page;
 mod parameters;
 mod past;
+mod pomerium;
 mod problem;
 mod resolve;
 mod router;
+mod scope;
 mod server;
 mod service;
 mod snapshot;

@@ -18,7 +18,10 @@ use super::problem::Problem;
 use super::resolve::Kind;
 use super::snapshot::Snapshots;
 use super::sources::Sources;
-use super::{audit, biography, changes, check, directories, events, freshness, objects, webhooks};
+use super::{
+    audit, biography, cedar, changes, check, directories, events, freshness, objects, pomerium,
+    webhooks,
+};
 use crate::clock::{self, Duration};
 use crate::model::Caller;
 use crate::task;
@@ -73,6 +76,8 @@ pub fn router(sources: Sources, metrics: Metrics) -> Router {
         .route("/metrics", get(get_metrics))
         .route("/healthz", get(get_health))
         .route("/readyz", get(get_readiness))
+        .merge(cedar::routes())
+        .merge(pomerium::routes())
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
         .layer(middleware::from_fn_with_state(desk.metrics.clone(), count))

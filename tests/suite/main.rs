@@ -2,6 +2,7 @@
 //! the source. One binary, so that what is slow to start is started once.
 
 mod ad;
+mod cedar;
 mod check;
 mod cloud;
 mod end_to_end;
@@ -10,6 +11,7 @@ mod fingerprint;
 mod harness;
 mod ldap;
 mod ldap_odd;
+mod pomerium;
 mod population;
 mod property;
 mod systemd;

@@ -60,3 +60,6 @@ pub fn start(
     let writer = writer::Writer::new(config, scope, client, (sources, statuses), shutdown);
     Ok(task::spawn(name, writer.run()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prost::Message;
 use tokio::sync::watch;
 use tonic::Code;
 use tracing::{info, warn};
@@ -26,7 +25,7 @@ use crate::store::{DatabrokerRow, Store, StoreError};
 use crate::task::{self, Shutdown, TaskEnd};
 
 const DELAY_FIRST: Duration = Duration::from_secs(1);
-const DELAY_MAX: Duration = Duration::from_mins(1);
+const DELAY_MAX: Duration = Duration::from_secs(15);
 
 /// How long to look again at a directory that was never read, or at a view
 /// that is being made.
@@ -203,7 +202,7 @@ impl Writer {
                 (status.last_error, status.written_at) = (None, Some(clock::now()));
             });
             self.save(&mut known, &picture, wrote).await?;
-            self.wait(&mut moved, &picture, &known, leveled.took).await?;
+            self.wait(&mut moved, &picture, &mut known, leveled.took).await?;
         }
     }
 
@@ -401,7 +400,6 @@ impl Writer {
             if batch.outcome.is_empty() {
                 break;
             }
-            debug_assert!(batch.request.encoded_len() <= 1 << 20);
             let answer = self.client.put(batch.request).await?;
             if answer.server_version != known.server_version {
                 return Err(Trouble::Restarted);
@@ -449,7 +447,7 @@ impl Writer {
         &self,
         moved: &mut watch::Receiver<u64>,
         picture: &Picture,
-        known: &Known,
+        known: &mut Known,
         took: Duration,
     ) -> Result<(), Trouble> {
         let rest = clock::instant() + (took * REST_SHARE).min(REST_MAX);
@@ -468,9 +466,11 @@ impl Writer {
             if woken || self.unread()? != picture.frozen {
                 break;
             }
-            let info = self.client.server_info().await?;
-            if info.server_version != known.server_version {
-                return Err(Trouble::Restarted);
+            let strange = self.catch_up(known).await?;
+            if strange > 0 {
+                let pomerium = &self.config.name;
+                warn!(pomerium, records = strange, "somebody else wrote records of ours");
+                break;
             }
         }
         tokio::time::sleep_until(rest).await;
