@@ -103,7 +103,7 @@ fn an_entity_without_what_is_required_is_refused() {
     user.unwrap()["attrs"].as_object_mut().unwrap().remove("active");
     let told = json!({ "schema": daemon.get("/v1/cedar/schema"), "entities": all });
     let answer = clients::run("cedar.py", &[], &told.to_string());
-    assert!(answer["error"].as_str().unwrap().contains("active"), "{answer}");
+    assert!(answer["error"].as_str().unwrap().contains("does not conform"), "{answer}");
 }
 
 #[test]
@@ -144,6 +144,28 @@ fn the_worked_example_decides_what_it_says() {
         let answer = judge(schema.clone().into(), some, POLICIES, vec![request]);
         assert_eq!(answer["decisions"][0]["decision"], decision);
     }
+}
+
+const PAGE: &str = include_str!("../../docs/cedar.md");
+
+#[test]
+fn the_page_shows_what_its_script_prints() {
+    assert!(PAGE.contains(POLICIES.trim()), "the policies of the page are others");
+    let daemon = acme();
+    let lines: Vec<&str> = PAGE.lines().collect();
+    let shown = lines.windows(2).filter_map(|pair| {
+        Some((pair[0].strip_prefix("$ decide.py var/query.sock ")?, pair[1]))
+    });
+    let mut count = 0;
+    for (words, printed) in shown {
+        let socket = daemon.socket();
+        let mut arguments = vec![socket.to_str().unwrap()];
+        arguments.extend(words.split(' '));
+        let text = clients::run_text("../../docs/cedar/decide.py", &arguments, "");
+        assert_eq!(text.trim(), printed, "{words}");
+        count += 1;
+    }
+    assert_eq!(count, 5);
 }
 
 #[test]

@@ -35,9 +35,6 @@ const RECHECK: Duration = Duration::from_millis(500);
 const REST_SHARE: u32 = 4;
 const REST_MAX: Duration = Duration::from_secs(15);
 
-/// Events without a difference that are not yet noted in the store.
-const UNSAVED_MAX: u64 = 1000;
-
 /// Of the form of records: another one is put again.
 const FORM: &str = "1";
 
@@ -201,7 +198,7 @@ impl Writer {
                 status.refused = leveled.refused;
                 (status.last_error, status.written_at) = (None, Some(clock::now()));
             });
-            self.save(&mut known, &picture, wrote).await?;
+            self.save(&mut known, &picture).await?;
             self.wait(&mut moved, &picture, &mut known, leveled.took).await?;
         }
     }
@@ -327,7 +324,7 @@ impl Writer {
             if view.seq >= seq {
                 let lost = self.scope.keys().filter(|name| view.directory(name).is_none()).cloned();
                 let frozen: BTreeSet<String> = unread.into_iter().chain(lost).collect();
-                if self.scope.is_empty() || frozen.len() < self.scope.len() {
+                if frozen.len() < self.scope.len() {
                     return Ok(Picture { view, frozen });
                 }
             }
@@ -419,22 +416,18 @@ impl Writer {
     }
 
     /// Notes where we are, if a restart may rely on it.
-    async fn save(
-        &self,
-        known: &mut Known,
-        picture: &Picture,
-        wrote: bool,
-    ) -> Result<(), Trouble> {
+    async fn save(&self, known: &mut Known, picture: &Picture) -> Result<(), Trouble> {
         let row = DatabrokerRow {
             seq: picture.view.seq,
             server_version: known.server_version,
             record_version: known.record_version,
             settings: self.settings.clone(),
         };
-        let is_far = row.seq.saturating_sub(known.saved.seq) >= UNSAVED_MAX;
-        let is_other = (&row.settings, row.server_version)
-            != (&known.saved.settings, known.saved.server_version);
-        if !picture.frozen.is_empty() || !(wrote || is_far || is_other) {
+        // With the same events the same is written: a later version of the
+        // databroker's is no news.
+        let is_same = (row.seq, row.server_version, &row.settings)
+            == (known.saved.seq, known.saved.server_version, &known.saved.settings);
+        if is_same || !picture.frozen.is_empty() {
             return Ok(());
         }
         known.saved = row.clone();
