@@ -58,6 +58,12 @@ pub fn http_date(value: &str) -> Option<Timestamp> {
     u64::try_from(date.as_millisecond()).ok().map(Timestamp)
 }
 
+/// The same, written.
+pub fn to_http_date(at: Timestamp) -> Option<String> {
+    let at = jiff::Timestamp::from_millisecond(i64::try_from(at.0).ok()?).ok()?;
+    jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&at).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +87,7 @@ mod tests {
         assert_eq!(retry_after("2.128", now), Some(Duration::from_millis(2128)));
         assert_eq!(retry_after("Fri, 20 Nov 2026 10:16:00 GMT", now), Some(60 * SECOND));
         assert_eq!(retry_after("Fri, 20 Nov 2026 10:14:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(to_http_date(now).unwrap(), "Fri, 20 Nov 2026 10:15:00 GMT");
         for nonsense in ["soon", "-5", "NaN", "inf", ""] {
             assert_eq!(retry_after(nonsense, now), None);
         }

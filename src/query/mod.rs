@@ -16,14 +16,15 @@
 //! | `openapi` | the description of all requests and answers |
 //! | `check`, `objects`, `events`, `audit`, `snapshot`, `directories`, `changes`, `webhooks`, `metrics` | the answers |
 //! | `authzen`, `ext_authz` | decisions for enforcement points, by `policies` and `decision` |
-//! | `opa` | bundles for Open Policy Agent |
-//! | `parameters`, `filter`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `directory`, `entity_tag`, `problem` | what answers are made of |
+//! | `cedar`, `opa`, `pomerium` | what policy engines are fed |
+//! | `parameters`, `filter`, `scope`, `resolve`, `page`, `past`, `lives`, `freshness`, `listing`, `directory`, `entity_tag`, `problem` | what answers are made of |
 //! | `sources`, `journal`, `stored` | what they are made from |
 
 mod access;
 mod audit;
 mod authzen;
 mod biography;
+mod cedar;
 mod changes;
 mod check;
 mod config;
@@ -53,9 +54,11 @@ mod page;
 mod parameters;
 mod past;
 mod policies;
+mod pomerium;
 mod problem;
 mod resolve;
 mod router;
+mod scope;
 mod server;
 mod service;
 mod snapshot;

@@ -21,8 +21,8 @@ use super::resolve::Kind;
 use super::snapshot::Snapshots;
 use super::sources::Sources;
 use super::{
-    audit, authzen, biography, changes, check, directories, events, ext_authz, freshness, objects,
-    opa, openapi, webhooks,
+    audit, authzen, biography, cedar, changes, check, directories, events, ext_authz, freshness,
+    objects, opa, openapi, pomerium, webhooks,
 };
 use crate::clock::{self, Duration};
 use crate::model::Caller;
@@ -84,6 +84,8 @@ pub fn router(sources: Sources, metrics: Metrics) -> Router {
         .merge(authzen::routes())
         .merge(ext_authz::routes())
         .merge(opa::routes())
+        .merge(cedar::routes())
+        .merge(pomerium::routes())
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
         .layer(middleware::from_fn_with_state(desk.metrics.clone(), permit_and_count))

@@ -296,7 +296,7 @@ impl Place {
 
 /// The directories that are asked for. Who asks for none that exists must not
 /// take the answer for an empty one.
-fn chosen(sources: &Sources, filter: &Filter) -> Result<Freshnesses, Problem> {
+pub(super) fn chosen(sources: &Sources, filter: &Filter) -> Result<Freshnesses, Problem> {
     let mut named = filter.directories.iter().flatten();
     if let Some(unknown) = named.find(|name| sources.statuses.get(name).is_none()) {
         return Err(unknown_directory(unknown));

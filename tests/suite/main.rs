@@ -2,6 +2,7 @@
 //! the source. One binary, so that what is slow to start is started once.
 
 mod ad;
+mod cedar;
 mod check;
 mod cloud;
 mod end_to_end;
@@ -11,6 +12,7 @@ mod harness;
 mod ldap;
 mod ldap_odd;
 mod openapi;
+mod pomerium;
 mod population;
 mod property;
 mod systemd;

@@ -204,7 +204,7 @@ pub(super) fn describe(status: &Status) -> String {
     let mut source = std::error::Error::source(status);
     while let Some(error) = source {
         let more = error.to_string();
-        if !text.contains(&more) {
+        if !text.contains(&more) && more != "transport error" {
             text = if text.is_empty() { more } else { format!("{text}: {more}") };
         }
         source = error.source();

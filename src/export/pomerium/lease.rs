@@ -43,7 +43,7 @@ impl Lease {
         let pause = self.duration / RENEWALS;
         loop {
             // What is sent last must arrive before another may write.
-            let safe = self.until - self.duration / 10;
+            let safe = self.until - self.duration / 4;
             let next = (clock::instant() + pause).min(safe);
             tokio::time::sleep_until(next).await;
             let until = clock::instant() + self.duration;

@@ -46,7 +46,8 @@ use crate::task::{self, Shutdown, Task};
 /// Starts writing to one databroker about these directories.
 ///
 /// # Errors
-/// In words, when TLS cannot be set up.
+/// In words, when TLS cannot be set up, or there are no directories: what is
+/// there is not deleted because of a wrong name.
 pub fn start(
     config: PomeriumConfig,
     scope: Scope,
@@ -54,9 +55,15 @@ pub fn start(
     statuses: Arc<Statuses>,
     shutdown: Shutdown,
 ) -> Result<Task, String> {
+    if scope.is_empty() {
+        return Err("no directory is of these tenants and products".to_owned());
+    }
     let client = client::Client::new(&config)?;
     let name = format!("pomerium {}", config.name);
     statuses.add(&config.name);
     let writer = writer::Writer::new(config, scope, client, (sources, statuses), shutdown);
     Ok(task::spawn(name, writer.run()))
 }
+
+#[cfg(test)]
+mod tests;

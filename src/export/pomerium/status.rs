@@ -24,7 +24,7 @@ pub struct WriterStatus {
     pub state: State,
     /// Everything up to this event is written.
     pub seq: u64,
-    /// Events beyond it.
+    /// Events beyond it; 0 while another writes.
     pub backlog: u64,
     pub put_total: u64,
     pub deleted_total: u64,
@@ -48,7 +48,10 @@ impl Statuses {
     /// All writers by name; `last_seq` is the journal's.
     pub fn snapshot(&self, last_seq: u64) -> Vec<WriterStatus> {
         let all = self.lock();
-        let backlog = |status: &WriterStatus| last_seq.saturating_sub(status.seq);
+        let backlog = |status: &WriterStatus| match status.state {
+            State::Standby => 0,
+            State::Waiting | State::Writing => last_seq.saturating_sub(status.seq),
+        };
         all.values().map(|one| WriterStatus { backlog: backlog(one), ..one.clone() }).collect()
     }
 

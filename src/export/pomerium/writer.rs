@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prost::Message;
 use tokio::sync::watch;
 use tonic::Code;
 use tracing::{info, warn};
@@ -26,7 +25,7 @@ use crate::store::{DatabrokerRow, Store, StoreError};
 use crate::task::{self, Shutdown, TaskEnd};
 
 const DELAY_FIRST: Duration = Duration::from_secs(1);
-const DELAY_MAX: Duration = Duration::from_mins(1);
+const DELAY_MAX: Duration = Duration::from_secs(15);
 
 /// How long to look again at a directory that was never read, or at a view
 /// that is being made.
@@ -35,9 +34,6 @@ const RECHECK: Duration = Duration::from_millis(500);
 /// After a comparison we rest so many times as long as it took, within reason.
 const REST_SHARE: u32 = 4;
 const REST_MAX: Duration = Duration::from_secs(15);
-
-/// Events without a difference that are not yet noted in the store.
-const UNSAVED_MAX: u64 = 1000;
 
 /// Of the form of records: another one is put again.
 const FORM: &str = "1";
@@ -202,8 +198,8 @@ impl Writer {
                 status.refused = leveled.refused;
                 (status.last_error, status.written_at) = (None, Some(clock::now()));
             });
-            self.save(&mut known, &picture, wrote).await?;
-            self.wait(&mut moved, &picture, &known, leveled.took).await?;
+            self.save(&mut known, &picture).await?;
+            self.wait(&mut moved, &picture, &mut known, leveled.took).await?;
         }
     }
 
@@ -331,7 +327,7 @@ impl Writer {
             if view.seq >= seq {
                 let lost = self.scope.keys().filter(|name| view.directory(name).is_none()).cloned();
                 let frozen: BTreeSet<String> = unread.into_iter().chain(lost).collect();
-                if self.scope.is_empty() || frozen.len() < self.scope.len() {
+                if frozen.len() < self.scope.len() {
                     return Ok(Picture { view, frozen });
                 }
             }
@@ -404,7 +400,6 @@ impl Writer {
             if batch.outcome.is_empty() {
                 break;
             }
-            debug_assert!(batch.request.encoded_len() <= 1 << 20);
             let answer = self.client.put(batch.request).await?;
             if answer.server_version != known.server_version {
                 return Err(Trouble::Restarted);
@@ -424,17 +419,18 @@ impl Writer {
     }
 
     /// Notes where we are, if a restart may rely on it.
-    async fn save(&self, known: &mut Known, picture: &Picture, wrote: bool) -> Result<(), Trouble> {
+    async fn save(&self, known: &mut Known, picture: &Picture) -> Result<(), Trouble> {
         let row = DatabrokerRow {
             seq: picture.view.seq,
             server_version: known.server_version,
             record_version: known.record_version,
             settings: self.settings.clone(),
         };
-        let is_far = row.seq.saturating_sub(known.saved.seq) >= UNSAVED_MAX;
-        let is_other = (&row.settings, row.server_version)
-            != (&known.saved.settings, known.saved.server_version);
-        if !picture.frozen.is_empty() || !(wrote || is_far || is_other) {
+        // With the same events the same is written: a later version of the
+        // databroker's is no news.
+        let is_same = (row.seq, row.server_version, &row.settings)
+            == (known.saved.seq, known.saved.server_version, &known.saved.settings);
+        if is_same || !picture.frozen.is_empty() {
             return Ok(());
         }
         known.saved = row.clone();
@@ -447,7 +443,7 @@ impl Writer {
         &self,
         moved: &mut watch::Receiver<u64>,
         picture: &Picture,
-        known: &Known,
+        known: &mut Known,
         took: Duration,
     ) -> Result<(), Trouble> {
         let rest = clock::instant() + (took * REST_SHARE).min(REST_MAX);
@@ -466,9 +462,11 @@ impl Writer {
             if woken || self.unread()? != picture.frozen {
                 break;
             }
-            let info = self.client.server_info().await?;
-            if info.server_version != known.server_version {
-                return Err(Trouble::Restarted);
+            let strange = self.catch_up(known).await?;
+            if strange > 0 {
+                let pomerium = &self.config.name;
+                warn!(pomerium, records = strange, "somebody else wrote records of ours");
+                break;
             }
         }
         tokio::time::sleep_until(rest).await;

@@ -47,16 +47,32 @@ pub fn request(
     path: &str,
     body: Option<&Value>,
 ) -> std::io::Result<Message> {
+    request_with(socket, method, path, &[], body)
+}
+
+/// The same with further headers. What answers a `HEAD` has no body.
+///
+/// # Errors
+/// As for [`request`].
+pub fn request_with(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&Value>,
+) -> std::io::Result<Message> {
     let mut stream = connect(socket)?;
     let body = body.map(Value::to_string).unwrap_or_default();
+    let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: rosterd\r\nconnection: close\r\n\
+        "{method} {path} HTTP/1.1\r\nhost: rosterd\r\nconnection: close\r\n{more}\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     // In one piece: a server that needs no body may have answered and closed before it comes.
     stream.write_all(request.as_bytes())?;
-    read(&mut BufReader::new(stream))
+    let mut reader = BufReader::new(stream);
+    if method == "HEAD" { read_head(&mut reader) } else { read(&mut reader) }
 }
 
 /// An open connection on which a stream of server-sent events has begun;
