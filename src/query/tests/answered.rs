@@ -8,10 +8,11 @@ use futures_util::TryStreamExt;
 use serde_json::Value;
 
 use super::fixture::{World, world};
+use super::sockets::with_token;
 use crate::client::{
     CheckResult, Client, ClientError, Follow, Listing, Member, SnapshotLine, Terms, User,
 };
-use crate::query::config::{Listen, QueryConfig};
+use crate::query::access::Permissions;
 use crate::query::listener::Listeners;
 use crate::query::server::{Limits, Running, start};
 use crate::secret::Secret;
@@ -26,13 +27,7 @@ struct Served {
 const TOKEN: &str = "t0ken";
 
 fn serve_at(folder: &Path) -> Served {
-    let listen =
-        Listen { address: "127.0.0.1:0".parse().unwrap(), token: Secret::new(TOKEN.into()) };
-    let config = QueryConfig {
-        socket: folder.join("q.sock"),
-        listen: Some(listen),
-        ..QueryConfig::default()
-    };
+    let config = with_token(&folder.join("q.sock"), TOKEN, Permissions::ALL);
     let listeners = Listeners::take(&config).unwrap();
     let (world, port) = (world(), listeners.address());
     let shutdown = world.sources.shutdown.clone();
@@ -120,7 +115,8 @@ async fn lists_are_read_page_by_page_and_row_by_row() {
     assert_eq!(rows.len(), 4);
     assert_eq!(rows[3].directory.as_deref(), Some("partner"));
     let members = client.members("corp/eng", false, &Terms::default()).read(usize::MAX).await;
-    let kinds: Vec<&str> = members.unwrap().rows.iter().map(kind).collect();
+    let members = members.unwrap().rows;
+    let kinds: Vec<&str> = members.iter().map(kind).collect();
     assert_eq!(kinds, ["bob", "core"]);
     let lost = client.members("nothing", false, &Terms::default()).stream();
     let error = lost.try_collect::<Vec<Member>>().await.unwrap_err();

@@ -13,7 +13,8 @@ use prost::Message;
 
 use super::clients::{CHECK, Served, exchange, read_to_end, serve, serve_with};
 use super::fixture::{World, world};
-use crate::query::config::{Listen, QueryConfig};
+use super::sockets::with_token;
+use crate::query::access::Permissions;
 use crate::query::ext_authz::messages::{
     Attributes, CheckRequest, CheckResponse, Extension, Header, HeaderMap as RawHeaders,
     HttpRequest, HttpResponse, Request as AttributesRequest,
@@ -22,7 +23,6 @@ use crate::query::http2::PREFACE;
 use crate::query::listener::Listeners;
 use crate::query::policies::{Policies, Policy};
 use crate::query::server::{Limits, start};
-use crate::secret::Secret;
 
 const CHECK_PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
 
@@ -467,10 +467,7 @@ fn at_shutdown_streams_under_way_end() {
 #[test]
 fn over_tcp_the_token_and_a_loopback_name_are_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let token = Secret::new("t0ken".into());
-    let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), token };
-    let socket = folder.path().join("q.sock");
-    let config = QueryConfig { socket, listen: Some(listen), ..QueryConfig::default() };
+    let config = with_token(&folder.path().join("q.sock"), "t0ken", Permissions::ALL);
     let listeners = Listeners::take(&config).unwrap();
     let address = listeners.address().unwrap();
     let world = with_policy(world(), |_| {});

@@ -18,7 +18,7 @@ fn config(path: &Path) -> QueryConfig {
 }
 
 /// The same with a port, for whoever has the token.
-fn with_token(path: &Path, secret: &str, permissions: Permissions) -> QueryConfig {
+pub fn with_token(path: &Path, secret: &str, permissions: Permissions) -> QueryConfig {
     let secret = Secret::new(secret.into());
     let token = TokenRule { name: "query.token".into(), secret, permissions };
     QueryConfig {
