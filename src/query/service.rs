@@ -134,10 +134,11 @@ impl Service {
     /// The long way, which decides by the route whether it is permitted.
     fn route(
         &self,
-        asker: Asker,
+        mut asker: Asker,
         mut request: Request<Incoming>,
     ) -> impl Future<Output = Answered> + Send + use<> {
         let (desk, activity) = (Arc::clone(&self.desk), Arc::clone(&self.activity));
+        asker.seat = Some(Arc::clone(&self.seat));
         request.extensions_mut().insert(asker.clone());
         async move {
             let response = Arc::clone(&desk).route(request.map(Body::new)).await;
