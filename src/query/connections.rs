@@ -14,7 +14,7 @@ use crate::task::Task;
 
 /// Why a client is closed that does not read.
 const DEAF: &str = "does not read";
-/// Why one is closed that is permitted less than before.
+/// Why one is closed that was used for what is no longer permitted.
 const LOST: &str = "permission";
 
 /// The open connections. A cheap handle.
@@ -95,8 +95,8 @@ impl Connections {
         self.tell_of(deaf);
     }
 
-    /// Other rules are in force: closes those that are permitted less than before,
-    /// so that no stream or wait goes on that would no longer begin.
+    /// Other rules are in force: closes those that were used for what is no longer
+    /// permitted, so that no stream or wait goes on that would not begin now.
     pub fn close_those_who_lost(&self) {
         let mut open = self.lock();
         let metrics = &self.metrics;

@@ -202,12 +202,12 @@ mod tests {
 
     fn at(last: u8) -> Asker {
         let peer = Peer::Tcp(([127, 0, 0, last], 9).into());
-        Asker { permissions: Permissions::NONE, peer, token: None }
+        Asker { permissions: Permissions::NONE, peer, token: None, seat: None }
     }
 
     fn of(uid: u32) -> Asker {
         let peer = Peer::Unix { uid, gid: 7, pid: Some(uid) };
-        Asker { permissions: Permissions::NONE, peer, token: None }
+        Asker { permissions: Permissions::NONE, peer, token: None, seat: None }
     }
 
     fn count(act: &Act) -> &Value {

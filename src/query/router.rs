@@ -410,6 +410,7 @@ fn permit(route: Option<&str>, request: &mut Request) -> Result<(), Response> {
         response.extensions_mut().insert(refusal);
         return Err(response);
     }
+    asker.uses(need);
     if need == Need::Of(Permission::Operate) {
         let by = asker.caller();
         request.extensions_mut().insert(by);

@@ -134,11 +134,12 @@ impl Service {
     /// The long way, which decides by the route whether it is permitted.
     fn route(
         &self,
-        asker: Asker,
+        mut asker: Asker,
         mut request: Request<Incoming>,
         turn: Turn,
     ) -> impl Future<Output = Answered> + Send + use<> {
         let desk = Arc::clone(&self.desk);
+        asker.seat = Some(Arc::clone(&self.seat));
         request.extensions_mut().insert(asker.clone());
         async move {
             let response = Arc::clone(&desk).route(request.map(Body::new)).await;

@@ -1,7 +1,7 @@
 //! What one connection may do: worked out when it is accepted, and again when
 //! other rules are in force.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::header::WWW_AUTHENTICATE;
@@ -27,11 +27,22 @@ pub struct Seat {
     /// their generation, then the permissions.
     granted: AtomicU64,
     groups: OnceLock<Arc<[u32]>>,
-    /// The tokens that were shown on it, with what each permitted then.
-    shown: Mutex<Vec<([u8; 32], Permissions)>>,
-    /// Something that was permitted is no longer.
-    lost: AtomicBool,
+    /// What the peer asked for that took a permission.
+    used: AtomicU8,
+    /// The tokens that were shown on it.
+    shown: Mutex<Vec<Shown>>,
 }
+
+#[derive(Debug)]
+struct Shown {
+    digest: [u8; 32],
+    name: Arc<str>,
+    /// What was asked for with it.
+    used: u8,
+}
+
+/// Beside the bits of permissions: something was asked for that took any one.
+const ANY: u8 = 0x80;
 
 /// Who asks, and what that one may do.
 #[derive(Clone, Debug)]
@@ -40,6 +51,8 @@ pub struct Asker {
     pub peer: Peer,
     /// The token that was shown.
     pub token: Option<Arc<str>>,
+    /// Where to note what it uses; `None` when nothing can come between.
+    pub seat: Option<Arc<Seat>>,
 }
 
 impl Seat {
@@ -50,8 +63,8 @@ impl Seat {
             access,
             peer,
             groups: OnceLock::new(),
+            used: AtomicU8::new(0),
             shown: Mutex::default(),
-            lost: AtomicBool::new(false),
         };
         let generation = seat.access.generation();
         seat.keep(generation, seat.work_out());
@@ -66,21 +79,17 @@ impl Seat {
     pub fn permissions(&self) -> Permissions {
         let generation = self.access.generation();
         let granted = self.granted.load(Ordering::Relaxed);
-        let before = Permissions::of_bits(granted.to_le_bytes()[0]);
         if granted >> PERMISSION_BITS == generation {
-            return before;
+            return Permissions::of_bits(granted.to_le_bytes()[0]);
         }
         let now = self.work_out();
-        if !now.cover(before) {
-            self.lost.store(true, Ordering::Relaxed);
-        }
         self.keep(generation, now);
         now
     }
 
     /// The peer, without any token.
     pub fn asker(&self) -> Asker {
-        Asker { permissions: self.permissions(), peer: self.peer, token: None }
+        Asker { permissions: self.permissions(), peer: self.peer, token: None, seat: None }
     }
 
     /// Whoever has this token; `None` when it is none of ours.
@@ -88,24 +97,41 @@ impl Seat {
         let digest = digest(given);
         let rules = self.access.rules();
         let Token { name, permissions, .. } = rules.token(&digest)?;
-        self.note(digest, *permissions);
-        Some(Asker { permissions: *permissions, peer: self.peer, token: Some(Arc::clone(name)) })
+        self.show(digest, name);
+        let (permissions, token) = (*permissions, Some(Arc::clone(name)));
+        Some(Asker { permissions, peer: self.peer, token, seat: None })
     }
 
-    /// Whether less is permitted than was. Whatever is being answered then must end.
+    /// Whether it was used for what is no longer permitted: an answer that goes on
+    /// must end then.
     pub fn has_lost(&self) -> bool {
-        self.permissions();
         let rules = self.access.rules();
-        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let now = |digest| rules.token(digest).map_or(Permissions::NONE, |t| t.permissions);
-        self.lost.load(Ordering::Relaxed)
-            || shown.iter().any(|(digest, before)| !now(digest).cover(*before))
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        !permits(self.permissions(), self.used.load(Ordering::Relaxed))
+            || shown.iter().any(|shown| !permits(now(&shown.digest), shown.used))
     }
 
-    fn note(&self, digest: [u8; 32], permissions: Permissions) {
+    fn show(&self, digest: [u8; 32], name: &Arc<str>) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        if !shown.contains(&(digest, permissions)) {
-            shown.push((digest, permissions));
+        if !shown.iter().any(|shown| shown.digest == digest) {
+            shown.push(Shown { digest, name: Arc::clone(name), used: 0 });
+        }
+    }
+
+    fn note_use(&self, token: Option<&str>, need: Need) {
+        let bits = match need {
+            Need::Nothing => 0,
+            Need::Any => ANY,
+            Need::Of(one) => Permissions::from(one).bits(),
+        };
+        let Some(token) = token else {
+            self.used.fetch_or(bits, Ordering::Relaxed);
+            return;
+        };
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        for shown in shown.iter_mut().filter(|shown| *shown.name == *token) {
+            shown.used |= bits;
         }
     }
 
@@ -138,6 +164,10 @@ impl Seat {
     }
 }
 
+fn permits(now: Permissions, used: u8) -> bool {
+    now.cover(Permissions::of_bits(used)) && (used & ANY == 0 || !now.is_empty())
+}
+
 fn unreadable(uid: u32, reason: impl std::fmt::Display) -> Arc<[u32]> {
     tracing::debug!(
         uid,
@@ -154,6 +184,13 @@ impl Asker {
             Need::Nothing => None,
             Need::Any => self.permissions.is_empty().then_some(Refusal::Permission(None)),
             Need::Of(one) => (!self.permissions.has(one)).then_some(Refusal::Permission(Some(one))),
+        }
+    }
+
+    /// Notes that it was answered.
+    pub fn uses(&self, need: Need) {
+        if let Some(seat) = &self.seat {
+            seat.note_use(self.token.as_deref(), need);
         }
     }
 

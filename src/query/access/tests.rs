@@ -85,42 +85,66 @@ fn config(peers: Vec<PeerRule>) -> AccessConfig {
     AccessConfig { peers: Some(peers), tokens: Vec::new() }
 }
 
-#[test]
-fn other_rules_hold_for_a_connection_that_is_open() {
-    let access = Access::new(&AccessConfig::default());
-    let seat = Seat::new(access.clone(), Peer::Unix { uid: 4711, gid: 4711, pid: None });
-    assert_eq!(seat.permissions(), Permissions::ALL);
-    access.adopt(&config(vec![rule(&[4711], &[], &Permission::ALL)]));
-    assert_eq!((seat.permissions(), seat.has_lost()), (Permissions::ALL, false));
-    access.adopt(&config(vec![rule(&[4711], &[], &[Permission::Watch])]));
-    assert_eq!(seat.permissions(), Permission::Watch.into());
-    assert!(seat.has_lost());
-    access.adopt(&AccessConfig::default());
-    assert_eq!(seat.permissions(), Permissions::ALL);
-    assert!(seat.has_lost(), "an answer may have begun before; it is over");
+/// Somebody on this seat asks for what takes this.
+fn uses(seat: &Arc<Seat>, asker: Asker, need: Need) {
+    let asker = Asker { seat: Some(Arc::clone(seat)), ..asker };
+    assert!(asker.lacks(need).is_none());
+    asker.uses(need);
 }
 
 #[test]
-fn a_connection_loses_with_the_tokens_that_were_shown_on_it() {
+fn other_rules_hold_for_a_connection_that_is_open() {
+    let access = Access::new(&AccessConfig::default());
+    let peer = Peer::Unix { uid: 4711, gid: 4711, pid: None };
+    let seat = || Arc::new(Seat::new(access.clone(), peer));
+    let (lists, watches, scrapes, idles) = (seat(), seat(), seat(), seat());
+    assert_eq!(lists.permissions(), Permissions::ALL);
+    uses(&lists, lists.asker(), Need::Of(Permission::List));
+    uses(&watches, watches.asker(), Need::Of(Permission::Watch));
+    uses(&scrapes, scrapes.asker(), Need::Any);
+    uses(&idles, idles.asker(), Need::Nothing);
+    let all = [&lists, &watches, &scrapes, &idles];
+    let lost = || all.map(|seat| seat.has_lost());
+    access.adopt(&config(vec![rule(&[4711], &[], &Permission::ALL)]));
+    assert_eq!(lost(), [false; 4]);
+    access.adopt(&config(vec![rule(&[4711], &[], &[Permission::Watch])]));
+    assert_eq!(lists.permissions(), Permission::Watch.into());
+    assert_eq!(lost(), [true, false, false, false]);
+    access.adopt(&config(vec![rule(&[4712], &[], &[Permission::Watch])]));
+    assert_eq!(lost(), [true, true, true, false]);
+    assert_eq!(idles.permissions(), Permissions::NONE);
+    access.adopt(&AccessConfig::default());
+    assert_eq!(idles.permissions(), Permissions::ALL);
+}
+
+#[test]
+fn a_connection_loses_with_the_tokens_that_were_used_on_it() {
     let token = |secret: &str, all: &[Permission]| TokenRule {
-        name: "query.tokens.t".into(),
+        name: format!("query.tokens.{secret}"),
         secret: Secret::new(secret.into()),
         permissions: all.iter().copied().collect(),
     };
     let config = |tokens: Vec<TokenRule>| AccessConfig { peers: None, tokens };
     let (ask, watch) = (Permission::Ask, Permission::Watch);
     let access = Access::new(&config(vec![token("one", &[ask, watch]), token("two", &[ask])]));
-    let seat = || Seat::new(access.clone(), Peer::Tcp(([127, 0, 0, 1], 9).into()));
-    let (first, second, silent) = (seat(), seat(), seat());
+    let seat = || Arc::new(Seat::new(access.clone(), Peer::Tcp(([127, 0, 0, 1], 9).into())));
+    let (first, second, both, silent) = (seat(), seat(), seat(), seat());
     let show = |seat: &Seat, secret: &str| seat.bearer(&Secret::new(secret.into())).unwrap();
     assert_eq!(show(&first, "one").permissions, [ask, watch].into_iter().collect());
-    show(&second, "two");
+    uses(&first, show(&first, "one"), Need::Of(watch));
+    uses(&second, show(&second, "two"), Need::Of(ask));
+    uses(&both, show(&both, "one"), Need::Of(ask));
+    uses(&both, show(&both, "two"), Need::Of(ask));
+    let all = [&first, &second, &both, &silent];
+    let lost = || all.map(|seat| seat.has_lost());
     access.adopt(&config(vec![token("two", &[ask, watch]), token("one", &[ask])]));
     assert_eq!(show(&first, "one").permissions, ask.into());
-    assert_eq!([&first, &second, &silent].map(Seat::has_lost), [true, false, false]);
-    access.adopt(&config(vec![]));
-    assert_eq!([&first, &second, &silent].map(Seat::has_lost), [true, true, false]);
+    assert_eq!(lost(), [true, false, false, false]);
+    access.adopt(&config(vec![token("one", &[ask, watch])]));
+    assert_eq!(lost(), [false, true, true, false]);
     assert!(second.bearer(&Secret::new("two".into())).is_none());
+    access.adopt(&config(vec![]));
+    assert_eq!(lost(), [true, true, true, false]);
 }
 
 fn permissions() -> impl Strategy<Value = Permissions> {

@@ -133,7 +133,7 @@ impl World {
     /// As it is for a peer with these permissions.
     pub fn router_for(&self, permissions: Permissions) -> Router {
         let peer = Peer::Unix { uid: 7, gid: 8, pid: Some(9) };
-        let asker = Asker { permissions, peer, token: None };
+        let asker = Asker { permissions, peer, token: None, seat: None };
         router(self.sources.clone(), Metrics::new(&self.sources)).layer(Extension(asker))
     }
 
