@@ -145,12 +145,12 @@ impl Bundles {
             let Some(from) = from else {
                 return match tag.unless_held(headers) {
                     Some(response) => Ok(response),
-                    None => self.whole(sources, state),
+                    None => self.whole(sources, state, 0),
                 };
             };
             match self.compare(from, &state).await? {
                 Outcome::Delta(bytes) if wish.deltas => return Ok(self.delta(&tag, bytes)),
-                Outcome::Delta(_) | Outcome::Whole => return self.whole(sources, state),
+                Outcome::Delta(_) | Outcome::Whole => return self.whole(sources, state, from.seq),
                 Outcome::Nothing => {}
             }
             let seen = from.ages;
@@ -226,8 +226,8 @@ impl Bundles {
         tag.mark(bundle(Body::from(bytes)))
     }
 
-    fn whole(&self, sources: &Sources, state: DocumentState) -> Answer {
-        let Some(build) = self.builds.open(state) else {
+    fn whole(&self, sources: &Sources, state: DocumentState, seq: u64) -> Answer {
+        let Some(build) = self.builds.open(state, seq) else {
             let detail = "several long bundles are being read already";
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
                 .header(RETRY_AFTER, "5"));
