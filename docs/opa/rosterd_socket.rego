@@ -49,6 +49,8 @@ answer(user, group) := http.send({
 	]),
 	"timeout": "1s",
 	"raise_error": false,
+	# Refusals are `application/problem+json`, which OPA does not take for JSON.
+	"force_json_decode": true,
 })
 
 # All groups of a user, as the daemon lists them (up to 1,000).
