@@ -49,15 +49,18 @@ answer(user, group) := http.send({
 	]),
 	"timeout": "1s",
 	"raise_error": false,
+	# Refusals are `application/problem+json`, which OPA does not take for JSON.
+	"force_json_decode": true,
 })
 
 # All groups of a user, as the daemon lists them (up to 1,000).
 groups(user) := {group.name | some group in response.body.groups} if {
 	response := http.send({
 		"method": "GET",
-		"url": sprintf("unix://localhost/v1/users/%s/groups?nested=true&limit=1000&socket=%s", [
+		"url": sprintf("unix://localhost/v1/users/%s/groups?nested=true&limit=1000&max_age=%s&socket=%s", [
 			# A `+` is a plus sign in a path.
 			replace(urlquery.encode(user), "+", "%20"),
+			urlquery.encode(max_age),
 			urlquery.encode(socket),
 		]),
 		"timeout": "1s",

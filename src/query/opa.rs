@@ -145,12 +145,12 @@ impl Bundles {
             let Some(from) = from else {
                 return match tag.unless_held(headers) {
                     Some(response) => Ok(response),
-                    None => self.whole(sources, state),
+                    None => self.whole(sources, state, 0),
                 };
             };
             match self.compare(from, &state).await? {
                 Outcome::Delta(bytes) if wish.deltas => return Ok(self.delta(&tag, bytes)),
-                Outcome::Delta(_) | Outcome::Whole => return self.whole(sources, state),
+                Outcome::Delta(_) | Outcome::Whole => return self.whole(sources, state, from.seq),
                 Outcome::Nothing => {}
             }
             let seen = from.ages;
@@ -217,22 +217,23 @@ impl Bundles {
     }
 
     fn unchanged(&self, held: Revision) -> Response {
-        self.counts.count(UNCHANGED, 0);
+        self.counts.count(UNCHANGED);
         EntityTag::new(&held.to_string()).not_modified()
     }
 
     fn delta(&self, tag: &EntityTag, bytes: Bytes) -> Response {
-        self.counts.count(DELTA, bytes.len());
+        self.counts.count(DELTA);
+        self.counts.add_bytes(DELTA, bytes.len());
         tag.mark(bundle(Body::from(bytes)))
     }
 
-    fn whole(&self, sources: &Sources, state: DocumentState) -> Answer {
-        let Some(build) = self.builds.open(state) else {
+    fn whole(&self, sources: &Sources, state: DocumentState, seq: u64) -> Answer {
+        let Some(build) = self.builds.open(state, seq) else {
             let detail = "several long bundles are being read already";
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
                 .header(RETRY_AFTER, "5"));
         };
-        self.counts.count(SNAPSHOT, 0);
+        self.counts.count(SNAPSHOT);
         let tag = EntityTag::new(&build.revision.to_string());
         let reading = Reading {
             build,
@@ -393,6 +394,9 @@ impl BundleCounts {
         for kind in [SNAPSHOT, DELTA, UNCHANGED] {
             drop(counts.bundles.get_or_create(&Kind { kind }));
         }
+        for kind in [SNAPSHOT, DELTA] {
+            drop(counts.bytes.get_or_create(&Kind { kind }));
+        }
         let BundleCounts { bundles, bytes, waiting } = counts.clone();
         registry.register("opa_bundles", "Answers to OPAs that fetch bundles", bundles);
         registry.register("opa_bundle_bytes", "Bytes of bundles sent to OPAs", bytes);
@@ -400,9 +404,8 @@ impl BundleCounts {
         counts
     }
 
-    fn count(&self, kind: &'static str, bytes: usize) {
+    fn count(&self, kind: &'static str) {
         self.bundles.get_or_create(&Kind { kind }).inc();
-        self.add_bytes(kind, bytes);
     }
 
     fn add_bytes(&self, kind: &'static str, bytes: usize) {

@@ -17,8 +17,10 @@ const CHUNK_BYTES: usize = 128 << 10;
 /// A finished bundle up to this size is kept for the next who asks; a longer one
 /// lives as long as somebody reads it.
 const KEPT_BYTES: usize = 32 << 20;
-/// Bundles that may be in memory at once, finished or not.
+/// Bundles that may be in memory at once, finished or not, and how long they may
+/// be together before another is begun.
 const ALIVE_MAX: usize = 4;
+const ALIVE_BYTES_MAX: usize = 512 << 20;
 
 /// All bundles there are. A cheap handle.
 #[derive(Clone)]
@@ -58,9 +60,9 @@ impl Builds {
     }
 
     /// The bundle of a state, or one of the same scope that is being made: who
-    /// waited for the newer one would have it later. `None` when too many are
-    /// in memory.
-    pub fn open(&self, state: State) -> Option<Arc<Build>> {
+    /// waited for the newer one would have it later. Never one of before `seq`,
+    /// which the asker knows already. `None` when too many are in memory.
+    pub fn open(&self, state: State, seq: u64) -> Option<Arc<Build>> {
         let mut shelf = self.shelf();
         shelf.tasks.retain(|task| !task.is_finished());
         shelf.builds.retain(|build| build.strong_count() > 0);
@@ -68,6 +70,7 @@ impl Builds {
         let fits = |build: &Arc<Build>| {
             build.revision == wanted && !matches!(*build.progress.borrow(), Progress::Failed(_))
                 || build.revision.shape == wanted.shape
+                    && build.revision.seq >= seq
                     && matches!(*build.progress.borrow(), Progress::Going(_))
         };
         if let Some(found) = shelf.builds.iter().filter_map(Weak::upgrade).find(fits) {
@@ -75,7 +78,9 @@ impl Builds {
         }
         shelf.kept = None;
         shelf.builds.retain(|build| build.strong_count() > 0);
-        if shelf.builds.len() >= ALIVE_MAX {
+        let bytes: usize =
+            shelf.builds.iter().filter_map(Weak::upgrade).map(|build| build.bytes()).sum();
+        if shelf.builds.len() >= ALIVE_MAX || bytes > ALIVE_BYTES_MAX {
             return None;
         }
         let build = Arc::new(Build::new(wanted));
@@ -183,5 +188,76 @@ impl Write for Pieces<'_> {
             self.build.push(std::mem::take(&mut self.piece));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{self, Duration};
+    use crate::export::opa::scope::Scope;
+    use crate::export::opa::tests::{Setting, commit, crowd, leaves, patcher, whole};
+
+    async fn bytes(build: &Build) -> Vec<u8> {
+        let (mut all, mut number) = (Vec::new(), 0);
+        while let Some(chunk) = build.chunk(number).await.unwrap() {
+            all.extend_from_slice(&chunk);
+            number += 1;
+        }
+        all
+    }
+
+    fn state(setting: &Setting, scope: Scope) -> State {
+        setting.feed.state(&Arc::new(scope)).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_is_being_made_is_shared_but_is_never_from_before_what_the_asker_knows() {
+        let (setting, _folder) = crowd(5_000).await;
+        let (_trigger, shutdown) = task::shutdown();
+        let builds = Builds::new(shutdown);
+        let turn = builds.turn.acquire().await.unwrap();
+        let old = builds.open(state(&setting, Scope::default()), 0).unwrap();
+        commit(&setting.ledger, vec![leaves(3)]).await;
+        let now = state(&setting, Scope::default());
+        assert!(Arc::ptr_eq(&old, &builds.open(now.clone(), 0).unwrap()));
+        let new = builds.open(now.clone(), now.revision.seq).unwrap();
+        assert_eq!(new.revision, now.revision);
+        drop(turn);
+        let (made, again) = tokio::join!(bytes(&new), bytes(&new));
+        assert_eq!(made, again);
+        let data = patcher::files(&made).remove("data.json").unwrap();
+        assert_eq!(data["rosterd"], whole(&now));
+        bytes(&old).await;
+        assert!(Arc::ptr_eq(&new, &builds.open(now, 0).unwrap()), "kept for the next");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn only_so_many_are_in_memory() {
+        let (setting, _folder) = crowd(5).await;
+        let (_trigger, shutdown) = task::shutdown();
+        let builds = Builds::new(shutdown);
+        let turn = builds.turn.acquire().await.unwrap();
+        let scope = |n: usize| Scope::default().with_group_prefix(Some(&format!("g{n}")));
+        let open = |n: usize| builds.open(state(&setting, scope(n)), 0);
+        let held: Vec<_> = (0..ALIVE_MAX).map(|n| open(n).unwrap()).collect();
+        assert!(open(ALIVE_MAX).is_none());
+        assert!(open(0).is_some(), "what is there is still shared");
+        drop((turn, held));
+        let deadline = clock::instant() + Duration::from_secs(60);
+        while open(ALIVE_MAX).is_none() {
+            assert!(clock::instant() < deadline, "they never go");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn it_breaks_off_when_the_daemon_stops() {
+        let (setting, _folder) = crowd(5).await;
+        let (trigger, shutdown) = task::shutdown();
+        let builds = Builds::new(shutdown);
+        trigger.fire();
+        let build = builds.open(state(&setting, Scope::default()), 0).unwrap();
+        assert!(build.chunk(0).await.unwrap_err().contains("stops"));
     }
 }

@@ -17,7 +17,7 @@ use super::revision::Revision;
 use super::scope::{Place, Scope};
 use super::{delta_bundle, write_bundle};
 use crate::clock::{Duration, Timestamp};
-use crate::model::Caller;
+use crate::model::{Caller, EventKind};
 use crate::store::{Kept, Options, Retention, Store};
 use crate::sync::ledger::Ledger;
 
@@ -335,4 +335,22 @@ pub async fn commit(ledger: &Ledger, changes: Vec<crate::model::Change>) {
         progress: crate::model::Progress::default(),
     };
     ledger.commit(commit, 0).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_is_far_behind_is_moved_on_though_nothing_changed() {
+    let (setting, _folder) = crowd(3).await;
+    let scope = Arc::new(Scope::default());
+    let before = setting.feed.state(&scope).unwrap();
+    let notices = |count| (0..count).map(|_| world::notice(EventKind::DirectorySynced)).collect();
+    commit(&setting.ledger, notices(200)).await;
+    let near = setting.feed.state(&scope).unwrap();
+    let change = setting.feed.change(before.revision, &near).unwrap();
+    assert!(matches!(change, Change::Nothing), "{change:?}");
+    commit(&setting.ledger, notices(1)).await;
+    let far = setting.feed.state(&scope).unwrap();
+    let Change::Patch(ops) = setting.feed.change(before.revision, &far).unwrap() else {
+        panic!("a patch")
+    };
+    assert_eq!(ops.len(), 2, "its name alone: {ops:?}");
 }
