@@ -177,6 +177,30 @@ fn every_route_answers_over_http2_many_at_a_time() {
 }
 
 #[test]
+fn decisions_for_other_enforcement_points_are_counted() {
+    let served = serve(world(), 16);
+    run(async || {
+        let mut client = Client::connect(&served).await;
+        let one = r#"{"subject":{"type":"user","id":"u1"},"action":{"name":"member"}"#;
+        let many =
+            format!(r#"{one},"evaluations":[{{"resource":{{"type":"group","id":"g1"}}}},{{}}]}}"#);
+        let single = format!(r#"{one},"resource":{{"type":"group","id":"g2"}}}}"#);
+        for (path, body) in [("evaluations", many), ("evaluation", single)] {
+            let request = Request::post(format!("http://localhost/access/v1/{path}"))
+                .header("content-type", "application/json")
+                .body(Full::new(body.into()));
+            let answer = client.send(request.unwrap()).await.unwrap();
+            assert_eq!(answer.parts.status, 200, "{:?}", answer.body);
+        }
+    });
+    let counted = |reason: &str| {
+        let labels = format!("by=\"authzen\",policy=\"\",reason=\"{reason}\"");
+        served.metric(&format!("rosterd_decisions_total{{{labels}}}"))
+    };
+    assert_eq!((counted("member"), counted("bad-request")), (2, 1));
+}
+
+#[test]
 fn envoy_is_told_who_may_pass() {
     let served = serve(with_policy(world(), |_| {}), 16);
     run(async || {
@@ -214,10 +238,10 @@ fn envoy_is_told_who_may_pass() {
             assert!(!denied.body.contains(reason), "{}", denied.body);
         }
     });
-    let denied = "rosterd_ext_authz_decisions_total{policy=\"eng\",reason=\"unknown-user\"}";
+    let denied = "rosterd_decisions_total{by=\"ext_authz\",policy=\"eng\",reason=\"unknown-user\"}";
     assert_eq!(served.metric(denied), 2);
     assert_eq!(
-        served.metric("rosterd_ext_authz_decisions_total{policy=\"eng\",reason=\"member\"}"),
+        served.metric("rosterd_decisions_total{by=\"ext_authz\",policy=\"eng\",reason=\"member\"}"),
         1
     );
 }
