@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::rt::Executor;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 
@@ -51,7 +52,7 @@ impl Client {
         stream.set_nonblocking(true).unwrap();
         let stream = TokioIo::new(tokio::net::UnixStream::from_std(stream).unwrap());
         let (sender, connection) = handshake(TokioExecutor::new(), stream).await.unwrap();
-        tokio::spawn(connection);
+        run_beside(connection);
         Client { sender }
     }
 
@@ -142,6 +143,11 @@ fn verdict(response: &CheckResponse) -> String {
             status.message.clone()
         }
     }
+}
+
+/// Lets a connection run beside the test.
+fn run_beside(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+    TokioExecutor::new().execute(async move { drop(connection.await) });
 }
 
 fn run(test: impl AsyncFnOnce()) {
@@ -503,7 +509,7 @@ fn over_tcp_the_token_and_a_loopback_name_are_asked_for() {
     run(async || {
         let stream = TokioIo::new(tokio::net::TcpStream::connect(address).await.unwrap());
         let (sender, connection) = handshake(TokioExecutor::new(), stream).await.unwrap();
-        tokio::spawn(connection);
+        run_beside(connection);
         let mut client = Client { sender };
         let mut ask = async |host: &str, token: &str| {
             let request = Request::get(format!("http://{host}/v1/check?user=u1&group=g1"))
