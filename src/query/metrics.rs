@@ -47,6 +47,7 @@ struct RequestLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DecisionLabels {
+    by: &'static str,
     policy: String,
     reason: &'static str,
 }
@@ -88,8 +89,8 @@ impl Metrics {
         );
         registry.register("access_denied", "Requests refused to who asked", denied.clone());
         let decisions = Family::<DecisionLabels, Counter>::default();
-        let help = "Decisions for Envoy; the reason `member` let a request through";
-        registry.register("ext_authz_decisions", help, decisions.clone());
+        let help = "Decisions for enforcement points; the reason `member` is yes";
+        registry.register("decisions", help, decisions.clone());
         let feed = Readers::new(&mut registry);
         let bundles = BundleCounts::new(&mut registry);
         registry.register_collector(Box::new(Readings(sources.clone())));
@@ -113,9 +114,10 @@ impl Metrics {
         self.requests.get_or_create(&request_labels(route, code)).inc();
     }
 
-    /// Counts a decision for Envoy.
-    pub fn decided(&self, policy: &str, reason: &'static str) {
-        self.decisions.get_or_create(&DecisionLabels { policy: policy.to_owned(), reason }).inc();
+    /// Counts a decision for an enforcement point.
+    pub fn decided(&self, by: &'static str, policy: &str, reason: &'static str) {
+        let labels = DecisionLabels { by, policy: policy.to_owned(), reason };
+        self.decisions.get_or_create(&labels).inc();
     }
 
     /// Counts a connection that we closed.

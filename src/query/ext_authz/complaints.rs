@@ -14,9 +14,15 @@ const EVERY: Duration = Duration::from_mins(1);
 const ORDINARY: [&str; 6] =
     ["not-member", "inactive", "unknown-user", "no-user", "several-users", "not-text"];
 
-/// When what was last told, and how often it happened since.
+/// What was told, by policy and reason.
 #[derive(Debug, Default)]
-pub struct Complaints(Mutex<BTreeMap<(String, &'static str), (Instant, u64)>>);
+pub struct Complaints(Mutex<BTreeMap<Kind, Told>>);
+
+/// A policy and a reason.
+type Kind = (String, &'static str);
+
+/// When it was last told, and how often it happened since.
+type Told = (Instant, u64);
 
 impl Complaints {
     /// Logs a denial. There are as many kinds as there are policies and reasons.

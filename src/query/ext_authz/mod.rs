@@ -64,6 +64,8 @@ struct Told {
     body: String,
 }
 
+/// What counts its decisions.
+const BY: &str = "ext_authz";
 /// The reason where Envoy names no policy of ours.
 const UNKNOWN_POLICY: &str = "unknown-policy";
 
@@ -183,16 +185,19 @@ fn note(
     judged: &Result<Allowed, Denied>,
 ) {
     match judged {
-        Ok(_) => metrics.decided(policy, Reason::Member.word()),
+        Ok(_) => metrics.decided(BY, policy, Reason::Member.word()),
         Err(denied) => {
             // Names that nobody configured must not fill the metrics.
             let known = denied.reason != UNKNOWN_POLICY;
             let policy = if known { policy } else { "" };
-            metrics.decided(policy, denied.reason);
+            metrics.decided(BY, policy, denied.reason);
             complaints.tell(policy, denied);
         }
     }
 }
+
+#[cfg(any(test, fuzzing))]
+pub(super) use over_grpc::feed;
 
 #[cfg(test)]
 mod tests;

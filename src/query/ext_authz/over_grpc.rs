@@ -163,3 +163,12 @@ fn metadata(reason: &str) -> messages::Struct {
     let value = Some(messages::Value { text: Some(reason.to_owned()) });
     messages::Struct { fields: vec![messages::Field { key: "reason".to_owned(), value }] }
 }
+
+/// Any bytes as a message.
+#[cfg(any(test, fuzzing))]
+pub(in crate::query) fn feed(bytes: &[u8]) {
+    use prost::Message;
+    let Ok(request) = CheckRequest::decode(bytes) else { return };
+    let attributes = request.attributes.unwrap_or_default();
+    let _ = policy_of(&attributes.context_extensions);
+}

@@ -182,7 +182,17 @@ async fn requests_that_are_wrong_as_such_are_400() {
     let json = || Request::post("/access/v1/evaluation").header("content-type", "application/json");
     let nested = "[".repeat(100_000);
     let twice = r#"{"subject":{"type":"user","id":"u1"},"subject":{"type":"user","id":"u2"}}"#;
-    for text in ["", "{", "null", "[]", "\"x\"", "\u{feff}{}", nested.as_str(), twice] {
+    for text in [
+        "",
+        "{",
+        "null",
+        "[]",
+        " [null, null, null, null, null, null]",
+        "\"x\"",
+        "\u{feff}{}",
+        nested.as_str(),
+        twice,
+    ] {
         let (status, _, answer) = world.send(json(), text).await;
         assert_eq!(status, 400, "{answer}");
         assert_eq!(answer["title"], "bad-request");
@@ -230,7 +240,7 @@ async fn many_questions_share_defaults_and_are_answered_in_order() {
             {},
             { "subject": { "type": "user", "id": "nobody" } },
             { "action": { "name": "owner" } },
-            { "resource": "g1" },
+            { "resource": ["group", "g1", null, null] },
             { "resource": { "type": "group", "id": "g2" }, "context": { "max_age": "1s" } },
             { "resource": { "type": "group", "id": "g2" }, "unknown": {} },
         ],

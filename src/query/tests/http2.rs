@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::rt::Executor;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 
@@ -51,7 +52,7 @@ impl Client {
         stream.set_nonblocking(true).unwrap();
         let stream = TokioIo::new(tokio::net::UnixStream::from_std(stream).unwrap());
         let (sender, connection) = handshake(TokioExecutor::new(), stream).await.unwrap();
-        tokio::spawn(connection);
+        run_beside(connection);
         Client { sender }
     }
 
@@ -144,6 +145,11 @@ fn verdict(response: &CheckResponse) -> String {
     }
 }
 
+/// Lets a connection run beside the test.
+fn run_beside(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+    TokioExecutor::new().execute(async move { drop(connection.await) });
+}
+
 fn run(test: impl AsyncFnOnce()) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -174,6 +180,30 @@ fn every_route_answers_over_http2_many_at_a_time() {
     assert_eq!(served.metric("rosterd_connections_total"), 3);
     let mut stream = served.connect();
     assert!(exchange(&mut stream, CHECK).contains("\"member\":true"));
+}
+
+#[test]
+fn decisions_for_other_enforcement_points_are_counted() {
+    let served = serve(world(), 16);
+    run(async || {
+        let mut client = Client::connect(&served).await;
+        let one = r#"{"subject":{"type":"user","id":"u1"},"action":{"name":"member"}"#;
+        let many =
+            format!(r#"{one},"evaluations":[{{"resource":{{"type":"group","id":"g1"}}}},{{}}]}}"#);
+        let single = format!(r#"{one},"resource":{{"type":"group","id":"g2"}}}}"#);
+        for (path, body) in [("evaluations", many), ("evaluation", single)] {
+            let request = Request::post(format!("http://localhost/access/v1/{path}"))
+                .header("content-type", "application/json")
+                .body(Full::new(body.into()));
+            let answer = client.send(request.unwrap()).await.unwrap();
+            assert_eq!(answer.parts.status, 200, "{:?}", answer.body);
+        }
+    });
+    let counted = |reason: &str| {
+        let labels = format!("by=\"authzen\",policy=\"\",reason=\"{reason}\"");
+        served.metric(&format!("rosterd_decisions_total{{{labels}}}"))
+    };
+    assert_eq!((counted("member"), counted("bad-request")), (2, 1));
 }
 
 #[test]
@@ -214,10 +244,10 @@ fn envoy_is_told_who_may_pass() {
             assert!(!denied.body.contains(reason), "{}", denied.body);
         }
     });
-    let denied = "rosterd_ext_authz_decisions_total{policy=\"eng\",reason=\"unknown-user\"}";
+    let denied = "rosterd_decisions_total{by=\"ext_authz\",policy=\"eng\",reason=\"unknown-user\"}";
     assert_eq!(served.metric(denied), 2);
     assert_eq!(
-        served.metric("rosterd_ext_authz_decisions_total{policy=\"eng\",reason=\"member\"}"),
+        served.metric("rosterd_decisions_total{by=\"ext_authz\",policy=\"eng\",reason=\"member\"}"),
         1
     );
 }
@@ -476,7 +506,7 @@ fn over_tcp_the_token_and_a_loopback_name_are_asked_for() {
     run(async || {
         let stream = TokioIo::new(tokio::net::TcpStream::connect(address).await.unwrap());
         let (sender, connection) = handshake(TokioExecutor::new(), stream).await.unwrap();
-        tokio::spawn(connection);
+        run_beside(connection);
         let mut client = Client { sender };
         let mut ask = async |host: &str, token: &str| {
             let request = Request::get(format!("http://{host}/v1/check?user=u1&group=g1"))

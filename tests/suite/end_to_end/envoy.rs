@@ -46,6 +46,7 @@ impl Front {
         let program = clients::python_command("envoy");
         let mut envoy = Process::start(program.to_str().unwrap(), |command| {
             command.args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "error"]);
+            command.args(["--file-flush-interval-msec", "50"]);
             command.arg("-c").arg(file).stdout(log).stderr(Stdio::null());
         });
         for port in [grpc, http] {
@@ -81,9 +82,15 @@ impl Front {
         }
     }
 
-    /// The access log of the gRPC side.
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.daemon.dir().join("access.log")).unwrap()
+    /// Envoy's own log of the gRPC side knows why somebody was denied.
+    fn wait_for_reasons(&self, reasons: &[&str]) {
+        wait_until("the access log", PATIENCE, || {
+            let log = std::fs::read_to_string(self.daemon.dir().join("access.log")).unwrap();
+            match reasons.iter().find(|reason| !log.contains(&format!("403 {reason}"))) {
+                Some(missing) => Err(format!("no {missing} in\n{log}")),
+                None => Ok(()),
+            }
+        });
     }
 
     fn reload(&self, max_age: &str) {
@@ -150,15 +157,7 @@ fn the_real_envoy_lets_members_through_and_nobody_else() {
     let chosen = [("x-auth-user", "hcosta"), ("policy", "staff"), ("x-policy", "staff")];
     assert_eq!(front.ask(grpc, "/production", &chosen).status(), 403);
     assert_eq!(front.ask(grpc, "/health", &[]).status(), 200);
-    // Envoy's own log knows why.
-    wait_until("the access log", PATIENCE, || {
-        let log = front.log();
-        let told = ["not-member", "unknown-user", "no-user", "several-users", "inactive"];
-        match told.iter().find(|reason| !log.contains(&format!("403 {reason}"))) {
-            Some(missing) => Err(format!("no {missing} in\n{log}")),
-            None => Ok(()),
-        }
-    });
+    front.wait_for_reasons(&["not-member", "unknown-user", "no-user", "several-users", "inactive"]);
 }
 
 #[test]
@@ -171,7 +170,7 @@ fn the_real_envoy_lets_nobody_through_on_old_knowledge_or_none() {
     front.reload("1s");
     assert_ne!(front.daemon.sync("acme")["consecutive_failures"], 0);
     front.wait_for("stale knowledge to be refused", 403);
-    assert!(front.log().contains("403 stale"), "{}", front.log());
+    front.wait_for_reasons(&["stale"]);
     std::fs::rename(&away, &there).unwrap();
     front.reload("15m");
     front.daemon.sync("acme");
