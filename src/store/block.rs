@@ -36,16 +36,45 @@ pub(super) struct Block {
 /// One [`Change`](crate::model::Change), or a part of a long one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Entry {
-    User { slot: u32, put: Told },
-    Group { slot: u32, put: Told },
-    UserDeleted { slot: u32, visible: bool },
-    GroupDeleted { slot: u32, visible: bool },
-    Edges { group: u32, layer: u8, added: bool, visible: bool, count: u32, packed: Vec<u8> },
+    User {
+        slot: u32,
+        put: Told,
+    },
+    Group {
+        slot: u32,
+        put: Told,
+    },
+    UserDeleted {
+        slot: u32,
+        visible: bool,
+    },
+    GroupDeleted {
+        slot: u32,
+        visible: bool,
+    },
+    Edges {
+        group: u32,
+        layer: u8,
+        added: bool,
+        visible: bool,
+        count: u32,
+        packed: Vec<u8>,
+    },
     /// A complete list, as earlier versions told it.
-    AllUnresolved { group: u32, references: Vec<Name> },
+    AllUnresolved {
+        group: u32,
+        references: Vec<Name>,
+    },
     Cleared,
-    Notice { kind: String, details: Vec<(String, Detail)> },
-    Unresolved { group: u32, added: bool, references: Vec<Name> },
+    Notice {
+        kind: String,
+        details: Vec<(String, Detail)>,
+    },
+    Unresolved {
+        group: u32,
+        added: bool,
+        references: Vec<Name>,
+    },
 }
 
 /// [`Put`] as stored.

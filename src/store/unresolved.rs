@@ -85,8 +85,7 @@ pub(super) fn forget(
     group: u32,
     batch: &mut Batch,
 ) -> Result<(), Trouble> {
-    let rows: Vec<Row> =
-        engine.rows(&row::unresolved_of(dir, group))?.collect::<Result<_, _>>()?;
+    let rows: Vec<Row> = engine.rows(&row::unresolved_of(dir, group))?.collect::<Result<_, _>>()?;
     for row in rows {
         batch.remove_row(&row);
         engine.write_if_full(batch)?;
