@@ -12,5 +12,6 @@ mod ldap;
 mod ldap_odd;
 mod population;
 mod property;
+mod soak;
 mod systemd;
 mod tidy;

@@ -14,7 +14,9 @@ use serde_json::Value;
 use super::fixture::{World, world_of};
 use crate::clock::{Duration, Timestamp};
 use crate::index::{Builder, DirectoryView, View};
-use crate::model::{Cause, Change, Commit, EventKind, Group, Layer, Progress, Put, Reference, User};
+use crate::model::{
+    Cause, Change, Commit, EventKind, Group, Layer, Progress, Put, Reference, User,
+};
 use crate::provider::{GroupItem, UserItem};
 use crate::query::resolve::Kind;
 use crate::query::sources::Sources;
