@@ -14,12 +14,6 @@ pub fn run(population: &Population, path: &Path, ticks: u32) {
     let file = std::fs::File::create(path).expect("the file can be made");
     let mut out = BufWriter::with_capacity(1 << 20, file);
     write(population, at, &mut out).and_then(|()| out.flush()).expect("the file can be written");
-    println!(
-        "{} users and {} groups are in {}",
-        population.users,
-        population.groups,
-        path.display()
-    );
 }
 
 fn write(population: &Population, at: Moment, out: &mut impl Write) -> io::Result<()> {

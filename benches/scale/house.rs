@@ -44,7 +44,7 @@ pub struct House {
 impl House {
     /// Opens the store in `folder`, loads it, and serves.
     pub fn open(folder: &Path, population: Population) -> House {
-        let (store, _) = Store::open(&folder.join("store"), Options::default()).expect("it opens");
+        let (store, _) = Store::open(&folder.join("store"), options()).expect("it opens");
         let ledger = Ledger::open(store.clone()).expect("it loads");
         House::around(folder, population, ledger)
     }
@@ -120,6 +120,12 @@ impl House {
             let _ = std::fs::remove_dir_all(folder);
         }
     }
+}
+
+/// The defaults, or `CACHE_MB` of sled's pages.
+pub fn options() -> Options {
+    let megabytes = std::env::var("CACHE_MB").ok().and_then(|text| text.parse::<u64>().ok());
+    megabytes.map_or_else(Options::default, |megabytes| Options { cache_bytes: megabytes << 20 })
 }
 
 fn terms(provider: Scripted) -> Terms {

@@ -43,7 +43,9 @@ fn main() {
     match arguments.as_slice() {
         ["generate", users, file, ticks @ ..] => {
             let ticks = ticks.first().map_or(0, |ticks| number(ticks));
-            generate::run(&Population::of(number(users)), Path::new(file), ticks);
+            let population = Population::of(number(users));
+            generate::run(&population, Path::new(file), ticks);
+            println!("{} users and {} groups are in {file}", population.users, population.groups);
         }
         ["cycles", users, count, full_every @ ..] => {
             let full_every = full_every.first().map_or(20, |every| number(every));

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Instant;
 
-use rosterd::store::{Options, Store};
+use rosterd::store::Store;
 use rosterd::sync::ledger::Ledger;
 
 use super::floors;
-use super::house::House;
+use super::house::{House, options};
 use super::measure::{cost, megabytes};
 use super::population::{Moment, Population};
 
@@ -16,7 +16,7 @@ pub fn run(population: &Population, folder: &Path) -> House {
     let resting = megabytes("VmRSS");
     let started = Instant::now();
     let store_folder = folder.join("store");
-    let opened = cost(None, || Store::open(&store_folder, Options::default()).expect("it opens").0);
+    let opened = cost(None, || Store::open(&store_folder, options()).expect("it opens").0);
     opened.0.print("restart: opening the store");
     let loaded = cost(None, || Ledger::open(opened.1).expect("it loads"));
     loaded.0.print("restart: loading the view");

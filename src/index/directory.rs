@@ -205,15 +205,11 @@ impl DirectoryView {
 
     /// Whom an alias means: exactly as written, among users and groups together.
     pub fn by_alias(&self, alias: &str) -> Owner {
-        only(self.owners_of_alias(alias))
+        only(self.alias_owners(alias))
     }
 
     /// Every user and group that has the alias.
-    pub fn alias_owners(&self, alias: &str) -> Vec<Owner> {
-        self.owners_of_alias(alias).collect()
-    }
-
-    fn owners_of_alias<'a>(&'a self, alias: &'a str) -> impl Iterator<Item = Owner> + 'a {
+    pub fn alias_owners<'a>(&'a self, alias: &'a str) -> impl Iterator<Item = Owner> + 'a {
         let hash = self.hasher.exact(alias);
         let users = self.keys.of(Key::UserAlias).candidates(hash).filter(move |slot| {
             let aliases = self.users.get(*slot).map(record::user_aliases_of);

@@ -156,6 +156,9 @@ impl<'a> State<'a> {
             self.batch.put_encoded(row::directory(dir.id), dir)?;
         }
         self.batch.put_encoded(row::APPLIED.to_vec(), &marker.commit)?;
+        if let Some(live) = self.engine.live() {
+            self.batch.put_encoded(row::LIVE.to_vec(), &live)?;
+        }
         self.engine.write(&mut self.batch)
     }
 
@@ -184,10 +187,18 @@ impl<'a> State<'a> {
             return Ok(());
         };
         let Chunks { more, chunks } = self.chunks(group, layer, first, last)?;
-        for (index, (from, present)) in chunks.iter().enumerate() {
+        for (index, (from, row)) in chunks.iter().enumerate() {
             let next = chunks.get(index + 1).map(|(from, _)| *from);
-            let merged = merge(present, between(changes, *from, next));
-            self.put_chunk((group, layer, *from), more, &merged);
+            let changes = between(changes, *from, next);
+            if changes.is_empty() {
+                continue;
+            }
+            let mut present = Vec::new();
+            if let Some(row) = row {
+                self.batch.replaces(row);
+                present = row::read_members(row)?.1;
+            }
+            self.put_chunk((group, layer, *from), more, &merge(&present, changes));
         }
         Ok(())
     }
@@ -196,12 +207,11 @@ impl<'a> State<'a> {
     fn chunks(&self, group: u32, layer: Layer, first: u32, last: u32) -> Result<Chunks, Trouble> {
         let key = |from| row::chunk(self.dir, group, layer, from);
         let Some(only) = self.engine.get(&key(0))? else {
-            return Ok(Chunks { more: false, chunks: vec![(0, Vec::new())] });
+            return Ok(Chunks { more: false, chunks: vec![(0, None)] });
         };
         // Nearly all groups have one chunk, and `get` is the cheapest read.
-        let (more, members) = row::read_members(&only)?;
-        if !more {
-            return Ok(Chunks { more, chunks: vec![(0, members)] });
+        if !row::has_more(&only)? {
+            return Ok(Chunks { more: false, chunks: vec![(0, Some(only))] });
         }
         let start = self.engine.last(&key(0), &key(first))?.map_or(key(0), |row| row.key);
         let mut chunks = Vec::new();
@@ -211,7 +221,7 @@ impl<'a> State<'a> {
             if from > last {
                 break;
             }
-            chunks.push((from, row::read_members(&found)?.1));
+            chunks.push((from, Some(found)));
         }
         Ok(Chunks { more: true, chunks })
     }
@@ -249,7 +259,7 @@ impl<'a> State<'a> {
 struct Chunks {
     /// Whether the group and layer has, or had, more than one chunk.
     more: bool,
-    chunks: Vec<(u32, Vec<u32>)>,
+    chunks: Vec<(u32, Option<Row>)>,
 }
 
 /// The last word on each member.

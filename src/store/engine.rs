@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::error::Trouble;
@@ -31,6 +32,8 @@ pub(super) struct Engine {
     file: File,
     folder: PathBuf,
     broken: AtomicBool,
+    /// Bytes that live, as far as known.
+    live: Mutex<Option<u64>>,
     #[cfg(test)]
     pub(super) faults: super::faults::Faults,
 }
@@ -40,6 +43,8 @@ pub(super) struct Engine {
 pub(super) struct Batch {
     ops: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     bytes: usize,
+    /// By how many bytes counted rows grow.
+    grows: i64,
 }
 
 /// A checked row.
@@ -149,7 +154,11 @@ impl Engine {
                 None => ops.remove(key),
             }
         }
+        let grows = std::mem::take(&mut batch.grows);
         self.changing(|db| db.apply_batch(ops))?;
+        if let Some(live) = &mut *self.live.lock().unwrap_or_else(PoisonError::into_inner) {
+            *live = live.saturating_add_signed(grows);
+        }
         drain();
         Ok(())
     }
@@ -170,6 +179,15 @@ impl Engine {
     pub(super) fn sync(&self) -> Result<(), Trouble> {
         self.flush()?;
         self.changing(|_| Ok(self.file.sync_all()?))
+    }
+
+    /// About how many bytes live; `None` while nobody has counted them.
+    pub(super) fn live(&self) -> Option<u64> {
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note_live(&self, live: Option<u64>) {
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = live;
     }
 
     /// Bytes that the files take.
@@ -247,6 +265,7 @@ impl Drop for Engine {
 impl Batch {
     /// Writes a row; long payloads go into several.
     pub(super) fn put(&mut self, key: Vec<u8>, payload: &[u8]) {
+        self.count(&key, payload, true);
         if payload.len() <= PART_BYTES {
             self.push(key, row::WHOLE, payload);
             return;
@@ -280,7 +299,20 @@ impl Batch {
         if let Value::Joined { parts, .. } = row.value {
             self.ops.extend((0..parts).map(|part| (part_key(&row.key, part), None)));
         }
+        self.count(&row.key, row.bytes(), false);
         self.remove(row.key.clone());
+    }
+
+    /// Says that the next put of this row replaces it.
+    pub(super) fn replaces(&mut self, row: &Row) {
+        self.count(&row.key, row.bytes(), false);
+    }
+
+    fn count(&mut self, key: &[u8], payload: &[u8], comes: bool) {
+        if row::is_counted(key) {
+            let bytes = row::bytes(key, payload) as i64;
+            self.grows += if comes { bytes } else { -bytes };
+        }
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -369,6 +401,7 @@ fn open_once(folder: &Path, cache_bytes: u64) -> Result<Engine, Trouble> {
         file,
         folder: folder.to_owned(),
         broken: AtomicBool::new(false),
+        live: Mutex::default(),
         #[cfg(test)]
         faults: super::faults::Faults::default(),
     })

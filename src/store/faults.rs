@@ -19,6 +19,11 @@ impl Faults {
         self.0.store(writes.max(1), Ordering::Relaxed);
     }
 
+    /// Writes that are left.
+    pub(super) fn left(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     pub(super) fn spend(&self) -> Result<(), Trouble> {
         match self.0.load(Ordering::Relaxed) {
             ENDLESS => Ok(()),

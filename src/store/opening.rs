@@ -220,7 +220,9 @@ fn initialise(engine: &Engine, last_seq: u64, rebuilding: Rebuilding) -> Result<
     batch.put_encoded(row::APPLIED.to_vec(), &marker.commit)?;
     batch.put_encoded(row::RETAINED.to_vec(), &retained)?;
     batch.put(row::NAMED.to_vec(), &[1]);
+    batch.put_encoded(row::LIVE.to_vec(), &0u64)?;
     engine.write(&mut batch)?;
+    engine.note_live(Some(0));
     engine.sync()?;
     Head::read(engine, marker)
 }
@@ -233,6 +235,7 @@ fn recover(engine: &Engine, marker: Marker) -> Result<Head, Trouble> {
         .decode()?;
     apply::drop_beyond(engine, &marker)?;
     audit::drop_beyond(engine, marker.commit)?;
+    rewrite::recall(engine);
     if applied + 1 == marker.commit {
         apply::apply(engine, &marker)?;
     } else if applied != marker.commit {

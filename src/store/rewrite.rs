@@ -33,6 +33,8 @@ impl Store {
     /// Rewrites the database when it takes more than three times what a fresh
     /// copy would. `None` when it does not; that is mostly found out without
     /// reading anything.
+    ///
+    /// What lives is counted as it is written, and for sure before a rewrite.
     pub fn rewrite_if_grown(&self) -> Result<Option<Rewritten>, StoreError> {
         let mut writer = self.writer();
         self.mend_writer(&mut writer)?;
@@ -40,12 +42,13 @@ impl Store {
         if size < WORTHWHILE_BYTES || size < writer.measured_at + writer.measured_at / 4 {
             return Ok(None);
         }
-        let live = self.on_engine(live_bytes)?;
-        writer.measured_at = size;
-        if size < live * FRESH_FACTOR_PERCENT / 100 * GROWN {
+        let known = self.on_engine(|engine| Ok(engine.live()))?;
+        if known.is_some_and(|live| !is_grown(size, live)) {
             return Ok(None);
         }
-        self.rewrite(&mut writer).map(Some)
+        let live = self.on_engine(|engine| note(engine, live_bytes(engine)?))?;
+        writer.measured_at = size;
+        if is_grown(size, live) { self.rewrite(&mut writer).map(Some) } else { Ok(None) }
     }
 
     /// Rewrites the database, whatever its size.
@@ -106,6 +109,9 @@ fn copy(engine: &Engine, folder: &std::path::Path, cache: u64) -> Result<Engine,
     }
     audit::copy(engine, &fresh)?;
     deliveries::copy(engine, &fresh)?;
+    if let Some(live) = engine.live() {
+        note(&fresh, live)?;
+    }
     fresh.sync()?;
     Ok(fresh)
 }
@@ -120,12 +126,33 @@ pub(super) fn copy_rows(from: &Engine, to: &Engine, prefix: &[u8]) -> Result<(),
     to.write(&mut batch)
 }
 
-fn live_bytes(engine: &Engine) -> Result<u64, Trouble> {
+fn is_grown(size: u64, live: u64) -> bool {
+    size >= live * FRESH_FACTOR_PERCENT / 100 * GROWN
+}
+
+/// Remembers what was counted, also for the next process: a hint, which the next
+/// commit makes as durable as itself.
+fn note(engine: &Engine, live: u64) -> Result<u64, Trouble> {
+    let mut batch = Batch::default();
+    batch.put_encoded(row::LIVE.to_vec(), &live)?;
+    engine.write(&mut batch)?;
+    engine.note_live(Some(live));
+    Ok(live)
+}
+
+/// What an earlier process counted. It may be off by a commit that a crash cut
+/// in two, and it may be damaged: it only tells when to count again.
+pub(super) fn recall(engine: &Engine) {
+    let found = engine.get(row::LIVE).ok().flatten();
+    engine.note_live(found.and_then(|row| row.decode().ok()));
+}
+
+pub(super) fn live_bytes(engine: &Engine) -> Result<u64, Trouble> {
     let mut bytes = audit::bytes(engine)? + deliveries::bytes(engine)?;
     for prefix in row::COPIED {
         for found in engine.rows(prefix)? {
             let row = found?;
-            bytes += (row.key.len() + row::FRAME + row.bytes().len()) as u64;
+            bytes += row::bytes(&row.key, row.bytes());
         }
     }
     Ok(bytes)

@@ -83,6 +83,8 @@ pub(super) const AUDIT_OLDEST: &[u8] = b"T";
 pub(super) const ATTEMPTS: &[u8] = b"l";
 /// Says that the rows of names that were lost are there.
 pub(super) const NAMED: &[u8] = b"N";
+/// How many bytes live: a hint, which is not copied.
+pub(super) const LIVE: &[u8] = b"L";
 /// Since when the state is known that the oldest block starts from.
 pub(super) const FLOOR: &[u8] = b"F";
 
@@ -293,6 +295,17 @@ pub(super) fn read_name(key: &[u8]) -> Result<u32, Trouble> {
     Ok(number::<4>(key, 14)? as u32)
 }
 
+/// Bytes of a row, as they are counted.
+pub(super) fn bytes(key: &[u8], payload: &[u8]) -> u64 {
+    (key.len() + FRAME + payload.len()) as u64
+}
+
+/// Whether rows of this kind are counted as they come and go: nobody replaces
+/// one without knowing what it was. The others are few, or hardly change.
+pub(super) fn is_counted(key: &[u8]) -> bool {
+    matches!(key.first(), Some(b'j' | b'v' | b'e' | b'u' | b'h'))
+}
+
 /// The first key behind all that start with `prefix`; `None` when there is none.
 pub(super) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
@@ -337,7 +350,7 @@ pub(super) fn decode<T: DeserializeOwned>(key: &[u8], payload: &[u8]) -> Result<
 /// Damage at `key`, in words.
 pub(super) fn damaged(key: &[u8], why: &str) -> Trouble {
     let what = match key.first() {
-        Some(b'M' | b'A' | b'R' | b'F' | b'N') => "marker",
+        Some(b'M' | b'A' | b'R' | b'F' | b'N' | b'L') => "marker",
         Some(b'j') => "journal",
         Some(b'd' | b'x') => "directory",
         Some(b'W') => "delivery",
@@ -359,6 +372,14 @@ pub(super) fn members(more: bool, members: &[u32]) -> Vec<u8> {
     payload.push(u8::from(more));
     pack_into(&mut payload, members);
     payload
+}
+
+/// Whether there may be more chunks than the one in this row.
+pub(super) fn has_more(row: &Row) -> Result<bool, Trouble> {
+    match row.bytes().first() {
+        Some(more) => Ok(*more != 0),
+        None => Err(damaged(&row.key, "it is empty")),
+    }
 }
 
 /// What [`members`] put into a chunk.
@@ -457,7 +478,7 @@ mod tests {
     #[test]
     fn damage_in_every_kind_of_row_has_a_name() {
         let said = |key: &[u8]| format!("{:?}", damaged(key, "why"));
-        for key in COPIED.into_iter().chain([DELIVERIES, AUDIT, ATTEMPTS]) {
+        for key in COPIED.into_iter().chain([DELIVERIES, AUDIT, ATTEMPTS, LIVE]) {
             assert!(!said(key).contains("unknown"), "{}: {}", key.escape_ascii(), said(key));
         }
         assert!(said(&delivery("audit")).contains("a delivery row"));

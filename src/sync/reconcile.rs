@@ -373,11 +373,14 @@ impl Reconciler {
         };
         self.aliases_used = true;
         let handed_over = self.handed_over(alias);
-        let committed = self.standing(alias);
-        match (handed_over.as_slice(), committed.as_slice()) {
-            ([owner], []) => Settled::For(*owner),
-            ([], [owner]) if self.was_seen(*owner) => Settled::For(*owner),
-            ([], [owner]) => Settled::Provisionally(*owner),
+        let (committed, another) = {
+            let mut standing = self.standing(alias);
+            (standing.next(), standing.next())
+        };
+        match (handed_over.as_slice(), committed, another) {
+            ([owner], None, None) => Settled::For(*owner),
+            ([], Some(owner), None) if self.was_seen(owner) => Settled::For(owner),
+            ([], Some(owner), None) => Settled::Provisionally(owner),
             _ => Settled::Not,
         }
     }
@@ -412,14 +415,12 @@ impl Reconciler {
     }
 
     /// Committed objects that have the alias and are not said to have changed.
-    pub(super) fn standing(&self, alias: &str) -> Vec<Owner> {
-        let mut owners = self.base.alias_owners(alias);
-        owners.retain(|owner| match owner {
+    pub(super) fn standing<'a>(&'a self, alias: &'a str) -> impl Iterator<Item = Owner> + 'a {
+        self.base.alias_owners(alias).filter(|owner| match owner {
             Owner::User(slot) => self.users.stands(*slot),
             Owner::Group(slot) => self.groups.stands(*slot),
             _ => false,
-        });
-        owners
+        })
     }
 
     fn has_alias(&self, owner: Owner, alias: &str) -> bool {
@@ -454,7 +455,7 @@ impl Reconciler {
                 owners.extend(group_owner(self.base.group_by_id(id)));
                 owners
             }
-            Reference::Alias(alias) => self.base.alias_owners(alias),
+            Reference::Alias(alias) => self.base.alias_owners(alias).collect(),
         };
         owners.retain(wanted);
         match owners.as_slice() {

@@ -15,5 +15,6 @@ mod openapi;
 mod pomerium;
 mod population;
 mod property;
+mod soak;
 mod systemd;
 mod tidy;

@@ -1,18 +1,24 @@
 //! The generated directories of the benches are what they are said to be.
 
+#[path = "../../benches/scale/generate.rs"]
+pub mod generate;
 #[expect(dead_code, reason = "the benches use the rest")]
 #[path = "../../benches/scale/population.rs"]
-mod generated;
+pub mod generated;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+// By the name that the generator knows.
+use self::generated as population;
 use generated::{DEPTH, Moment, PERIODS, Population};
 use rosterd::index::DirectoryView;
 use rosterd::provider::{Extent, Item};
 use rosterd::store::record;
 use rosterd::sync::guard::{Gate, Limits};
 use rosterd::sync::reconcile::Reconciler;
+
+use crate::harness::daemon::Daemon;
 
 const USERS: u32 = 5_000;
 
@@ -118,4 +124,29 @@ fn a_feed_and_a_full_crawl_lead_to_the_same_picture() {
     let ((fed_records, fed_members), (records, members)) = (picture(&fed), picture(&whole));
     assert!(fed_records == records, "the records differ");
     assert!(fed_members == members, "the members differ");
+}
+
+#[test]
+fn a_bundle_that_is_generated_is_read_back_whole() {
+    let population = Population::of(1_000);
+    let at = Moment { ticks: [0, 2, 0], newcomers: 0 };
+    let mut daemon = Daemon::prepare("");
+    let file = daemon.dir().join("generated.json");
+    generate::run(&population, &file, 2);
+    let path = file.display();
+    daemon.configure(&format!("[directory.corp]\nprovider.bundle = {{ path = \"{path}\" }}\n"));
+    daemon.resume();
+    daemon.wait_ready();
+    let of_group = |group| {
+        let users = population.members(group, at).map(|seat| population.id_on(seat, at));
+        let inner = population.children(group).map(|child| population.group_id(child, at));
+        let group = population.group_id(group, at);
+        users.chain(inner).map(move |id| (group.clone(), id)).collect::<Vec<_>>()
+    };
+    let members: BTreeSet<(String, String)> = (0..population.groups).flat_map(of_group).collect();
+    let status = daemon.directory("corp");
+    let counts = ["users", "groups", "memberships", "unresolved"].map(|what| status[what].as_u64());
+    let told = [population.users.into(), population.groups.into(), members.len() as u64, 0];
+    assert_eq!(counts, told.map(Some), "{status}");
+    assert!(crate::faults::held(&daemon) == members, "other memberships");
 }

@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod deliveries;
 mod feed;
+mod live;
 mod nobody;
 mod plain;
 mod unresolved;

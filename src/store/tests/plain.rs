@@ -2,7 +2,7 @@
 
 use super::world::{World, loaded, notice, open, user};
 use crate::clock::Timestamp;
-use crate::model::{Change, Commit, EventKind, Payload, Progress, Put};
+use crate::model::{Change, Commit, EventKind, Layer, Payload, Progress, Put};
 use crate::store::{
     Beyond, DeliveryRow, DisabledRow, EventsError, FailingRow, ReplayRow, StoreError, record,
 };
@@ -51,6 +51,32 @@ fn a_commit_is_there_after_opening_again() {
     let row = store.directories().unwrap().remove(0);
     assert_eq!((row.name.as_str(), row.first_seq, row.rebuilding), ("corp", 2, false));
     assert_eq!(row.progress.as_of, Some(Timestamp(1)));
+}
+
+#[test]
+fn who_joins_a_large_group_touches_one_of_its_chunks() {
+    let edges = |added, members| {
+        let (group, layer, visible) = (0, Layer::Listed, true);
+        Change::Edges { group, layer, added, visible, members }
+    };
+    let writes = |members: u32| {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        store.commit(&commit(vec![edges(true, (0..members).map(|n| n * 3).collect())])).unwrap();
+        // The first and the last chunk, and none of those between.
+        let far = vec![1, (members - 1) * 3 + 1];
+        let slot = store.slot();
+        let faults = &slot.as_ref().unwrap().faults;
+        faults.fail_from(1000);
+        store.commit(&commit(vec![edges(true, far.clone())])).unwrap();
+        let took = 1000 - faults.left();
+        let world = loaded(&store, "corp");
+        assert_eq!(world.edges.len() as u32, members + 2);
+        assert!(far.into_iter().all(|user| world.edges.contains(&(0, Layer::Listed, user))));
+        took
+    };
+    // Two hundred members are some sixty chunks here, and twelve fill a batch.
+    assert_eq!(writes(200), writes(8));
 }
 
 #[test]

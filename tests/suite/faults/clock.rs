@@ -12,7 +12,7 @@ use crate::harness::receiver::Receiver;
 use crate::harness::{wait_until, write, write_private};
 
 /// Debian's libfaketime.
-fn library() -> PathBuf {
+pub fn library() -> PathBuf {
     let folder = format!("/usr/lib/{}-linux-gnu/faketime", std::env::consts::ARCH);
     let library = PathBuf::from(folder).join("libfaketimeMT.so.1");
     assert!(library.exists(), "libfaketime is missing: `tests/run` installs it");

@@ -18,6 +18,7 @@ use std::time::Duration;
 use rosterd::clock::Timestamp;
 use serde_json::{Value, json};
 
+pub use self::clock::library as clock_library;
 use crate::harness::daemon::Daemon;
 use crate::harness::fold::Fold;
 use crate::harness::{http, wait_until};
