@@ -89,7 +89,9 @@ impl Feed {
     /// # Errors
     /// When the journal cannot be read.
     pub fn state(&self, scope: &Arc<Scope>) -> Result<State, FeedError> {
-        let (view, places) = (self.view.load(), self.places(scope));
+        // In this order: data may be younger than it says, never older.
+        let places = self.places(scope);
+        let view = self.view.load();
         let committed = match view.seq {
             0 => None,
             seq => self.journal.time_of(seq)?,
