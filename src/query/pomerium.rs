@@ -141,8 +141,10 @@ fn versions(view: &View, scope: &Scope) -> Vec<Version> {
 /// What the users of each directory are called.
 fn modes(names: &[String], asked: Vec<&str>) -> Result<Scope, Problem> {
     let wrong = |error: String| {
-        Problem::bad_request(format!("the parameter `id` is wrong: {error}"))
-            .hint(format!("{}, for one directory with its name before it: corp/email", IdMode::HINT))
+        Problem::bad_request(format!("the parameter `id` is wrong: {error}")).hint(format!(
+            "{}, for one directory with its name before it: corp/email",
+            IdMode::HINT
+        ))
     };
     let mut scope: Scope = names.iter().map(|name| (name.clone(), IdMode::default())).collect();
     let (narrow, wide): (Vec<&str>, Vec<&str>) =

@@ -13,8 +13,7 @@ const SERVICES: &str = include_str!("../../docs/cedar/services.json");
 /// Enough to ask whether one is in another.
 const PROBE: &str = "namespace Probe { entity Thing; action member appliesTo { \
                      principal: [Rosterd::User, Rosterd::Group], resource: [Rosterd::Group] }; }";
-const PROBE_POLICY: &str =
-    "permit (principal, action == Probe::Action::\"member\", resource) when { principal in resource };";
+const PROBE_POLICY: &str = "permit (principal, action == Probe::Action::\"member\", resource) when { principal in resource };";
 
 fn acme() -> Daemon {
     let path = format!("{}/fixtures/acme", env!("CARGO_MANIFEST_DIR"));
@@ -153,9 +152,9 @@ fn the_page_shows_what_its_script_prints() {
     assert!(PAGE.contains(POLICIES.trim()), "the policies of the page are others");
     let daemon = acme();
     let lines: Vec<&str> = PAGE.lines().collect();
-    let shown = lines.windows(2).filter_map(|pair| {
-        Some((pair[0].strip_prefix("$ decide.py var/query.sock ")?, pair[1]))
-    });
+    let shown = lines
+        .windows(2)
+        .filter_map(|pair| Some((pair[0].strip_prefix("$ decide.py var/query.sock ")?, pair[1])));
     let mut count = 0;
     for (words, printed) in shown {
         let socket = daemon.socket();
@@ -240,7 +239,8 @@ fn entities_and_schema_have_tags_that_hold_until_something_changes() {
         "/v1/cedar/schema",
     ] {
         let tag = |held: Option<&str>| {
-            let headers: Vec<(&str, &str)> = held.map(|tag| ("if-none-match", tag)).into_iter().collect();
+            let headers: Vec<(&str, &str)> =
+                held.map(|tag| ("if-none-match", tag)).into_iter().collect();
             let answer = http::request_with(&daemon.socket(), "GET", path, &headers, None).unwrap();
             (answer.status(), answer.header("etag").unwrap().to_owned())
         };

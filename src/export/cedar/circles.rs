@@ -34,7 +34,8 @@ struct Search {
 impl Circles {
     /// Those among all groups of the directory.
     pub(super) fn of_directory(directory: &DirectoryView) -> Circles {
-        let nested = directory.group_slots().filter(|group| !directory.subgroups(*group).is_empty());
+        let nested =
+            directory.group_slots().filter(|group| !directory.subgroups(*group).is_empty());
         Circles::among(nested, directory)
     }
 

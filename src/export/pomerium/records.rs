@@ -186,9 +186,10 @@ impl Records {
                 None => puts.push(Step::Put { kind, directory, slot }),
             }
         }
-        let gone = self.all.iter().filter(|(_, kept)| {
-            kept.round != self.round && !frozen.contains(&*kept.directory)
-        });
+        let gone = self
+            .all
+            .iter()
+            .filter(|(_, kept)| kept.round != self.round && !frozen.contains(&*kept.directory));
         let mut steps: Vec<Step> = gone.map(|(key, _)| Step::Delete(key.clone())).collect();
         steps.append(&mut puts);
         Ok(Difference { steps, refused })
@@ -259,9 +260,10 @@ impl Put {
 
 /// Users first: a user's record says what the user may.
 fn places(roster: &Roster) -> impl Iterator<Item = (Kind, usize, u32)> + '_ {
-    let users = roster.directories().enumerate().flat_map(|(at, directory)| {
-        directory.user_slots().map(move |slot| (Kind::User, at, slot))
-    });
+    let users = roster
+        .directories()
+        .enumerate()
+        .flat_map(|(at, directory)| directory.user_slots().map(move |slot| (Kind::User, at, slot)));
     let groups = roster.directories().enumerate().flat_map(|(at, directory)| {
         directory.group_slots().map(move |slot| (Kind::Group, at, slot))
     });

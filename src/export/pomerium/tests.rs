@@ -37,9 +37,9 @@ fn edges(group: u32, layer: Layer, members: &[u32]) -> Change {
 }
 
 fn view(directories: &[(&str, &[Change])]) -> View {
-    let made = directories.iter().map(|(name, changes)| {
-        DirectoryView::empty(name, "t", "p").apply(changes, 1).unwrap()
-    });
+    let made = directories
+        .iter()
+        .map(|(name, changes)| DirectoryView::empty(name, "t", "p").apply(changes, 1).unwrap());
     View::new(made, 100)
 }
 
@@ -62,7 +62,8 @@ fn ids(view: &View, scope: &Scope) -> (Vec<String>, u64) {
 
 #[test]
 fn users_are_called_by_what_the_sessions_have() {
-    let badge = |value: Value| move |user: &mut User| drop(user.attributes.insert("badge".into(), value));
+    let badge =
+        |value: Value| move |user: &mut User| drop(user.attributes.insert("badge".into(), value));
     let text = |text: &str| Value::Text(text.into());
     let corp = [
         user(0, "u0", badge(text("seven"))),
@@ -98,7 +99,8 @@ fn r22_an_id_of_two_active_users_is_left_out_whoever_they_are() {
 }
 
 fn roster_of(users: u32) -> Roster {
-    let changes: Vec<Change> = (0..users).map(|slot| user(slot, &format!("u{slot}"), |_| {})).collect();
+    let changes: Vec<Change> =
+        (0..users).map(|slot| user(slot, &format!("u{slot}"), |_| {})).collect();
     Roster::new(&view(&[("corp", &changes)]), &scope(&[("corp", IdMode::Id)])).unwrap()
 }
 

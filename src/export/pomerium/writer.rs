@@ -301,8 +301,11 @@ impl Writer {
         let Known { server_version, record_version, records, .. } = known;
         let (mut unexpected, mut last) = (0, *record_version);
         for kind in Kind::ALL {
-            let mut incoming =
-                self.client.sync(*server_version, *record_version, kind.as_str()).await.map_err(gone)?;
+            let mut incoming = self
+                .client
+                .sync(*server_version, *record_version, kind.as_str())
+                .await
+                .map_err(gone)?;
             while let Some(message) = incoming.next().await.map_err(gone)? {
                 let Some(record) = message.record else { continue };
                 last = last.max(record.version);

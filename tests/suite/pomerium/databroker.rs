@@ -276,9 +276,8 @@ impl Databroker {
         }
         // Only the last version of each record.
         let mut latest = BTreeMap::new();
-        let since = |record: &&Record| {
-            record.version > sync.record_version && record.r#type == sync.r#type
-        };
+        let since =
+            |record: &&Record| record.version > sync.record_version && record.r#type == sync.r#type;
         for record in self.log.iter().filter(since) {
             latest.insert(record.id.clone(), record.clone());
         }

@@ -82,9 +82,7 @@ impl World {
     }
 
     fn content(&self) -> Value {
-        let user = |(id, active): (&usize, &bool)| {
-            json!({ "id": format!("u{id}"), "username": format!("name{id}"), "active": active })
-        };
+        let user = |(id, active): (&usize, &bool)| json!({ "id": format!("u{id}"), "username": format!("name{id}"), "active": active });
         let group = |(id, name): (&usize, &u8)| {
             let users = self.joined.iter().filter(|(g, u)| g == id && self.users.contains_key(u));
             let groups = self.nested.iter().filter(|(outer, inner)| {
@@ -113,11 +111,12 @@ fn the_databroker_ends_with_what_the_directory_has() {
     };
     let mut runner = TestRunner::new(config);
     let ops = proptest::collection::vec(op(), 5..25);
-    runner.run(&ops, |ops| {
-        run(&ops);
-        Ok(())
-    })
-    .unwrap_or_else(|error| panic!("{error}"));
+    runner
+        .run(&ops, |ops| {
+            run(&ops);
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn run(ops: &[Op]) {

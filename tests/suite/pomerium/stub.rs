@@ -31,7 +31,8 @@ pub struct Stub {
     running: Option<tokio::runtime::Runtime>,
 }
 
-type Body = StreamBody<futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
+type Body =
+    StreamBody<futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
 
 impl Stub {
     /// In plain text, for so many clients.
@@ -180,7 +181,8 @@ fn cancelled() -> (Code, String) {
 fn check_head(head: &http::request::Parts) -> Result<(), String> {
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let kind = header("content-type").unwrap_or_default();
-    if head.method != http::Method::POST || !["application/grpc", "application/grpc+proto"].contains(&kind)
+    if head.method != http::Method::POST
+        || !["application/grpc", "application/grpc+proto"].contains(&kind)
     {
         return Err(format!("{} of {kind:?} is no gRPC", head.method));
     }
