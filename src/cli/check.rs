@@ -34,10 +34,17 @@ fn valid(context: &mut Context, config: &Config) -> Result<Exit, Failure> {
         table.row([directory.name.as_str(), provider.kind(), &provider.origin()]);
     }
     output.table(&table)?;
-    if !config.webhooks.is_empty() {
-        let mut table = Table::new(["WEBHOOK", "URL"]);
-        for (name, webhook) in &config.webhooks {
-            table.row([name.as_str(), &webhook.shown_url()]);
+    let webhooks = config.webhooks.iter().map(|(name, one)| (name, one.shown_url()));
+    let writers = config.pomerium.iter().map(|(name, one)| (name, one.url.to_string()));
+    for (heading, all) in
+        [("WEBHOOK", webhooks.collect::<Vec<_>>()), ("POMERIUM", writers.collect())]
+    {
+        if all.is_empty() {
+            continue;
+        }
+        let mut table = Table::new([heading, "URL"]);
+        for (name, url) in &all {
+            table.row([name.as_str(), url]);
         }
         output.line("")?;
         output.table(&table)?;

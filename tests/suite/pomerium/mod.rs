@@ -114,13 +114,11 @@ fn parents(roster: &Roster) -> Parents<'_> {
 }
 
 fn closure(parents: &Parents<'_>, user: &str) -> BTreeSet<String> {
-    let none = Vec::new();
-    let of = |kind, id: &str| parents.get(&(kind, id)).unwrap_or(&none).iter().copied();
-    let mut open: Vec<&str> = of("user", user).collect();
+    let mut open = parents.get(&("user", user)).cloned().unwrap_or_default();
     let mut found = BTreeSet::new();
     while let Some(group) = open.pop() {
         if found.insert(group.to_owned()) {
-            open.extend(of("group", group));
+            open.extend(parents.get(&("group", group)).into_iter().flatten());
         }
     }
     found
