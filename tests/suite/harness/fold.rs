@@ -202,7 +202,7 @@ fn update(
 }
 
 /// The fields of `old` that `new` has otherwise; `null` where there was
-/// nothing. Of `attributes`, in turn, only those that differ.
+/// nothing. `attributes` is one field, and told whole.
 fn difference(old: &Value, new: &Value) -> serde_json::Map<String, Value> {
     let nothing = serde_json::Map::new();
     let fields = |value: &Value| value.as_object().unwrap_or(&nothing).clone();
@@ -213,12 +213,7 @@ fn difference(old: &Value, new: &Value) -> serde_json::Map<String, Value> {
         if before == after {
             continue;
         }
-        let before = before.cloned().unwrap_or_default();
-        let value = match name.as_str() {
-            "attributes" => difference(&before, &after.cloned().unwrap_or_default()).into(),
-            _ => before,
-        };
-        changed.insert(name.clone(), value);
+        changed.insert(name.clone(), before.cloned().unwrap_or_default());
     }
     changed
 }
