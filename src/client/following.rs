@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::Deserialize;
@@ -37,12 +37,27 @@ pub struct Follow {
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum SnapshotLine {
     /// The first line; events after `seq` are what happened since.
-    Start { seq: u64 },
-    User { directory: String, user: User },
-    Group { directory: String, group: Group },
-    Membership { directory: String, group: String, member: SnapshotMember },
+    Start {
+        seq: u64,
+    },
+    User {
+        directory: String,
+        user: User,
+    },
+    Group {
+        directory: String,
+        group: Group,
+    },
+    Membership {
+        directory: String,
+        group: String,
+        member: SnapshotMember,
+    },
     /// The last line: that was all.
-    End { seq: u64, count: u64 },
+    End {
+        seq: u64,
+        count: u64,
+    },
 }
 
 /// A direct member of a group.
@@ -94,8 +109,7 @@ impl Client {
         directories: &[String],
     ) -> Result<impl Stream<Item = Result<SnapshotLine, ClientError>> + use<>, ClientError> {
         let query = Query::of(&["snapshot"]).with_all("directory", directories);
-        let ask = Ask { method: Method::GET, path: query.as_str(), body: None };
-        let (response, open) = self.connections.send(&ask).await?;
+        let (response, open) = self.connections.send(&Ask::get(query.as_str())).await?;
         let status = response.status();
         if status != StatusCode::OK {
             let body = response.into_body().collect().await.map_err(ClientError::unreadable)?;

@@ -320,12 +320,7 @@ impl Range {
 }
 
 /// How it was where the range begins.
-fn start(
-    sources: &Sources,
-    kind: Kind,
-    lives: &Lives<'_>,
-    seq: u64,
-) -> Result<StartBody, Problem> {
+fn start(sources: &Sources, kind: Kind, lives: &Lives<'_>, seq: u64) -> Result<StartBody, Problem> {
     let journal = sources.journal.as_ref();
     let then = Then { journal, at: At { moment: journal.time_of(seq)?, seq } };
     let past = then.of(lives.directory);
@@ -358,7 +353,11 @@ fn at_end(
     lives: &Lives<'_>,
     end: u64,
 ) -> Result<Option<(u32, Object)>, JournalError> {
-    there(Then { journal: sources.journal.as_ref(), at: At { moment: None, seq: end } }, kind, lives)
+    there(
+        Then { journal: sources.journal.as_ref(), at: At { moment: None, seq: end } },
+        kind,
+        lives,
+    )
 }
 
 /// The life of a moment: the slot, and what was in it.

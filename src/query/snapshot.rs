@@ -14,8 +14,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use serde::Serialize;
-use utoipa::ToSchema;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use utoipa::ToSchema;
 
 use super::filter;
 use super::freshness::{Freshness, Freshnesses};
@@ -150,13 +150,26 @@ pub(super) enum Line<'a> {
         #[schema(value_type = BTreeMap<String, Freshness>)]
         directories: &'a Freshnesses,
     },
-    User { directory: &'a str, user: wire::UserBody<'a> },
-    Group { directory: &'a str, group: wire::GroupBody<'a> },
+    User {
+        directory: &'a str,
+        user: wire::UserBody<'a>,
+    },
+    Group {
+        directory: &'a str,
+        group: wire::GroupBody<'a>,
+    },
     /// `group` is the id of one; `member` is directly in it.
-    Membership { directory: &'a str, group: &'a str, member: MemberLine<'a> },
+    Membership {
+        directory: &'a str,
+        group: &'a str,
+        member: MemberLine<'a>,
+    },
     /// The last line; without it a snapshot is not whole. `count` is the number
     /// of lines between the first and this one.
-    End { seq: u64, count: u64 },
+    End {
+        seq: u64,
+        count: u64,
+    },
 }
 
 /// A direct member.

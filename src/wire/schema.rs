@@ -80,7 +80,9 @@ named!(
     "Cause",
     ObjectBuilder::new()
         .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
-        .description(Some("Why something changed; `null` for what is older than the keeping of causes."))
+        .description(Some(
+            "Why something changed; `null` for what is older than the keeping of causes."
+        ))
         .property("kind", text("`first`, `crawl`, `approval`, …"))
         .required("kind")
         .property("extent", text("Of a crawl.").enum_values(Some(["full", "incremental"])))
@@ -94,10 +96,7 @@ fn text(description: &str) -> ObjectBuilder {
 }
 
 fn number(description: &str) -> ObjectBuilder {
-    ObjectBuilder::new()
-        .schema_type(Type::Integer)
-        .minimum(Some(0))
-        .description(Some(description))
+    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).description(Some(description))
 }
 
 fn map(description: &str) -> ObjectBuilder {

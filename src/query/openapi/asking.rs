@@ -20,7 +20,8 @@ pub fn operations() -> Vec<Operation> {
 }
 
 fn checks() -> [Operation; 3] {
-    let user = || required("user", "An id, a username or an email, or `directory/REF`.", reference());
+    let user =
+        || required("user", "An id, a username or an email, or `directory/REF`.", reference());
     let group = || required("group", "An id, a name or an email, or `directory/REF`.", reference());
     [
         Operation::get("/v1/check", "check", "Is this user in this group?")

@@ -1,9 +1,7 @@
 //! Events, the audit trail, and everything at one seq.
 
 use super::operation::Operation;
-use super::parameters::{
-    last_event_id, limit, moment, places, position, query, text, types, wait,
-};
+use super::parameters::{last_event_id, limit, moment, places, position, query, text, types, wait};
 use super::problems::{BUSY, GONE, STORE_UNAVAILABLE, UNKNOWN};
 use crate::query::{audit, events, snapshot};
 use crate::wire::EventBody;

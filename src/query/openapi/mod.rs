@@ -91,7 +91,8 @@ fn frame(paths: Paths, components: Components) -> OpenApi {
         .description(Some(DESCRIPTION))
         .extensions(Some(ExtensionsBuilder::new().add("x-problems", words()).build()))
         .license(Some(LicenseBuilder::new().name(env!("CARGO_PKG_LICENSE")).build()));
-    let tags = TAGS.map(|(name, what)| TagBuilder::new().name(name).description(Some(what)).build());
+    let tags =
+        TAGS.map(|(name, what)| TagBuilder::new().name(name).description(Some(what)).build());
     let tcp = ServerBuilder::new()
         .url("http://127.0.0.1:{port}")
         .description(Some("Loopback TCP, as `query.listen` says; it takes the token."))
@@ -121,9 +122,7 @@ fn frame(paths: Paths, components: Components) -> OpenApi {
 
 /// The words of all problems, those of paths and methods that are not here included.
 fn words() -> Value {
-    let word = |word: &problems::Word| {
-        json!({ "title": word.name, "status": word.status, "meaning": word.meaning })
-    };
+    let word = |word: &problems::Word| json!({ "title": word.name, "status": word.status, "meaning": word.meaning });
     problems::ALL.iter().map(word).collect()
 }
 

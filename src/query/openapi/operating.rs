@@ -5,7 +5,7 @@ use utoipa::openapi::path::Parameter;
 use super::operation::Operation;
 use super::parameters::{cursor, flag, in_path, limit, query, required, seq};
 use super::problems::{
-    DIRECTORY_FAILED, GONE, NOTHING_HELD, NOT_LOGGED, NOT_READ_AGAIN, OTHER_HOLD, PLAN_GONE,
+    DIRECTORY_FAILED, GONE, NOT_LOGGED, NOT_READ_AGAIN, NOTHING_HELD, OTHER_HOLD, PLAN_GONE,
     REFUSED, STORE_UNAVAILABLE, UNKNOWN, WEBHOOK_FAILED,
 };
 use crate::query::{changes, directories, webhooks};
@@ -32,7 +32,9 @@ fn of_directories() -> [Operation; 4] {
             .answers::<directories::SyncBody<'static>>(202, "The poll is on its way.")
             .may(&[UNKNOWN, DIRECTORY_FAILED]),
         Operation::post("/v1/directories/{name}/plan", "planDirectory", "What a poll would change")
-            .describe("Reads the directory and changes nothing. Further pages are of the same plan.")
+            .describe(
+                "Reads the directory and changes nothing. Further pages are of the same plan.",
+            )
             .with([directory(), limit(), cursor()])
             .answers::<changes::PlanBody<'static>>(200, "A page, what would be held first.")
             .may(&[UNKNOWN, PLAN_GONE, NOT_READ_AGAIN, DIRECTORY_FAILED]),
@@ -87,8 +89,11 @@ fn orders() -> [Operation; 5] {
     let path = "/v1/webhooks/{name}/pause";
     let pause = order(path, "pauseWebhook", "Send nothing more for now", "It is paused.");
     let path = "/v1/webhooks/{name}/resume";
-    let resume = order(path, "resumeWebhook", "Send again", "It is sent to again.")
-        .with([query("skip", "Leave out what came up meanwhile.", flag())]);
+    let resume = order(path, "resumeWebhook", "Send again", "It is sent to again.").with([query(
+        "skip",
+        "Leave out what came up meanwhile.",
+        flag(),
+    )]);
     let path = "/v1/webhooks/{name}/replay";
     let replay = order(path, "replayWebhook", "Send events once more", "They are on their way.")
         .with([

@@ -53,10 +53,7 @@ pub fn required(name: &str, what: &str, schema: impl Into<Schema>) -> Parameter 
 pub fn list(name: &str, what: &str, of: ObjectBuilder) -> Parameter {
     let list = ArrayBuilder::new().items(of).min_items(Some(1)).build();
     let parameter = query(name, what, Schema::Array(list));
-    ParameterBuilder::from(parameter)
-        .style(Some(ParameterStyle::Form))
-        .explode(Some(true))
-        .build()
+    ParameterBuilder::from(parameter).style(Some(ParameterStyle::Form)).explode(Some(true)).build()
 }
 
 /// `max_age`.
@@ -102,7 +99,11 @@ pub fn nested() -> Parameter {
 /// `after` and `cursor`, which say the same.
 pub fn position() -> [Parameter; 2] {
     [
-        query("after", "Begin behind this number; without it, with the oldest that is kept.", seq()),
+        query(
+            "after",
+            "Begin behind this number; without it, with the oldest that is kept.",
+            seq(),
+        ),
         query("cursor", "The same, as `next_cursor` has it. Give one of the two.", seq()),
     ]
 }
@@ -129,7 +130,11 @@ pub fn types() -> Parameter {
     let globs = ["*", "user.*", "group.*", "directory.*", "webhook.*"];
     let kinds = EventKind::ALL.iter().map(|kind| kind.as_str());
     let one = text().enum_values(Some(globs.into_iter().chain(kinds)));
-    list("type", "Only events of these types. Other globs that some type fits will do as well.", one)
+    list(
+        "type",
+        "Only events of these types. Other globs that some type fits will do as well.",
+        one,
+    )
 }
 
 /// `Last-Event-ID`.

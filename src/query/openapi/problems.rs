@@ -26,19 +26,26 @@ impl Word {
 pub const BAD_REQUEST: Word = word(400, "bad-request", "the request itself is wrong");
 pub const UNAUTHORIZED: Word =
     word(401, "unauthorized", "the bearer token is missing or wrong").with(AUTHENTICATE);
-pub const UNKNOWN: Word =
-    word(404, "unknown", "there is no such user, group, directory, pair or webhook; `unknown` says which");
+pub const UNKNOWN: Word = word(
+    404,
+    "unknown",
+    "there is no such user, group, directory, pair or webhook; `unknown` says which",
+);
 pub const NOT_FOUND: Word = word(404, "not-found", "there is no such path");
 pub const NOTHING_HELD: Word = word(404, "nothing-held", "the directory holds nothing");
 pub const METHOD_NOT_ALLOWED: Word =
     word(405, "method-not-allowed", "the path takes other methods: `Allow` names them");
-pub const SLOW: Word = word(408, "slow", "the request, or the reading of the answer, took too long");
+pub const SLOW: Word =
+    word(408, "slow", "the request, or the reading of the answer, took too long");
 pub const AMBIGUOUS: Word =
     word(409, "ambiguous", "the REF fits several objects: `candidates` are the first of them");
 pub const OTHER_HOLD: Word =
     word(409, "other-hold", "another set is held by now: `held` is its id");
-pub const NOT_READ_AGAIN: Word =
-    word(409, "not-read-again", "the held set is known by its id only until the directory is read again");
+pub const NOT_READ_AGAIN: Word = word(
+    409,
+    "not-read-again",
+    "the held set is known by its id only until the directory is read again",
+);
 pub const REFUSED: Word = word(409, "refused", "the webhook is not in a state for that");
 pub const NOT_LOGGED: Word = word(409, "not-logged", "deliveries to the webhook are not logged");
 pub const GONE: Word =
@@ -57,12 +64,10 @@ pub const STALE: Word = word(
     "the directory was never read, or is older than `max_age`: neither yes nor no",
 )
 .with(RETRY_AFTER);
-pub const BUSY: Word =
-    word(503, "busy", "too many snapshots are being read").with(RETRY_AFTER);
+pub const BUSY: Word = word(503, "busy", "too many snapshots are being read").with(RETRY_AFTER);
 pub const STORE_UNAVAILABLE: Word =
     word(503, "store-unavailable", "the store cannot be read at present").with(RETRY_AFTER);
-pub const NOT_READY: Word =
-    word(503, "not-ready", "`directories` were not read yet");
+pub const NOT_READY: Word = word(503, "not-ready", "`directories` were not read yet");
 
 /// What any request may be answered with.
 pub const ALWAYS: [Word; 4] = [BAD_REQUEST, UNAUTHORIZED, MISDIRECTED, INTERNAL];
@@ -72,8 +77,27 @@ pub const OF_REF: [Word; 5] = [UNKNOWN, AMBIGUOUS, GONE, STALE, STORE_UNAVAILABL
 
 /// All of them.
 pub const ALL: [Word; 23] = [
-    BAD_REQUEST, UNAUTHORIZED, UNKNOWN, NOT_FOUND, NOTHING_HELD, METHOD_NOT_ALLOWED, SLOW,
-    AMBIGUOUS, OTHER_HOLD, NOT_READ_AGAIN, REFUSED, NOT_LOGGED, GONE, PLAN_GONE, TOO_LARGE,
-    MISDIRECTED, INTERNAL, DIRECTORY_FAILED, WEBHOOK_FAILED, STALE, BUSY, STORE_UNAVAILABLE,
+    BAD_REQUEST,
+    UNAUTHORIZED,
+    UNKNOWN,
+    NOT_FOUND,
+    NOTHING_HELD,
+    METHOD_NOT_ALLOWED,
+    SLOW,
+    AMBIGUOUS,
+    OTHER_HOLD,
+    NOT_READ_AGAIN,
+    REFUSED,
+    NOT_LOGGED,
+    GONE,
+    PLAN_GONE,
+    TOO_LARGE,
+    MISDIRECTED,
+    INTERNAL,
+    DIRECTORY_FAILED,
+    WEBHOOK_FAILED,
+    STALE,
+    BUSY,
+    STORE_UNAVAILABLE,
     NOT_READY,
 ];

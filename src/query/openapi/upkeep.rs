@@ -14,10 +14,13 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 /// The operations of this part.
 pub fn operations() -> Vec<Operation> {
     let all = [
-        Operation::get("/metrics", "getMetrics", "Metrics, for Prometheus")
-            .answers_as(200, "All of them.", OPENMETRICS),
+        Operation::get("/metrics", "getMetrics", "Metrics, for Prometheus").answers_as(
+            200,
+            "All of them.",
+            OPENMETRICS,
+        ),
         Operation::get("/healthz", "getHealth", "Is the daemon there?")
-            .is_open()
+            .open()
             .answers::<Health>(200, "It is."),
         Operation::get("/readyz", "getReadiness", "Was every directory read, or restored?")
             .answers::<Readiness>(200, "Yes.")

@@ -100,7 +100,9 @@ async fn many_checks_answer_in_their_places() {
         .map(|one| one.member().map_err(|problem| problem.title.as_str()))
         .collect();
     assert_eq!(words, [Ok(true), Err("unknown"), Ok(false)]);
-    assert!(matches!(&answer.checks[0], CheckResult::Answer { directory, .. } if directory == "corp"));
+    assert!(
+        matches!(&answer.checks[0], CheckResult::Answer { directory, .. } if directory == "corp")
+    );
 }
 
 #[tokio::test]
@@ -117,9 +119,9 @@ async fn lists_are_read_page_by_page_and_row_by_row() {
     let rows: Vec<User> = client.users(&Listing::default()).stream().try_collect().await.unwrap();
     assert_eq!(rows.len(), 4);
     assert_eq!(rows[3].directory.as_deref(), Some("partner"));
-    let members = client.members("corp/eng", false, &Terms::default()).read(usize::MAX).await;
-    let kinds: Vec<&str> = members.unwrap().rows.iter().map(kind).collect();
-    assert_eq!(kinds, ["bob", "core"]);
+    let members = client.members("corp/eng", false, &Terms::default());
+    let members = members.read(usize::MAX).await.unwrap().rows;
+    assert_eq!(members.iter().map(kind).collect::<Vec<_>>(), ["bob", "core"]);
     let lost = client.members("nothing", false, &Terms::default()).stream();
     let error = lost.try_collect::<Vec<Member>>().await.unwrap_err();
     assert_eq!(error.word(), Some("unknown"));
@@ -181,7 +183,10 @@ async fn a_connection_that_went_is_replaced() {
     assert!(client.check("corp/ada", "eng", &Terms::default()).await.unwrap().member);
     served.stop();
     let _served = serve_at(folder.path());
-    assert!(client.sync("corp").await.unwrap().requested, "what was not sent is sent again");
+    assert!(
+        client.sync("corp").await.unwrap().requested,
+        "what changes something takes a connection of its own"
+    );
 }
 
 #[tokio::test]
