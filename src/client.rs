@@ -57,7 +57,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Method;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -98,7 +97,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; any status but 2xx is [`ClientError::Refused`].
     pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
-        self.json(&Ask { method: Method::GET, path, body: None }).await
+        self.json(&Ask::get(path)).await
     }
 
     /// `POST path` without a body.
@@ -106,7 +105,7 @@ impl Client {
     /// # Errors
     /// As for [`Client::get`].
     pub async fn post(&self, path: &str) -> Result<Value, ClientError> {
-        self.json(&Ask { method: Method::POST, path, body: None }).await
+        self.json(&Ask::post(path, None)).await
     }
 
     /// `POST path` with a body of JSON.
@@ -114,8 +113,7 @@ impl Client {
     /// # Errors
     /// As for [`Client::get`].
     pub async fn post_json(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
-        let body = Some(Bytes::from(body.to_string()));
-        self.json(&Ask { method: Method::POST, path, body }).await
+        self.json(&Ask::post(path, Some(Bytes::from(body.to_string())))).await
     }
 
     async fn get_as<T: DeserializeOwned>(&self, query: Query) -> Result<Answer<T>, ClientError> {

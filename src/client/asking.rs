@@ -1,8 +1,10 @@
 //! Checks, users and groups.
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::connections::Ask;
 use super::{
     Answer, Check, Checks, Client, ClientError, Group, GroupAnswer, Member, Pages, Query, User,
     UserAnswer, Why,
@@ -58,7 +60,9 @@ impl Client {
                 body[name] = value.as_str().into();
             }
         }
-        Answer::read(self.post_json("/v1/check", &body).await?)
+        let body = Some(Bytes::from(body.to_string()));
+        let ask = Ask { repeatable: true, ..Ask::post("/v1/check", body) };
+        Answer::read(self.json(&ask).await?)
     }
 
     /// Through which groups a user is in a group, now.

@@ -28,12 +28,26 @@ pub enum Address {
     Tcp(SocketAddr, Secret),
 }
 
-/// A request, which may have to be sent again.
+/// A request.
 #[derive(Debug)]
 pub struct Ask<'a> {
     pub method: Method,
     pub path: &'a str,
     pub body: Option<Bytes>,
+    /// It changes nothing, so it may be sent again.
+    pub repeatable: bool,
+}
+
+impl<'a> Ask<'a> {
+    /// `GET path`.
+    pub fn get(path: &'a str) -> Ask<'a> {
+        Ask { method: Method::GET, path, body: None, repeatable: true }
+    }
+
+    /// `POST path`, which may change something.
+    pub fn post(path: &'a str, body: Option<Bytes>) -> Ask<'a> {
+        Ask { method: Method::POST, path, body, repeatable: false }
+    }
 }
 
 /// All connections to one daemon.
@@ -62,19 +76,15 @@ impl Connections {
     /// # Errors
     /// When nobody listens, or the connection breaks off.
     pub async fn send(&self, ask: &Ask<'_>) -> Result<(Response<Incoming>, Open), ClientError> {
-        // The daemon may have closed a connection while it lay idle.
-        while let Some(mut open) = self.take_idle() {
-            if open.sender.ready().await.is_err() {
-                continue;
-            }
-            match open.sender.try_send_request(self.request(ask)?).await {
-                Ok(response) => return Ok((response, open)),
-                Err(mut failed) => {
-                    let is_unsent = failed.take_message().is_some();
-                    if !is_unsent && ask.method != Method::GET {
-                        return Err(ClientError::unreadable(failed.into_error()));
-                    }
-                }
+        // The daemon may have closed a connection while it lay idle, and nobody
+        // could tell whether what was sent then has come.
+        while ask.repeatable
+            && let Some(mut open) = self.take_idle()
+        {
+            if open.sender.ready().await.is_ok()
+                && let Ok(response) = open.sender.send_request(self.request(ask)?).await
+            {
+                return Ok((response, open));
             }
         }
         let mut open = self.open().await?;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::Deserialize;
@@ -109,8 +109,7 @@ impl Client {
         directories: &[String],
     ) -> Result<impl Stream<Item = Result<SnapshotLine, ClientError>> + use<>, ClientError> {
         let query = Query::of(&["snapshot"]).with_all("directory", directories);
-        let ask = Ask { method: Method::GET, path: query.as_str(), body: None };
-        let (response, open) = self.connections.send(&ask).await?;
+        let (response, open) = self.connections.send(&Ask::get(query.as_str())).await?;
         let status = response.status();
         if status != StatusCode::OK {
             let body = response.into_body().collect().await.map_err(ClientError::unreadable)?;

@@ -209,6 +209,7 @@ pub(super) struct Results<'a> {
     /// The seq of the last event that the answers know of.
     seq: u64,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = AtBody)]
     past: Option<AtBody>,
     /// How old each directory is, by name.
     #[schema(value_type = BTreeMap<String, Freshness>)]

@@ -281,6 +281,7 @@ pub struct Place<'a> {
     #[serde(flatten)]
     pub freshness: Freshness,
     #[serde(flatten)]
+    #[schema(value_type = AtBody)]
     pub past: Option<AtBody>,
 }
 
@@ -292,6 +293,7 @@ struct Places<'a> {
     #[schema(value_type = BTreeMap<String, Freshness>)]
     directories: &'a Freshnesses,
     #[serde(flatten)]
+    #[schema(value_type = AtBody)]
     past: Option<AtBody>,
     /// Directories that are left out because what is kept of them begins later
     /// than the moment that was asked for.

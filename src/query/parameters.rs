@@ -86,13 +86,15 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// A whole number.
+    /// A whole number that fits 63 bits, as the description of the format says.
     ///
     /// # Errors
     /// When it is none.
     pub fn number(&self, key: &str) -> Result<Option<u64>, Problem> {
-        let read =
-            |text: &str| text.parse().map_err(|_| wrong(key, text, "a whole number, 0 or more"));
+        let read = |text: &str| {
+            let number = text.parse().ok().filter(|number| i64::try_from(*number).is_ok());
+            number.ok_or_else(|| wrong(key, text, "a whole number, 0 or more"))
+        };
         self.text(key).map(read).transpose()
     }
 
@@ -231,6 +233,8 @@ mod tests {
         assert_eq!(read("limit=1000").limit(100).unwrap(), 1000);
         assert!(read("limit=0").limit(100).is_err());
         assert!(read("limit=1001").limit(100).is_err());
+        assert_eq!(read("at=9223372036854775807").number("at").unwrap(), Some(i64::MAX as u64));
+        assert!(read("at=9223372036854775808").number("at").is_err());
         assert!(read("nested=yes").flag("nested").is_err());
         assert!(read("nested=true").flag("nested").unwrap());
         assert_eq!(read("wait=30s").duration("wait").unwrap(), Some(Duration::from_secs(30)));

@@ -4,7 +4,7 @@ usage: openapi.py URL TOKEN HOLD
 
 First the document itself is held to the schema of OpenAPI 3.1. Then requests
 are made from it, right ones and wrong ones, and every answer is held to it.
-Prints `{"requests": N}`; fails with the findings on standard error.
+Prints `{"operations": N, "tested": N, "requests": N}`; fails with the findings on standard error.
 """
 
 import json
@@ -57,7 +57,7 @@ def main(url, token, hold):
         )
     if run.returncode != 0:
         sys.exit(run.stdout)
-    tested = re.search(r"(\d+) tested", run.stdout)
+    tested = re.search(r"Tested: +(\d+)", run.stdout)
     cases = re.search(r"(\d+) generated", run.stdout)
     if tested is None or cases is None:
         sys.exit("the outcome is not told:\n" + run.stdout)

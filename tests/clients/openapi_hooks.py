@@ -12,10 +12,10 @@ HOLD = os.environ["ROSTERD_HOLD"]
 
 # Lists of numbers that are given one by one: none of them is past the first few.
 GIVEN = 3
-# Known to the fixture, so that not every answer is "unknown".
+# Known to the fixture, so that not every answer is "unknown"; as a path has them.
 PATHS = {
-    "/v1/users/": ["u-1001", "mlind", "aokafor@acme.example", "acme/u-1003"],
-    "/v1/groups/": ["g-staff", "platform", "engineering@acme.example", "acme/g-sales"],
+    "/v1/users/": ["u-1001", "mlind", "aokafor@acme.example", "acme%2Fu-1003"],
+    "/v1/groups/": ["g-staff", "platform", "engineering@acme.example", "acme%2Fg-sales"],
     "/v1/directories/": ["acme"],
     "/v1/webhooks/": ["hook"],
 }

@@ -120,7 +120,7 @@ impl Operation {
     }
 
     /// Nobody needs a token for it.
-    pub fn is_open(mut self) -> Operation {
+    pub fn open(mut self) -> Operation {
         self.inner = self.inner.securities(Some([SecurityRequirement::default()]));
         self.problems.remove(&problems::UNAUTHORIZED.status);
         self

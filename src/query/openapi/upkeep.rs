@@ -20,7 +20,7 @@ pub fn operations() -> Vec<Operation> {
             OPENMETRICS,
         ),
         Operation::get("/healthz", "getHealth", "Is the daemon there?")
-            .is_open()
+            .open()
             .answers::<Health>(200, "It is."),
         Operation::get("/readyz", "getReadiness", "Was every directory read, or restored?")
             .answers::<Readiness>(200, "Yes.")

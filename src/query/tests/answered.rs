@@ -114,10 +114,9 @@ async fn lists_are_read_page_by_page_and_row_by_row() {
     let rows: Vec<User> = client.users(&Listing::default()).stream().try_collect().await.unwrap();
     assert_eq!(rows.len(), 4);
     assert_eq!(rows[3].directory.as_deref(), Some("partner"));
-    let members = client.members("corp/eng", false, &Terms::default()).read(usize::MAX).await;
-    let members = members.unwrap().rows;
-    let kinds: Vec<&str> = members.iter().map(kind).collect();
-    assert_eq!(kinds, ["bob", "core"]);
+    let members = client.members("corp/eng", false, &Terms::default());
+    let members = members.read(usize::MAX).await.unwrap().rows;
+    assert_eq!(members.iter().map(kind).collect::<Vec<_>>(), ["bob", "core"]);
     let lost = client.members("nothing", false, &Terms::default()).stream();
     let error = lost.try_collect::<Vec<Member>>().await.unwrap_err();
     assert_eq!(error.word(), Some("unknown"));
@@ -179,7 +178,10 @@ async fn a_connection_that_went_is_replaced() {
     assert!(client.check("corp/ada", "eng", &Terms::default()).await.unwrap().member);
     served.stop();
     let _served = serve_at(folder.path());
-    assert!(client.sync("corp").await.unwrap().requested, "what was not sent is sent again");
+    assert!(
+        client.sync("corp").await.unwrap().requested,
+        "what changes something takes a connection of its own"
+    );
 }
 
 #[tokio::test]
