@@ -23,7 +23,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use serde::Serialize;
 use tokio::sync::{OnceCell, Semaphore};
+use utoipa::ToSchema;
 
 use super::entity_tag::{EntityTag, Held};
 use super::filter;
@@ -35,7 +37,8 @@ use super::sources::Sources;
 use crate::clock::{self, Duration, Instant};
 use crate::export::opa::State as DocumentState;
 use crate::export::opa::{
-    Build, Builds, Change, Feed, FeedError, Place, Places, Revision, Scope, delta_bundle,
+    Build, Builds, Change, Feed, FeedError, Place, Places, PushStatus, Revision, Scope,
+    delta_bundle,
 };
 use crate::sync::status::Statuses;
 use crate::task;
@@ -70,8 +73,15 @@ async fn get_bundle(
 
 async fn get_pushers(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Answer {
     Parameters::parse(query.as_deref(), &[])?;
-    let body = serde_json::json!({ "pushers": desk.sources.pushers.all() });
-    Ok(json_bytes(body.to_string().into_bytes()))
+    let body = PushersBody { pushers: desk.sources.pushers.all() };
+    Ok(json_bytes(serde_json::to_vec(&body).map_err(Problem::internal)?))
+}
+
+/// All pushers, by name.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OpaPushers)]
+pub struct PushersBody {
+    pushers: Vec<PushStatus>,
 }
 
 /// All configured directories, as exports know them.

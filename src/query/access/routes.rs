@@ -37,6 +37,7 @@ const ROUTES: &[(&str, Need)] = &[
     ("/v1/snapshot", Need::Of(List)),
     ("/v1/directories", Need::Of(List)),
     ("/v1/directories/{name}", Need::Of(List)),
+    ("/v1/opa", Need::Of(Operate)),
     ("/v1/opa/", Need::Of(List)),
     ("/v1/cedar/", Need::Of(List)),
     ("/v1/pomerium/", Need::Of(List)),

@@ -16,7 +16,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use serde::Serialize;
-use serde_json::json;
+use utoipa::ToSchema;
 
 use self::request::{Asked, Evaluation, Semantic, Tuple, parse};
 use super::check::{GroupBody, UserBody};
@@ -75,12 +75,21 @@ async fn get_metadata(State(desk): State<Desk>) -> Answer {
         let detail = "the address under which enforcement points reach this is not configured";
         return Err(Problem::unknown(detail).hint("set `url` in [authzen]"));
     };
-    let body = json!({
-        "policy_decision_point": url,
-        "access_evaluation_endpoint": format!("{url}/access/v1/evaluation"),
-        "access_evaluations_endpoint": format!("{url}/access/v1/evaluations"),
-    });
-    Ok(json_bytes(body.to_string().into_bytes()))
+    let body = Metadata {
+        policy_decision_point: url.to_string(),
+        access_evaluation_endpoint: format!("{url}/access/v1/evaluation"),
+        access_evaluations_endpoint: format!("{url}/access/v1/evaluations"),
+    };
+    Ok(json_bytes(serde_json::to_vec(&body).map_err(Problem::internal)?))
+}
+
+/// Section 9.1.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuthzenConfiguration)]
+pub struct Metadata {
+    policy_decision_point: String,
+    access_evaluation_endpoint: String,
+    access_evaluations_endpoint: String,
 }
 
 /// Section 10.1: an answer carries the identifier of its request.
@@ -108,44 +117,55 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// A decision, as on the wire.
-#[derive(Debug, Serialize)]
-struct Decided<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EvaluationAnswer)]
+pub struct Decided<'a> {
     decision: bool,
     context: Context<'a>,
 }
 
 /// Why, and by what.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EvaluationContext)]
 struct Context<'a> {
     /// A word that does not change.
     reason: &'static str,
     seq: u64,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    #[serde(flatten)]
     found: Option<Found<'a>>,
     /// Where there was no knowledge to decide by.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorBody>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EvaluationFindings)]
 struct Found<'a> {
+    #[schema(required = false)]
     directory: &'a str,
+    #[schema(required = false)]
     #[serde(serialize_with = "freshness::moment_or_null")]
     as_of: Option<Timestamp>,
+    #[schema(required = false)]
     age_seconds: Option<u64>,
+    #[schema(required = false)]
     user: UserBody<'a>,
+    #[schema(required = false)]
     group: GroupBody<'a>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EvaluationError)]
 struct ErrorBody {
     /// As a check over HTTP would answer.
     status: u16,
     message: String,
 }
 
-#[derive(Debug, Serialize)]
-struct Results<'a> {
+/// Decisions, as on the wire.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EvaluationsResults)]
+pub struct Results<'a> {
     /// In the order of the questions.
     evaluations: Vec<Decided<'a>>,
 }

@@ -4,13 +4,14 @@
 //! |---|---|
 //! | `operation` | one request: what it takes, what it answers |
 //! | `parameters`, `problems`, `schemas` | what operations are made of |
-//! | `asking`, `following`, `operating`, `upkeep` | the operations, by what they are for |
+//! | `asking`, `following`, `engines`, `operating`, `upkeep` | the operations, by what they are for |
 //!
 //! A route without an operation fails a test, and so does an operation without
 //! a route, a word of a problem that is not in `problems`, and a schema that two
 //! types claim.
 
 mod asking;
+mod engines;
 mod following;
 mod operating;
 pub(super) mod operation;
@@ -48,9 +49,10 @@ it knows of, `as_of` the end of the crawl that last confirmed the directory. \
 whose `title` is a word to branch on. Parameters that are not known are refused.";
 
 /// The name and meaning of each part, in the order of the document.
-const TAGS: [(&str, &str); 4] = [
+const TAGS: [(&str, &str); 5] = [
     (asking::TAG, "Who is in what, now and at any moment that is kept."),
     (following::TAG, "What changed, in order and without a gap."),
+    (engines::TAG, "What policy engines are fed, and decisions for enforcement points."),
     (operating::TAG, "How directories and webhooks fare, and what to do about it."),
     (upkeep::TAG, "How the daemon itself fares."),
 ];
@@ -63,10 +65,14 @@ pub(super) fn text() -> Bytes {
 
 /// All operations there are.
 fn operations() -> Vec<Operation> {
-    [asking::operations(), following::operations(), operating::operations(), upkeep::operations()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let parts = [
+        asking::operations(),
+        following::operations(),
+        engines::operations(),
+        operating::operations(),
+        upkeep::operations(),
+    ];
+    parts.into_iter().flatten().collect()
 }
 
 fn document(operations: Vec<Operation>) -> Value {

@@ -108,6 +108,13 @@ impl Operation {
         self.answer(status, what, kind, Content::new(Some(text())))
     }
 
+    /// 304, without a body, for whoever holds what there is.
+    pub fn unchanged(mut self) -> Operation {
+        let answer = ResponseBuilder::new().description("What `If-None-Match` names is current.");
+        self.answers.insert(304, answer);
+        self
+    }
+
     /// The problems it may answer with, besides those of every request.
     pub fn may(mut self, words: &[Word]) -> Operation {
         for word in words {

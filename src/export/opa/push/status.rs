@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::clock;
 use crate::export::opa::config::OpaConfig;
 
 /// What a pusher is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = OpaPushState)]
 #[serde(rename_all = "lowercase")]
 pub enum PushState {
     /// Nothing was answered yet.
@@ -21,7 +23,8 @@ pub enum PushState {
 }
 
 /// One pusher. As on the wire.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = OpaPusher)]
 pub struct PushStatus {
     pub name: String,
     /// The address or the socket.
