@@ -68,6 +68,31 @@ mod tests {
         assert_eq!(need(""), None);
     }
 
+    /// As docs/access.md tells it.
+    #[test]
+    fn every_request_of_the_contract_takes_what_is_documented() {
+        for (permission, patterns) in [
+            (Ask, "/v1/check /v1/why /access/v1/evaluation /access/v1/evaluations"),
+            (List, "/v1/users /v1/users/{ref} /v1/users/{ref}/groups /v1/users/{ref}/history"),
+            (List, "/v1/groups /v1/groups/{ref} /v1/groups/{ref}/members /v1/groups/{ref}/history"),
+            (List, "/v1/snapshot /v1/directories /v1/directories/{name}"),
+            (List, "/v1/opa/bundle.tar.gz /v1/cedar/entities /v1/pomerium/bundle.zip"),
+            (Watch, "/v1/events /v1/audit"),
+            (Operate, "/v1/directories/{name}/sync /v1/directories/{name}/plan"),
+            (Operate, "/v1/directories/{name}/hold /v1/directories/{name}/hold/{id}/approve"),
+            (Operate, "/v1/directories/{name}/hold/{id}/reject /v1/webhooks /v1/webhooks/{name}"),
+            (Operate, "/v1/webhooks/{name}/deliveries /v1/webhooks/{name}/clear"),
+        ] {
+            for pattern in patterns.split(' ') {
+                assert_eq!(need(pattern), Some(Need::Of(permission)), "{pattern}");
+            }
+        }
+        assert_eq!(need("/healthz"), Some(Need::Nothing));
+        for pattern in ["/readyz", "/metrics", "/openapi.json"] {
+            assert_eq!(need(pattern), Some(Need::Any), "{pattern}");
+        }
+    }
+
     /// Otherwise the order of the table would decide.
     #[test]
     fn no_beginning_stands_within_another() {

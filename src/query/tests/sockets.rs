@@ -190,3 +190,28 @@ fn no_way_of_writing_a_request_gets_past_the_permissions() {
     world.trigger.fire();
     running.join().unwrap();
 }
+
+/// Checks are answered before the router knows of them.
+#[test]
+fn the_short_way_of_a_check_takes_the_permission_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("q.sock");
+    let all_but_ask = [Permission::List, Permission::Watch, Permission::Operate];
+    let permissions = all_but_ask.into_iter().collect();
+    let listeners = Listeners::take(&with_token(&path, "t0ken", permissions)).unwrap();
+    let address = listeners.address().unwrap();
+    let world = world();
+    let shutdown = world.sources.shutdown.clone();
+    let running = start(listeners, world.sources.clone(), Limits::default(), shutdown).unwrap();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let request = "GET /v1/check?user=u1&group=g1 HTTP/1.1\r\nhost: localhost\r\n\
+                   authorization: Bearer t0ken\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 ") && !answer.contains("member"), "{answer}");
+    world.trigger.fire();
+    running.join().unwrap();
+    let acts = world.trail.acts.lock().unwrap();
+    assert_eq!(acts[0].actor, Actor::Token("query.token".into()));
+}
