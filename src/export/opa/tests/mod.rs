@@ -122,7 +122,7 @@ impl Client {
                 assert_eq!(*document, fresh, "after {} operations", ops.len());
                 Fetched::Patch
             }
-            (Change::Whole(why), _) => Fetched::Whole(*why),
+            (Change::Whole(why), _) => Fetched::Whole(why),
             (other, None) => panic!("{other:?} for who has nothing"),
         };
         self.held = Some((state.revision, fresh));
