@@ -145,6 +145,7 @@ async fn an_opa_that_was_restarted_is_filled_again() {
     commit(&world.setting.ledger, vec![leaves(3)]).await;
     world.settled().await;
     assert_eq!((world.asked("PUT"), world.asked("PATCH")), (3, 1));
+    assert_eq!(world.status().failures, 0, "the whole follows at once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

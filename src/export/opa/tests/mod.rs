@@ -122,7 +122,7 @@ impl Client {
                 assert_eq!(*document, fresh, "after {} operations", ops.len());
                 Fetched::Patch
             }
-            (Change::Whole(why), _) => Fetched::Whole(*why),
+            (Change::Whole(why), _) => Fetched::Whole(why),
             (other, None) => panic!("{other:?} for who has nothing"),
         };
         self.held = Some((state.revision, fresh));
@@ -186,7 +186,7 @@ async fn the_whole_and_then_deltas_are_a_fresh_whole_whatever_happens() {
         let mut clients = clients();
         // Since each client was last here: whether a whole would be no surprise.
         let mut excused = vec![true; clients.len()];
-        for _ in 0..90 {
+        for _ in 0..60 {
             let name = *random.choice(&NAMES).unwrap();
             let commit = worlds.get_mut(name).unwrap().step(&mut random, name);
             let dropped = commit.changes.first() == Some(&crate::model::Change::Cleared);
@@ -235,7 +235,7 @@ async fn the_whole_and_then_deltas_are_a_fresh_whole_whatever_happens() {
             }
         }
     }
-    assert!(tally.patches > 500 && tally.nothing > 50 && tally.wholes > 20, "{tally:?}");
+    assert!(tally.patches > 300 && tally.nothing > 30 && tally.wholes > 15, "{tally:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
