@@ -221,7 +221,8 @@ fn the_journal_tells_whose_records_may_be_others() {
     );
     let by_name = scope(&[("corp", IdMode::Username)]);
     let at = |seq: u64, end: u64| {
-        let view = View { seq: end, ..view.clone() };
+        let mut view = view.clone();
+        view.seq = end;
         keys(touched(&store, &view, &by_name, seq))
     };
     let last = view.seq;
