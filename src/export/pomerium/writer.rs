@@ -448,20 +448,22 @@ impl Writer {
     ) -> Result<(), Trouble> {
         let rest = clock::instant() + (took * REST_SHARE).min(REST_MAX);
         let list = known.listed_at + self.config.resync_every;
-        loop {
-            let now = clock::instant();
-            if list <= now {
-                break;
-            }
-            let look = if picture.frozen.is_empty() { self.config.lease_duration } else { RECHECK };
+        let mut look = clock::instant() + self.config.lease_duration;
+        while clock::instant() < list {
+            let recheck = clock::instant() + RECHECK;
+            let until = if picture.frozen.is_empty() { look } else { look.min(recheck) };
             let woken = tokio::select! {
                 // The view outlives us.
                 changed = moved.changed() => changed.is_ok(),
-                () = tokio::time::sleep_until(list.min(now + look)) => false,
+                () = tokio::time::sleep_until(list.min(until)) => false,
             };
             if woken || self.unread()? != picture.frozen {
                 break;
             }
+            if clock::instant() < look {
+                continue;
+            }
+            look = clock::instant() + self.config.lease_duration;
             let strange = self.catch_up(known).await?;
             if strange > 0 {
                 let pomerium = &self.config.name;
