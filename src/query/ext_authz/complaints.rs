@@ -45,8 +45,24 @@ impl Complaints {
         tracing::warn!(
             policy,
             reason,
-            again = (again > 1).then_some(again - 1),
+            again = untold(again),
             "ext_authz denies requests: {detail}"
         );
+    }
+}
+
+/// How often it happened beside the one time that it was told; nothing where
+/// that was all.
+fn untold(times: u64) -> Option<u64> {
+    times.checked_sub(1).filter(|untold| *untold > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_told_is_not_counted_again() {
+        assert_eq!([0, 1, 2, 5].map(untold), [None, None, Some(1), Some(4)]);
     }
 }
