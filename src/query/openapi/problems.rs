@@ -26,6 +26,8 @@ impl Word {
 pub const BAD_REQUEST: Word = word(400, "bad-request", "the request itself is wrong");
 pub const UNAUTHORIZED: Word =
     word(401, "unauthorized", "the bearer token is missing or wrong").with(AUTHENTICATE);
+pub const FORBIDDEN: Word =
+    word(403, "forbidden", "who asks lacks a permission: `permission` names it");
 pub const UNKNOWN: Word = word(
     404,
     "unknown",
@@ -70,15 +72,16 @@ pub const STORE_UNAVAILABLE: Word =
 pub const NOT_READY: Word = word(503, "not-ready", "`directories` were not read yet");
 
 /// What any request may be answered with.
-pub const ALWAYS: [Word; 4] = [BAD_REQUEST, UNAUTHORIZED, MISDIRECTED, INTERNAL];
+pub const ALWAYS: [Word; 5] = [BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, MISDIRECTED, INTERNAL];
 
 /// Of whatever resolves a REF.
 pub const OF_REF: [Word; 5] = [UNKNOWN, AMBIGUOUS, GONE, STALE, STORE_UNAVAILABLE];
 
 /// All of them.
-pub const ALL: [Word; 23] = [
+pub const ALL: [Word; 24] = [
     BAD_REQUEST,
     UNAUTHORIZED,
+    FORBIDDEN,
     UNKNOWN,
     NOT_FOUND,
     NOTHING_HELD,

@@ -85,6 +85,15 @@ pub struct ProblemMembers<'a> {
     /// Of `bad-request`: the last seq, or number, that was given.
     #[schema(nullable = false)]
     last_seq: Option<u64>,
+    /// Of `forbidden`: what is lacking.
+    #[schema(nullable = false)]
+    permission: Option<&'a str>,
+    /// Of `forbidden`: what whoever asks may do.
+    #[schema(nullable = false)]
+    permitted: Option<Vec<&'a str>>,
+    /// To Envoy: why a policy that explains itself lets nobody through.
+    #[schema(nullable = false)]
+    reason: Option<&'a str>,
     /// Of `other-hold`: the id of what is held now.
     #[schema(nullable = false)]
     held: Option<&'a str>,
