@@ -386,36 +386,37 @@ async fn permit_and_count(
     next: Next,
 ) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = match permit(route.as_ref().map(MatchedPath::as_str), &mut request) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => refused,
+    let response = match refuse(route.as_ref().map(MatchedPath::as_str), &mut request) {
+        None => next.run(request).await,
+        Some(refused) => refused,
     };
     let route = route.as_ref().map_or("other", MatchedPath::as_str);
     metrics.answered(route, response.status().as_u16());
     response
 }
 
-/// Whether who asks may have this route; those who operate are told who it is.
-fn permit(route: Option<&str>, request: &mut Request) -> Result<(), Response> {
+/// The answer when who asks may not have this route. Handlers for operators are
+/// told who it is.
+fn refuse(route: Option<&str>, request: &mut Request) -> Option<Response> {
     // What is nowhere is told to whoever may do anything at all.
     let Some(need) = route.map_or(Some(Need::Any), access::need) else {
         let reason = format!("{} is not in the table of permissions", route.unwrap_or_default());
-        return Err(Problem::internal(reason).into_response());
+        return Some(Problem::internal(reason).into_response());
     };
     let Some(asker) = request.extensions().get::<Asker>() else {
-        return Err(Problem::internal("a request from nobody").into_response());
+        return Some(Problem::internal("a request from nobody").into_response());
     };
     if let Some(refusal) = asker.lacks(need) {
         let mut response = asker.forbidden(need).into_response();
         response.extensions_mut().insert(refusal);
-        return Err(response);
+        return Some(response);
     }
     asker.uses(need);
     if need == Need::Of(Permission::Operate) {
         let by = asker.caller();
         request.extensions_mut().insert(by);
     }
-    Ok(())
+    None
 }
 
 pub(super) fn reference(path: Ref) -> Result<String, Problem> {
