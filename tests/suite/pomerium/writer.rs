@@ -313,8 +313,8 @@ fn r14_r22_an_id_that_two_have_is_nobodys() {
 #[test]
 fn large_directories_go_in_requests_under_a_mebibyte_and_what_is_larger_is_refused() {
     let stub = Stub::start(1);
-    let long = "x".repeat(60);
-    let groups = 16_000;
+    let long = "x".repeat(300);
+    let groups = 4_000;
     let group = |n: usize| {
         let members = if n == 0 { json!(["all", "one"]) } else { json!(["all"]) };
         json!({ "id": format!("{n:05}-{long}"), "name": format!("group {n}"), "members": members })
@@ -331,7 +331,7 @@ fn large_directories_go_in_requests_under_a_mebibyte_and_what_is_larger_is_refus
     let mut all = expected(&daemon);
     assert!(all.0.remove("all").unwrap().to_string().len() > 1 << 20);
     wait_for(&stub, &daemon, &all);
-    assert!(stub.data().puts.len() > 3, "{} requests", stub.data().puts.len());
+    assert!(stub.data().puts.len() >= 3, "{} requests", stub.data().puts.len());
     wait_level(&daemon);
     let text = daemon.request("GET", "/metrics", None).text();
     assert!(text.contains("rosterd_pomerium_refused{pomerium=\"core\"} 1"), "{text}");
