@@ -71,7 +71,7 @@ impl Default for StoreConfig {
             journal_events_max: None,
             history_events_max: None,
             history_retention: 90 * DAY,
-            cache_bytes: 32 << 20,
+            cache_bytes: 128 << 20,
         }
     }
 }

@@ -117,7 +117,7 @@ pub use rewrite::Rewritten;
 /// How a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Memory for sled's pages. Queries never read them; a small one is enough.
+    /// Memory for sled's pages, at most. Queries never read them; commits do.
     pub cache_bytes: u64,
 }
 
@@ -197,7 +197,7 @@ impl Writer {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { cache_bytes: 32 << 20 }
+        Options { cache_bytes: 128 << 20 }
     }
 }
 
