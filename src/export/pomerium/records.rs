@@ -280,8 +280,8 @@ fn made(
     let name = roster.directories().nth(directory).map(|directory| directory.name());
     let name = name.unwrap_or_default();
     let found = match kind {
-        Kind::User => roster.person(directory, slot)?.map(|person| fields_of_user(person)),
-        Kind::Group => roster.team(directory, slot)?.map(|team| fields_of_group(team)),
+        Kind::User => roster.person(directory, slot)?.map(fields_of_user),
+        Kind::Group => roster.team(directory, slot)?.map(fields_of_group),
     };
     let Some((id, mut fields)) = found else { return Ok(None) };
     fields.insert(DIRECTORY.to_owned(), Value::text(name));

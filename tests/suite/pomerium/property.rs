@@ -69,11 +69,10 @@ impl World {
             Op::NoUser(user) => drop(self.users.remove(&user)),
             Op::Group(group, 0) => drop(self.groups.remove(&group)),
             Op::Group(group, name) => drop(self.groups.insert(group, name)),
+            // Circles too.
             Op::Nest(outer, inner) => {
-                // Circles too.
-                if !self.nested.remove(&(outer, inner)) {
-                    self.nested.insert((outer, inner));
-                }
+                let was_there = self.nested.remove(&(outer, inner));
+                self.nested.extend((!was_there).then_some((outer, inner)));
             }
             Op::Join(group, user) => drop(self.joined.insert((group, user))),
             Op::Leave(group, user) => drop(self.joined.remove(&(group, user))),
