@@ -38,6 +38,8 @@ use std::path::{Path, PathBuf};
 
 use crate::export::opa::OpaConfig;
 use crate::export::pomerium::PomeriumConfig;
+use url::Url;
+
 use crate::provider::registry;
 use crate::query::{DEFAULT_SOCKET, Policies, QueryConfig};
 use crate::webhook::WebhookConfig;
@@ -170,8 +172,19 @@ fn read_opas(root: &mut Section<'_>, directories: &[String]) -> Blocks<OpaConfig
 }
 
 fn read_pomerium(root: &mut Section<'_>, directories: &[String]) -> Blocks<PomeriumConfig> {
+    let mut leases: Vec<(Url, String)> = Vec::new();
     read_blocks(root.sections("pomerium"), directories, |section| {
         let config = PomeriumConfig::read(section);
+        if let Some(config) = &config {
+            let lease = (config.url.clone(), config.lease.clone());
+            if leases.contains(&lease) {
+                let hint = "one of them would stand by, and delete the other's records when it is \
+                            its turn: join the blocks, or give each a `lease` of its own";
+                let message = "another block writes to this databroker under the same `lease`";
+                section.error("url", message, Some(hint.to_owned()));
+            }
+            leases.push(lease);
+        }
         if let Some(mut ids) = section.section("ids") {
             for name in ids.keys() {
                 ids.has(&name);
@@ -186,7 +199,7 @@ fn read_pomerium(root: &mut Section<'_>, directories: &[String]) -> Blocks<Pomer
 fn read_blocks<T>(
     sections: Vec<(String, Section<'_>)>,
     directories: &[String],
-    read: impl Fn(&mut Section<'_>) -> Option<T>,
+    mut read: impl FnMut(&mut Section<'_>) -> Option<T>,
 ) -> Blocks<T> {
     let mut blocks = Blocks { configs: BTreeMap::new(), fingerprints: BTreeMap::new() };
     for (name, mut section) in sections {

@@ -92,6 +92,12 @@ impl Builder {
         }
     }
 
+    /// Everything up to this event is in the rows. Memberships have no version of
+    /// their own, so that their last change is known by this alone.
+    pub fn told_up_to(&mut self, seq: u64) {
+        self.view.last_seq = self.view.last_seq.max(seq);
+    }
+
     fn note(
         &mut self,
         kind: &str,

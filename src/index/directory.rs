@@ -104,8 +104,7 @@ impl DirectoryView {
     }
 
     /// The seq of the last event that changed this version; after a load, the
-    /// highest version of any record (so it may go back over a restart, but no
-    /// number ever stands for two contents).
+    /// last one of the store. No number ever stands for two contents.
     pub fn last_seq(&self) -> u64 {
         self.last_seq
     }

@@ -207,6 +207,7 @@ fn read(
         max_age: parameters.duration("max_age")?,
         now,
         then: check::then(sources, parameters.text("at"), view.seq, now)?,
+        only: None,
     };
     let lives = Lives::find(sources, &search, kind, text)?;
     let name = lives.directory.name();

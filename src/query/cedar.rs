@@ -107,7 +107,14 @@ async fn of_user(
         let sources = &desk.sources;
         let view = sources.view.load();
         let now = clock::now();
-        let search = Search { view: &view, statuses: &sources.statuses, max_age, now, then: None };
+        let search = Search {
+            view: &view,
+            statuses: &sources.statuses,
+            max_age,
+            now,
+            then: None,
+            only: None,
+        };
         let found = search.one(Kind::User, &user)?;
         cedar::of_user(found.directory, found.slot).map_err(Problem::internal)
     };

@@ -78,6 +78,7 @@ pub fn answer(sources: &Sources, query: Option<&str>) -> Result<Vec<u8>, Problem
         max_age: parameters.duration("max_age")?,
         now,
         then: then(sources, parameters.text("at"), view.seq, now)?,
+        only: None,
     };
     let (pair, freshness) =
         search.pair(parameters.required("user")?, parameters.required("group")?)?;
@@ -257,6 +258,7 @@ pub fn answer_batch(sources: &Sources, body: &[u8]) -> Result<Vec<u8>, Problem> 
         max_age: max_age.map_err(Problem::bad_request)?,
         now,
         then: then(sources, at.as_deref(), view.seq, now)?,
+        only: None,
     };
     let checks: Vec<Outcome<'_>> = batch
         .checks

@@ -8,17 +8,20 @@ use std::sync::Arc;
 
 use super::check::{self, GroupBody, UserBody};
 use super::freshness::Freshness;
+use super::objects::unknown_directory;
 use super::problem::Problem;
 use super::resolve::Search;
 use super::sources::Sources;
 use crate::clock::{self, Duration};
-use crate::index::View;
+use crate::index::{DirectoryView, View};
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'q> {
     pub user: &'q str,
     pub group: &'q str,
+    /// The only directory to look in.
+    pub directory: Option<&'q str>,
     /// `None`: any age will do.
     pub max_age: Option<Duration>,
     /// Whether users who are disabled are members all the same.
@@ -78,17 +81,29 @@ impl<'s> Moment<'s> {
         self.view.seq
     }
 
+    fn directory(
+        &self,
+        name: &str,
+        max_age: Option<Duration>,
+    ) -> Result<&Arc<DirectoryView>, Problem> {
+        let freshness = Freshness::of(&self.sources.statuses, name, self.now);
+        freshness.require(name, max_age)?;
+        self.view.directory(name).ok_or_else(|| unknown_directory(name))
+    }
+
     /// Decides.
     ///
     /// # Errors
     /// Where there is no knowledge to decide by; that is no, too.
     pub fn decide(&self, question: Question<'_>) -> Result<Decision<'_>, Problem> {
+        let only = question.directory.map(|name| self.directory(name, question.max_age));
         let search = Search {
             view: &self.view,
             statuses: &self.sources.statuses,
             max_age: question.max_age,
             now: self.now,
             then: None,
+            only: only.transpose()?,
         };
         let (pair, freshness) = search.pair(question.user, question.group)?;
         let user = check::user_body(&pair)?;

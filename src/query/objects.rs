@@ -307,7 +307,7 @@ fn search<'v>(
     let max_age = parameters.duration("max_age")?;
     let now = clock::now();
     let then = check::then(sources, parameters.text("at"), view.seq, now)?;
-    Ok(Search { view, statuses: &sources.statuses, max_age, now, then })
+    Ok(Search { view, statuses: &sources.statuses, max_age, now, then, only: None })
 }
 
 fn step(directory: &DirectoryView, group: u32) -> Result<Step<'_>, Problem> {

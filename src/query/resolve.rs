@@ -53,6 +53,8 @@ pub struct Search<'v> {
     pub now: Timestamp,
     /// The moment whose objects and names are looked at, when it is not now.
     pub then: Option<Then<'v>>,
+    /// The only directory to look in, whatever a REF says.
+    pub only: Option<&'v Arc<DirectoryView>>,
 }
 
 impl<'v> Search<'v> {
@@ -120,11 +122,22 @@ impl<'v> Search<'v> {
 
     fn candidates(&self, kind: Kind, text: &str) -> Result<Vec<Candidate<'v>>, Problem> {
         let mut found = Vec::new();
+        if let Some(directory) = self.only {
+            self.add(&mut found, kind, directory, text)?;
+            return Ok(found);
+        }
+        // What names a directory means nobody elsewhere, also while there is
+        // nothing of that directory to look at: else whoever can choose a name
+        // in one could pass for somebody, or for a group, of another.
+        if let Some((name, rest)) = self.narrowed(text) {
+            if let Some(directory) = self.view.directory(name) {
+                self.add(&mut found, kind, directory, rest)?;
+                self.add(&mut found, kind, directory, text)?;
+            }
+            return Ok(found);
+        }
         for directory in self.view.directories() {
             self.add(&mut found, kind, directory, text)?;
-        }
-        if let Some((directory, rest)) = self.narrowed(text) {
-            self.add(&mut found, kind, directory, rest)?;
         }
         Ok(found)
     }
@@ -147,9 +160,10 @@ impl<'v> Search<'v> {
         Ok(())
     }
 
-    fn narrowed<'t>(&self, text: &'t str) -> Option<(&'v Arc<DirectoryView>, &'t str)> {
+    fn narrowed<'t>(&self, text: &'t str) -> Option<(&'t str, &'t str)> {
         let (name, rest) = text.split_once('/')?;
-        Some((self.view.directory(name)?, rest))
+        let is_one = self.view.directory(name).is_some() || self.statuses.get(name).is_some();
+        is_one.then_some((name, rest))
     }
 
     fn freshness(&self, directory: &DirectoryView) -> Result<Freshness, Problem> {
@@ -160,8 +174,8 @@ impl<'v> Search<'v> {
 
     /// That nobody is called so; it may also be that nobody can tell.
     fn unknown(&self, kind: Kind, text: &str) -> Result<Problem, Problem> {
-        let only = text.split_once('/').map(|(name, _)| name);
-        let only = only.filter(|name| self.statuses.get(name).is_some());
+        let narrowed = || self.narrowed(text).map(|(name, _)| name);
+        let only = self.only.map(|directory| directory.name()).or_else(narrowed);
         if let Err(stale) = freshness::require_all(self.statuses, only, self.max_age, self.now) {
             return Ok(stale);
         }

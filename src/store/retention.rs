@@ -10,7 +10,7 @@ use super::engine::{Batch, Engine, Row};
 use super::error::{StoreError, Trouble};
 use super::row::{self, Stamp};
 use super::state::Retained;
-use super::{Store, Writer, names, runs};
+use super::{Store, Writer, names, rewrite, runs};
 use crate::clock::Timestamp;
 
 /// Rows that one call removes, about.
@@ -69,6 +69,9 @@ impl Store {
         let (oldest, floor) = (first(retention.journal)?, first(history)?);
         let blocks = self.on_engine(|engine| expired(engine, floor))?;
         let done = self.forget(&mut writer, oldest, &blocks)?;
+        if done > 0 {
+            self.on_engine(rewrite::keep_count)?;
+        }
         let floor = writer.head.retained.floor;
         let dirs: Vec<u32> = writer.head.dirs.values().map(|dir| dir.id).collect();
         let finished = self.on_engine(|engine| {

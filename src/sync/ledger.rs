@@ -220,7 +220,8 @@ impl Ledger {
                 self.trail.tell(seq, act);
             }
             // The commit stands; a view that cannot follow has to be loaded again.
-            self.next_view(view, commit, &committed).inspect_err(|_| unwell())
+            let next = self.next_view(view, commit, &committed);
+            next.and_then(|next| self.with_unwell(next)).inspect_err(|_| unwell())
         })
     }
 
@@ -249,6 +250,18 @@ impl Ledger {
                 self.reloaded(view, name)
             }
         }
+    }
+
+    /// The same with every directory whose last commit may stand without being in
+    /// the view: a view must hold all that there is up to its seq.
+    fn with_unwell(&self, mut view: View) -> Result<View, LedgerError> {
+        let names: Vec<String> = self.unwell().iter().cloned().collect();
+        for name in names {
+            view = self.reloaded(&view, &name)?;
+            self.unwell().remove(&name);
+            info!(directory = name, "loaded from the store again");
+        }
+        Ok(view)
     }
 
     /// Opens a store again in which somebody met damage, or sets it aside.
@@ -306,8 +319,63 @@ fn load(
 ) -> Result<DirectoryView, LedgerError> {
     let mut builder = Builder::new(name, tenant, product);
     store.load(name, &mut builder)?;
+    builder.told_up_to(store.last_seq());
     builder.finish().map_err(|error| LedgerError::View {
         directory: name.to_owned(),
         reason: error.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Put, User};
+    use crate::provider::UserItem;
+    use crate::store::Options;
+    use crate::store::record::encode_user;
+
+    fn commit(directory: &str, slot: u32) -> Commit {
+        let user = User { id: format!("u{slot}"), ..User::default() };
+        let record = encode_user(&UserItem { user, ..UserItem::default() });
+        Commit {
+            directory: directory.into(),
+            tenant: "t".into(),
+            product: "p".into(),
+            occurred_at: clock::now(),
+            changes: vec![Change::User { slot, record, put: Put::Created }],
+            cause: Cause::Crawl { full: true },
+            progress: Progress::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_view_holds_all_up_to_its_seq_also_after_a_doubtful_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(folder.path(), Options::default()).unwrap();
+        let ledger = Ledger::open(store.clone()).unwrap();
+        ledger.commit(commit("corp", 0), ledger.generation()).await.unwrap();
+        // Durable, and whoever wrote it was told that nothing is sure.
+        store.commit(&commit("corp", 1)).unwrap();
+        ledger.unwell().insert("corp".into());
+        ledger.commit(commit("lab", 0), ledger.generation()).await.unwrap();
+        let view = ledger.view().load();
+        assert_eq!(view.seq, store.last_seq());
+        assert_eq!(view.directory("corp").unwrap().user_count(), 2);
+        assert!(ledger.unwell().is_empty());
+    }
+
+    /// Else two contents had one number, and who holds the one would be told that
+    /// it is the other.
+    #[tokio::test]
+    async fn a_directory_that_is_loaded_again_does_not_go_back_to_an_older_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(folder.path(), Options::default()).unwrap();
+        let ledger = Ledger::open(store.clone()).unwrap();
+        ledger.commit(commit("corp", 0), ledger.generation()).await.unwrap();
+        let before = ledger.directory("corp").last_seq();
+        ledger.commit(commit("lab", 0), ledger.generation()).await.unwrap();
+        ledger.unwell().insert("corp".into());
+        ledger.heal("corp").await.unwrap();
+        assert!(ledger.directory("corp").last_seq() > before);
+    }
 }

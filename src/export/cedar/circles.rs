@@ -1,7 +1,7 @@
 //! Groups that contain each other: the strongly connected components of the
 //! nesting, by Tarjan's algorithm, without recursion.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::index::DirectoryView;
 
@@ -62,7 +62,11 @@ impl Circles {
 
     /// The parents that something has whose own are `direct`. Sorted.
     pub(super) fn parents(&self, direct: &[u32]) -> Vec<u32> {
-        let mut all: Vec<u32> = direct.iter().flat_map(|group| self.with(*group)).collect();
+        let circles: BTreeSet<usize> =
+            direct.iter().filter_map(|group| self.of.get(group)).copied().collect();
+        let alone = direct.iter().filter(|group| !self.of.contains_key(group));
+        let mut all: Vec<u32> = alone.copied().collect();
+        all.extend(circles.iter().filter_map(|circle| self.all.get(*circle)).flatten());
         all.sort();
         all.dedup();
         all

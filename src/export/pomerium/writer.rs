@@ -299,7 +299,12 @@ impl Writer {
     /// not what was thought.
     async fn catch_up(&self, known: &mut Known) -> Result<u64, Trouble> {
         let Known { server_version, record_version, records, .. } = known;
-        let (mut unexpected, mut last) = (0, *record_version);
+        // Before the streams: what is written while they are read is read again.
+        let info = self.client.server_info().await?;
+        if info.server_version != *server_version {
+            return Err(Trouble::Restarted);
+        }
+        let mut unexpected = 0;
         for kind in Kind::ALL {
             let mut incoming = self
                 .client
@@ -308,11 +313,10 @@ impl Writer {
                 .map_err(gone)?;
             while let Some(message) = incoming.next().await.map_err(gone)? {
                 let Some(record) = message.record else { continue };
-                last = last.max(record.version);
                 unexpected += u64::from(!records.take(&record, &self.config.lease));
             }
         }
-        *record_version = last;
+        *record_version = info.latest_record_version.max(*record_version);
         Ok(unexpected)
     }
 

@@ -34,8 +34,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Questions in one request.
 const EVALUATIONS_MAX: usize = 10_000;
-/// So many are answered on the spot.
-const SHORT: usize = 256;
+/// A request that is no longer is answered on the spot.
+const SHORT_BYTES: usize = 4 << 10;
 
 /// The endpoints, and where they are described.
 pub fn routes() -> Router<Desk> {
@@ -47,26 +47,34 @@ pub fn routes() -> Router<Desk> {
 }
 
 async fn post_evaluation(State(desk): State<Desk>, request: Request) -> Answer {
-    let body = read_json(request).await?;
-    Ok(json_bytes(evaluation(&desk, &parse(&body)?)?))
+    answer(desk, request, evaluation).await
 }
 
 async fn post_evaluations(State(desk): State<Desk>, request: Request) -> Answer {
-    let body = read_json(request).await?;
-    let asked = parse(&body)?;
-    match asked.evaluations.as_ref().map_or(0, Vec::len) {
+    answer(desk, request, |desk, asked| match asked.evaluations.as_ref().map_or(0, Vec::len) {
         // Section 7.1: without any it is a single evaluation.
-        0 => Ok(json_bytes(evaluation(&desk, &asked)?)),
-        count if count <= SHORT => Ok(json_bytes(evaluations(&desk, &asked)?)),
-        count if count <= EVALUATIONS_MAX => {
-            let here = desk.clone();
-            aside(here, move |_| evaluations(&desk, &parse(&body)?)).await
-        }
+        0 => evaluation(desk, asked),
+        count if count <= EVALUATIONS_MAX => evaluations(desk, asked),
         count => {
             let detail = format!("{count} evaluations are more than {EVALUATIONS_MAX}");
             Err(Problem::bad_request(detail).hint("ask in several requests"))
         }
+    })
+    .await
+}
+
+/// What is short is answered on the spot.
+async fn answer(
+    desk: Desk,
+    request: Request,
+    work: fn(&Desk, &Asked<'_>) -> Result<Vec<u8>, Problem>,
+) -> Answer {
+    let body = read_json(request).await?;
+    if body.len() <= SHORT_BYTES {
+        return Ok(json_bytes(work(&desk, &parse(&body)?)?));
     }
+    let here = desk.clone();
+    aside(here, move |_| work(&desk, &parse(&body)?)).await
 }
 
 async fn get_metadata(State(desk): State<Desk>) -> Answer {
@@ -219,6 +227,7 @@ fn decide<'m>(moment: &'m Moment<'_>, asked: &Tuple<'_>, config: &AuthzenConfig)
     let question = Question {
         user: asked.subject.1,
         group: asked.resource.1,
+        directory: None,
         max_age: asked.max_age.or(config.max_age),
         allow_inactive: config.allow_inactive,
     };

@@ -11,6 +11,10 @@ use crate::clock::Duration;
 use crate::config::duration;
 use crate::query::problem::Problem;
 
+/// Of whatever names somebody or something. A question may repeat the default of
+/// all, and each answer repeats it again.
+const TEXT_BYTES_MAX: usize = 1 << 10;
+
 /// What is asked. Unknown members are passed over (section 4).
 #[derive(Debug, Deserialize)]
 pub struct Asked<'a> {
@@ -172,7 +176,11 @@ impl<'q> Tuple<'q> {
             subject: (subject.text("type", |m| &m.kind)?, subject.text("id", |m| &m.id)?),
             action: action.text("name", |m| &m.name)?,
             resource: (resource.text("type", |m| &m.kind)?, resource.text("id", |m| &m.id)?),
-            max_age: max_age(one.context.as_ref().or(all.context.as_ref()))?,
+            // Our own member: not lost to a question's context about something else.
+            max_age: match max_age(one.context.as_ref())? {
+                None => max_age(all.context.as_ref())?,
+                own => own,
+            },
         })
     }
 
@@ -212,6 +220,10 @@ impl<'q, 'a> Merged<'q, 'a> {
     ) -> Result<&'q str, Problem> {
         let Merged { entity, own, default } = self;
         match own.and_then(&get_of(&get)).or_else(|| default.and_then(get_of(&get))) {
+            Some(Text::Text(text)) if text.len() > TEXT_BYTES_MAX => {
+                let detail = format!("`{entity}.{member}` is over {TEXT_BYTES_MAX} bytes");
+                Err(Problem::bad_request(detail))
+            }
             Some(Text::Text(text)) => Ok(text),
             Some(Text::Other(_)) => {
                 Err(Problem::bad_request(format!("`{entity}.{member}` is not a string")))

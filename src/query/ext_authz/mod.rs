@@ -103,11 +103,10 @@ fn judge<'h>(
 }
 
 fn decide(sources: &Sources, policy: &Policy, user: &str) -> Result<Allowed, Denied> {
-    let within = |text: &str| policy.directory.as_ref().map(|name| format!("{name}/{text}"));
-    let (narrowed_user, narrowed_group) = (within(user), within(&policy.group));
     let question = Question {
-        user: narrowed_user.as_deref().unwrap_or(user),
-        group: narrowed_group.as_deref().unwrap_or(&policy.group),
+        user,
+        group: &policy.group,
+        directory: policy.directory.as_deref(),
         max_age: Some(policy.max_age),
         allow_inactive: policy.allow_inactive,
     };

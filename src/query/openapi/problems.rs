@@ -55,6 +55,8 @@ pub const GONE: Word =
 pub const PLAN_GONE: Word =
     word(410, "plan-gone", "the directory changed, or was planned anew, since the first page");
 pub const TOO_LARGE: Word = word(413, "too-large", "the body is too long");
+pub const NOT_GRPC: Word =
+    word(415, "not-grpc", "Envoy's gRPC service was asked otherwise than by gRPC");
 pub const MISDIRECTED: Word =
     word(421, "misdirected", "over TCP, the `Host` header must name a loopback address");
 pub const INTERNAL: Word = word(500, "internal", "a fault of the daemon, told in its log");
@@ -78,7 +80,7 @@ pub const ALWAYS: [Word; 5] = [BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, MISDIRECTED
 pub const OF_REF: [Word; 5] = [UNKNOWN, AMBIGUOUS, GONE, STALE, STORE_UNAVAILABLE];
 
 /// All of them.
-pub const ALL: [Word; 24] = [
+pub const ALL: [Word; 25] = [
     BAD_REQUEST,
     UNAUTHORIZED,
     FORBIDDEN,
@@ -95,6 +97,7 @@ pub const ALL: [Word; 24] = [
     GONE,
     PLAN_GONE,
     TOO_LARGE,
+    NOT_GRPC,
     MISDIRECTED,
     INTERNAL,
     DIRECTORY_FAILED,

@@ -333,3 +333,31 @@ async fn metadata_is_told_where_it_is_true() {
     });
     assert_eq!(body, expected);
 }
+
+#[tokio::test]
+async fn the_age_that_all_questions_ask_for_is_not_lost_to_a_context_of_one() {
+    let world = world();
+    world.confirm("corp", 3_600);
+    let mut body = question("u1", "g1");
+    body["context"] = json!({ "max_age": "5m" });
+    body["evaluations"] =
+        json!([{}, { "context": { "ip": "192.0.2.1" } }, { "context": { "max_age": "2h" } }]);
+    let (_, answer) = ask(&world, "/access/v1/evaluations", &body).await;
+    let decisions: Vec<&Value> =
+        answer["evaluations"].as_array().unwrap().iter().map(|one| &one["decision"]).collect();
+    assert_eq!(decisions, [false, false, true]);
+}
+
+#[tokio::test]
+async fn a_name_that_is_very_long_is_refused_and_not_repeated() {
+    let world = world();
+    let long = "x".repeat(2_000);
+    let (status, answer) = ask(&world, "/access/v1/evaluation", &question(&long, "g1")).await;
+    assert_eq!(status, 400);
+    assert!(answer["detail"].as_str().unwrap().len() < 200, "{answer}");
+    let mut body = question(&long, "g1");
+    body["evaluations"] = json!(vec![json!({}); 1_000]);
+    let (status, answer) = ask(&world, "/access/v1/evaluations", &body).await;
+    assert_eq!(status, 200);
+    assert!(answer.to_string().len() < 500_000);
+}

@@ -10,6 +10,7 @@ mod filters;
 pub(super) mod fixture;
 mod history;
 mod http2;
+mod narrowing;
 mod opa;
 mod overtaken;
 mod past;
