@@ -19,6 +19,8 @@ PATHS = {
     "/v1/directories/": ["acme"],
     "/v1/webhooks/": ["hook"],
 }
+# What `id` of Pomerium's bundle may say.
+IDS = ["id", "username", "acme/email", "attribute:floor"]
 MEMBERS = {
     "user": ["u-1001", "mlind", "acme/u-1003"],
     "group": ["g-staff", "platform", "acme/g-sales"],
@@ -65,6 +67,11 @@ def in_query(case, pick):
     for name in ("after", "cursor", "from", "to"):
         if name in query:
             query[name] = pick % GIVEN
+    if "user" in query and case.path.endswith("/entities"):
+        for name in ("directory", "tenant", "product"):
+            query.pop(name, None)
+    if "id" in query:
+        query["id"] = IDS[pick % len(IDS)]
     if "to" in query:
         query["to"] = query["from"] + 1
     for name in ("at", "since", "until"):

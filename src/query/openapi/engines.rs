@@ -123,7 +123,6 @@ struct Evaluation {
     subject: Entity,
     action: Action,
     resource: Entity,
-    #[schema(nullable = false)]
     context: Option<EvaluationTerms>,
 }
 
@@ -152,7 +151,7 @@ struct Action {
 #[expect(dead_code, reason = "read by hand, tolerantly; this is its description")]
 struct EvaluationTerms {
     /// Rather `false` than by older knowledge.
-    #[schema(value_type = schemas::Duration, nullable = false)]
+    #[schema(value_type = Option<schemas::Duration>)]
     max_age: Option<()>,
 }
 

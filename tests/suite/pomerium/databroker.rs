@@ -49,6 +49,8 @@ pub struct Databroker {
     /// Every version of every record, deletions too.
     log: Vec<Record>,
     lease: Option<Lease>,
+    /// The one that was lost with all else: who had it cannot know yet.
+    lost: Option<Lease>,
     /// How many leases there have been.
     leases: u64,
     pub complaints: Vec<String>,
@@ -81,6 +83,7 @@ impl Databroker {
             records: BTreeMap::new(),
             log: Vec::new(),
             lease: None,
+            lost: None,
             leases: 0,
             complaints: Vec::new(),
             puts: Vec::new(),
@@ -96,7 +99,7 @@ impl Databroker {
         self.last_version = 0;
         self.records.clear();
         self.log.clear();
-        self.lease = None;
+        self.lost = self.lease.take();
     }
 
     /// The lease is not renewed; when it ends, somebody else has it for so long.
@@ -208,7 +211,8 @@ impl Databroker {
     }
 
     fn put(&mut self, client: usize, put: Put) -> Answer {
-        match self.held() {
+        let lost = || self.lost.as_ref().filter(|lease| lease.until > clock::instant());
+        match self.held().or_else(lost) {
             Some(lease) if lease.client == client => {}
             held => {
                 let what = format!("client {client} puts, and the lease is {held:?}");

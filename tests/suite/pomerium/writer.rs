@@ -256,8 +256,13 @@ fn r3_s7_a_directory_that_was_not_read_yet_empties_nothing() {
     let people = json!({ "users": [{ "id": "p1", "username": "pat" }], "groups": [] });
     replace(&daemon, "partner", &people);
     daemon.resume();
-    daemon.sync("corp");
-    daemon.sync("partner");
+    for name in ["corp", "partner"] {
+        wait_until(&format!("{name} is looked at"), PATIENCE, || {
+            let status = daemon.directory(name);
+            let polls = [&status["crawls_sealed"], &status["crawls_failed"]];
+            if polls.iter().any(|count| **count == 1) { Ok(()) } else { Err(status.to_string()) }
+        });
+    }
     let partner = expected(&daemon).0;
     assert_eq!(partner.keys().collect::<Vec<_>>(), ["p1"]);
     let (mut users, groups) = all;
