@@ -135,6 +135,9 @@ impl Feed {
                 Some(more) => ops.extend(more),
                 None => return Ok(Change::Whole("too much happened")),
             }
+            if ops.len() > delta::OPS_MAX {
+                return Ok(Change::Whole("too much happened"));
+            }
         }
         Ok(finished(ops, from, to))
     }

@@ -265,6 +265,24 @@ async fn one_membership_is_one_operation_and_a_few_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_patch_is_no_longer_than_opa_takes_well() {
+    let (setting, _folder) = crowd(2_600).await;
+    setting.ages.0.lock().unwrap().insert("twin".into(), None);
+    commit_to(&setting.ledger, "twin", crowd_of(2_600)).await;
+    let scope = Arc::new(Scope::default());
+    let before = setting.feed.state(&scope).unwrap();
+    commit(&setting.ledger, (0..2_600).map(leaves).collect()).await;
+    commit_to(&setting.ledger, "twin", (0..2_300).map(leaves).collect()).await;
+    let after = setting.feed.state(&scope).unwrap();
+    let change = setting.feed.change(before.revision, &after).unwrap();
+    assert!(matches!(&change, Change::Patch(ops) if ops.len() > 4_900), "not yet too many");
+    commit_to(&setting.ledger, "twin", (2_300..2_600).map(leaves).collect()).await;
+    let after = setting.feed.state(&scope).unwrap();
+    let change = setting.feed.change(before.revision, &after).unwrap();
+    assert!(matches!(change, Change::Whole(_)), "too many in both together");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn another_journal_with_the_same_seqs_is_not_trusted() {
     let (setting, _folder) = crowd(3).await;
     let scope = Arc::new(Scope::default());
@@ -296,12 +314,17 @@ async fn a_directory_that_is_dropped_leaves_and_one_that_comes_is_there() {
 
 /// `corp` with so many users, all in the group `g0`.
 pub async fn crowd(users: u32) -> (Setting, tempfile::TempDir) {
-    use crate::model::{Change, Group, Layer, Put, User};
-    use crate::provider::{GroupItem, UserItem};
     let folder = tempfile::tempdir().unwrap();
     let ages = Arc::new(Ages::default());
     ages.0.lock().unwrap().insert("corp".into(), Some(Timestamp(61_000)));
     let setting = open(folder.path(), ages);
+    commit(&setting.ledger, crowd_of(users)).await;
+    (setting, folder)
+}
+
+fn crowd_of(users: u32) -> Vec<crate::model::Change> {
+    use crate::model::{Change, Group, Layer, Put, User};
+    use crate::provider::{GroupItem, UserItem};
     let user = |slot: u32| {
         let id = format!("u{slot}");
         let user = User { username: format!("{id}@example.org"), id, ..User::default() };
@@ -319,8 +342,7 @@ pub async fn crowd(users: u32) -> (Setting, tempfile::TempDir) {
         visible: true,
         members: (0..users).collect(),
     });
-    commit(&setting.ledger, changes).await;
-    (setting, folder)
+    changes
 }
 
 /// The user at that slot is no longer in `g0`.
@@ -339,8 +361,12 @@ fn edge(user: u32, added: bool) -> crate::model::Change {
 }
 
 pub async fn commit(ledger: &Ledger, changes: Vec<crate::model::Change>) {
+    commit_to(ledger, "corp", changes).await;
+}
+
+async fn commit_to(ledger: &Ledger, directory: &str, changes: Vec<crate::model::Change>) {
     let commit = crate::model::Commit {
-        directory: "corp".into(),
+        directory: directory.into(),
         tenant: "acme".into(),
         product: "vpn".into(),
         occurred_at: Timestamp(1_000),
