@@ -52,7 +52,7 @@ mod scope;
 mod scoped;
 mod shared;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod touched;
 
 pub use bundle::{delta_bundle, write_bundle};

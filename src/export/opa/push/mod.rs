@@ -40,15 +40,17 @@ const DELAY_MAX: Duration = Duration::from_secs(30);
 /// Starts keeping one OPA current.
 ///
 /// # Errors
-/// In words, when TLS cannot be set up.
+/// In words, when TLS cannot be set up; its status says so too.
 pub fn start(
     config: OpaConfig,
     feed: Feed,
     pushers: Pushers,
     shutdown: Shutdown,
 ) -> Result<Task, String> {
-    let client = Client::new(&config)?;
     pushers.add(&config);
+    let client = Client::new(&config).inspect_err(|reason| {
+        pushers.failed(&config.name, reason);
+    })?;
     let name = format!("opa {}", config.name);
     let pusher = Pusher {
         moved: feed.moved(),
