@@ -13,6 +13,7 @@ mod fingerprint;
 mod log;
 mod mask;
 pub mod nearest;
+mod opas;
 mod outline;
 mod report;
 mod rotation;
@@ -93,7 +94,7 @@ impl Config {
         let directories = read_directories(root, kinds);
         let webhooks = read_webhooks(root, &directories.names);
         let policies = Policies::read(root, &directories.names);
-        let opas = read_opas(root, &directories.names);
+        let opas = opas::read(root, &directories);
         let pomerium = read_pomerium(root, &directories.names);
         Some(Config {
             state_dir,
@@ -165,10 +166,6 @@ fn read_webhooks(root: &mut Section<'_>, directories: &[String]) -> Blocks<Webho
     read_blocks(root.sections("webhook"), directories, WebhookConfig::read)
 }
 
-fn read_opas(root: &mut Section<'_>, directories: &[String]) -> Blocks<OpaConfig> {
-    read_blocks(root.sections("opa"), directories, OpaConfig::read)
-}
-
 fn read_pomerium(root: &mut Section<'_>, directories: &[String]) -> Blocks<PomeriumConfig> {
     read_blocks(root.sections("pomerium"), directories, |section| {
         let config = PomeriumConfig::read(section);
@@ -186,7 +183,7 @@ fn read_pomerium(root: &mut Section<'_>, directories: &[String]) -> Blocks<Pomer
 fn read_blocks<T>(
     sections: Vec<(String, Section<'_>)>,
     directories: &[String],
-    read: impl Fn(&mut Section<'_>) -> Option<T>,
+    mut read: impl FnMut(&mut Section<'_>) -> Option<T>,
 ) -> Blocks<T> {
     let mut blocks = Blocks { configs: BTreeMap::new(), fingerprints: BTreeMap::new() };
     for (name, mut section) in sections {
