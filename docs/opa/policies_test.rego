@@ -17,7 +17,7 @@ document := {
 	"as_of": {"acme": "2025-11-20T11:59:30Z"},
 	"directories": {"acme": {
 		"users": {
-			"zoe": {"username": "zoe", "active": true, "groups": {"g-platform": true}},
+			"zoe": {"username": "Zoe.K", "email": "zoe@x", "active": true, "groups": {"g-platform": true}},
 			"dan": {"username": "dan", "active": true, "groups": {"g-platform": true}},
 			"thi": {"username": "thi", "active": true, "groups": {"g-engineering": true}},
 			"pay": {
@@ -33,7 +33,9 @@ document := {
 			"g-payroll": {"name": "payroll-access", "ancestors": {}},
 			"g-support": {"name": "support", "ancestors": {}},
 		},
-		"usernames": {}, "emails": {}, "group_emails": {},
+		"usernames": {"zoe.k": {"zoe": true}, "dan.b": {"dan": true}},
+		"emails": {"zoe@x": {"zoe": true}, "dan@x": {"dan": true}},
+		"group_emails": {},
 		"group_names": {
 			"engineering": {"g-engineering": true}, "platform": {"g-platform": true},
 			"payroll-access": {"g-payroll": true}, "support": {"g-support": true},
@@ -86,6 +88,54 @@ test_deploy_to_production_needs_somebody_else if {
 	refused({"user": "zoe", "environment": "production"}) == nobody
 }
 
+test_deploy_knows_one_person_by_all_spellings if {
+	nobody := {"nobody else in platform has approved"}
+	every user in ["zoe", "zoe.k", "Zoe.K", "zoe@x", "ZOE@X"] {
+		every approver in ["zoe", "zoe.k", "Zoe.K", "zoe@x", "ZOE@X"] {
+			refused({"user": user, "environment": "production", "approvals": [approver]}) == nobody
+		}
+		every approver in ["dan", "Dan.B", "dan@x"] {
+			refused({"user": user, "environment": "production", "approvals": ["zoe@x", approver]}) == set()
+		}
+	}
+}
+
+# zoe's other account, in a directory of partners with groups of other names.
+test_deploy_takes_no_approval_from_another_directory if {
+	partners := {
+		"users": {"z9": {"username": "zoe.p", "active": true, "groups": {"g1": true}}},
+		"groups": {"g1": {"name": "platform", "ancestors": {}}},
+		"usernames": {"zoe.p": {"z9": true}}, "emails": {},
+		"group_names": {"platform": {"g1": true}}, "group_emails": {},
+	}
+	both := object.union(document, {
+		"as_of": {"partners": "2025-11-20T11:59:30Z"},
+		"directories": {"partners": partners},
+	})
+	request := {"user": "zoe", "environment": "production", "approvals": ["zoe.p"]}
+	found := data.lib.rosterd.active_member("zoe.p", "platform") with data.rosterd as both
+		with time.now_ns as now
+	found
+	reasons := deploy.deny with input as request with data.rosterd as both with time.now_ns as now
+	reasons == {"nobody else in platform has approved"}
+}
+
+test_deploy_takes_an_unknown_environment_for_production if {
+	every environment in ["Production", "prod", "", null, 1] {
+		request := {"user": "pay", "environment": environment}
+		count(refused(request)) == 2
+	}
+	count(refused({"user": "pay"})) == 2
+	refused({"user": "pay", "environment": "test"}) == set()
+}
+
+test_deploy_needs_a_user if {
+	every request in [{}, {"environment": "test"}, {"user": null, "environment": "test"}] {
+		not deploy.allow with input as request with data.rosterd as document with time.now_ns as now
+		"who deploys is not in engineering" in refused(request)
+	}
+}
+
 test_deploy_separates_duties if {
 	request := {"user": "pay", "environment": "production", "approvals": ["zoe"]}
 	refused(request) == {"who deploys may be in payroll-access"}
@@ -124,6 +174,18 @@ test_ssh_asks_the_daemon if {
 	not ssh.allow with input as request with http.send as yes
 	refusals := ssh.refusals with input as request with http.send as yes
 	refusals == {"oncall": "not active", "engineering": "not a member"}
+}
+
+test_ssh_takes_an_unknown_environment_for_production if {
+	production := {"oncall", "production-access"}
+	every environment in ["Production", "prod", "", null, 1] {
+		wanted := ssh.wanted with input as {"user": "zoe", "environment": environment}
+		wanted == production
+	}
+	missing := ssh.wanted with input as {"user": "zoe"}
+	missing == production
+	staging := ssh.wanted with input as {"user": "zoe", "environment": "staging"}
+	staging == {"oncall", "engineering"}
 }
 
 test_ssh_fails_closed if {

@@ -4,7 +4,9 @@
 #   `user` is an id, a username or an address, `group` an id, a name or an
 #   address; usernames, names and addresses in any case. A text that means more
 #   than one user or group means none of them. Nothing is true of a directory
-#   that was not confirmed within `max_age_seconds`.
+#   that was not confirmed within `max_age_seconds`. Of a document with a
+#   `group_prefix` ask by ids only: a name may have another owner out of scope,
+#   which cannot be seen here.
 package lib.rosterd
 
 import rego.v1

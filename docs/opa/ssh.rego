@@ -16,9 +16,12 @@ allow if {
 	rosterd.active_member(input.user, group)
 }
 
-wanted := {"oncall", "production-access"} if input.environment == "production"
+# An environment that is missing or spelled otherwise is production.
+wanted := {"oncall", "production-access"} if not elsewhere
 
-wanted := {"oncall", "engineering"} if input.environment != "production"
+wanted := {"oncall", "engineering"} if elsewhere
+
+elsewhere if input.environment in {"staging", "test"}
 
 # Of each group that would have opened the host, why it did not.
 refusals[group] := rosterd.reason(input.user, group) if {

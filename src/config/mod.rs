@@ -13,6 +13,7 @@ mod fingerprint;
 mod log;
 mod mask;
 pub mod nearest;
+mod opas;
 mod outline;
 mod report;
 mod rotation;
@@ -95,7 +96,7 @@ impl Config {
         let directories = read_directories(root, kinds);
         let webhooks = read_webhooks(root, &directories.names);
         let policies = Policies::read(root, &directories.names);
-        let opas = read_opas(root, &directories.names);
+        let opas = opas::read(root, &directories);
         let pomerium = read_pomerium(root, &directories.names);
         Some(Config {
             state_dir,
@@ -165,10 +166,6 @@ struct Blocks<T> {
 
 fn read_webhooks(root: &mut Section<'_>, directories: &[String]) -> Blocks<WebhookConfig> {
     read_blocks(root.sections("webhook"), directories, WebhookConfig::read)
-}
-
-fn read_opas(root: &mut Section<'_>, directories: &[String]) -> Blocks<OpaConfig> {
-    read_blocks(root.sections("opa"), directories, OpaConfig::read)
 }
 
 fn read_pomerium(root: &mut Section<'_>, directories: &[String]) -> Blocks<PomeriumConfig> {

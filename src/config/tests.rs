@@ -39,7 +39,7 @@ fn rawless(section: &mut Section<'_>) -> Option<Box<dyn Settings>> {
 
 const KINDS: Kinds<'static> = &[("fake", fake), ("other", rawless)];
 
-fn read(text: &str) -> Result<Config, Report> {
+pub(super) fn read(text: &str) -> Result<Config, Report> {
     let variable = |name: &str| match name {
         "TOKEN" => Some("t0ken".into()),
         "WEBHOOK" => Some("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()),

@@ -144,7 +144,7 @@ impl Daemon {
         let mut webhooks = Webhooks::new(ledger.clone(), endpoints, controls);
         webhooks.start(&config, config.webhooks.keys().cloned().collect());
         let mut opas = Opas::new(feed, pushers);
-        opas.start(&config, config.opas.keys().cloned().collect());
+        opas.start(&config);
         let mut writers = Writers::new(ledger.clone(), databrokers);
         writers.start(&config);
         helpers.extend(systemd::feed_watchdog(query.pulse()));
@@ -249,7 +249,7 @@ impl Daemon {
         self.policies.replace(config.policies.clone());
         self.opas.stop(&changes.opas.removed, true).await;
         self.opas.stop(&changes.opas.changed, false).await;
-        self.opas.start(&config, [changes.opas.added, changes.opas.changed].concat());
+        self.opas.start(&config);
         self.writers.stop_changed(&config, &changes.pomerium.changed).await;
         self.writers.start(&config);
         if changes.log {

@@ -50,6 +50,26 @@ impl OpaConfig {
         }
         Some(OpaConfig { name, target: target?, path: path?, token, scope, ca })
     }
+
+    /// Whether the two write to one place, or one within the place of the other.
+    pub fn overlaps(&self, other: &OpaConfig) -> bool {
+        let ((host, mine), (other_host, theirs)) = (self.place(), other.place());
+        let within = |inner: &str, outer: &str| {
+            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        host == other_host && (within(&mine, &theirs) || within(&theirs, &mine))
+    }
+
+    /// Who listens, and the whole path there.
+    fn place(&self) -> (String, String) {
+        match &self.target {
+            Target::Url(url) => {
+                let path = url.path().trim_end_matches('/').to_owned() + &self.path;
+                (url.origin().ascii_serialization(), path)
+            }
+            Target::Socket(socket) => (format!("unix:{}", socket.display()), self.path.clone()),
+        }
+    }
 }
 
 impl Target {

@@ -13,8 +13,11 @@ use super::scoped::Scoped;
 use super::touched::Touched;
 use crate::index::DirectoryView;
 
-/// More is not patched: it would be as long as the whole.
+/// More is not compared: it would take as long as the whole.
 pub const OBJECTS_MAX: usize = 100_000;
+/// More is not patched: OPA compares each operation with all before it, and takes
+/// three seconds for so many, eleven for twice as many.
+pub const OPS_MAX: usize = 5_000;
 
 /// The operations for one directory; `None` when the whole is the better answer.
 ///
@@ -33,7 +36,7 @@ pub fn of_directory(
     let mut difference = Difference { name: directory.name(), ops: Vec::new() };
     difference.users(&old, &new, &users)?;
     difference.groups(&old, &new, &groups)?;
-    Ok(Some(difference.ops).filter(|ops| ops.len() <= OBJECTS_MAX))
+    Ok(Some(difference.ops).filter(|ops| ops.len() <= OPS_MAX))
 }
 
 /// The users and groups that may read differently now; `None` when too many.

@@ -20,8 +20,10 @@ impl Serialize for Document<'_> {
         let Document(state) = self;
         let Revision { seq, .. } = state.revision;
         let ages: BTreeMap<&str, Option<String>> = state.places.iter().map(age).collect();
-        let mut map = serializer.serialize_map(Some(4))?;
+        let mut map = serializer.serialize_map(Some(5))?;
         map.serialize_entry("revision", &state.revision.to_string())?;
+        let held = BTreeMap::from([(state.revision.to_string(), true)]);
+        map.serialize_entry("held", &held)?;
         map.serialize_entry("seq", &seq)?;
         map.serialize_entry("as_of", &ages)?;
         map.serialize_entry("directories", &Directories(state))?;

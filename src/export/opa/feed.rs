@@ -53,7 +53,8 @@ pub struct State {
 pub enum Change {
     /// Nothing that the document says.
     Nothing,
-    /// These operations, in any order.
+    /// These operations, all of them or none. The first one fails where another
+    /// state is held than the one they were made for.
     Patch(Vec<Op>),
     /// That is not known, or too much: the whole is needed. Why, for people.
     Whole(&'static str),
@@ -134,6 +135,9 @@ impl Feed {
                 Some(more) => ops.extend(more),
                 None => return Ok(Change::Whole("too much happened")),
             }
+            if ops.len() > delta::OPS_MAX {
+                return Ok(Change::Whole("too much happened"));
+            }
         }
         Ok(finished(ops, from, to))
     }
@@ -185,7 +189,9 @@ impl Feed {
     }
 }
 
-/// Adds what changes with every state: how old the directories are, and its name.
+/// Adds what changes with every state: how old the directories are, its name, and
+/// the guard. OPA goes on with a patch that nobody waits for any more, and its
+/// patches have no `test`; but one that removes what is not there fails whole.
 fn finished(mut ops: Vec<Op>, from: Revision, to: &State) -> Change {
     let is_near = to.revision.seq.saturating_sub(from.seq) <= BEHIND_MAX;
     if ops.is_empty() && from.ages == to.revision.ages && is_near {
@@ -200,6 +206,8 @@ fn finished(mut ops: Vec<Op>, from: Revision, to: &State) -> Change {
             Op::put(&["as_of", &place.name], as_of)
         }));
     }
+    ops.insert(0, Op::remove(&["held", &from.to_string()]));
+    ops.push(Op::put(&["held", &to.revision.to_string()], true));
     ops.push(Op::put(&["seq"], to.revision.seq));
     ops.push(Op::put(&["revision"], to.revision.to_string()));
     Change::Patch(ops)

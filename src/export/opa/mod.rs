@@ -5,7 +5,7 @@
 //! what changed since:
 //!
 //! ```text
-//! { "revision": "…", "seq": 812, "as_of": { "corp": "2026-11-20T10:15:00Z" },
+//! { "revision": "…", "held": { "…": true }, "seq": 812, "as_of": { "corp": "2026-11-20T10:15:00Z" },
 //!   "directories": { "corp": { "tenant": "acme", "product": "vpn",
 //!     "users":  { "u1": { "username": "ada", "email": "ada@…", "active": true,
 //!                         "groups": { "g2": true } } },
@@ -27,6 +27,8 @@
 //!   through, and which directories there are should not take reading them. It
 //!   is rounded down to [`AS_OF_STEP`], since it moves while nothing else does,
 //!   and each step is sent to everyone.
+//! - **`held` has the revision as its key**, for patches alone: each removes the
+//!   key of the state that it was made for, and fails where that is not held.
 //!
 //! A [`Revision`] names the state that a client holds, across restarts: the seq,
 //! when that was committed (a store restored from a backup gives the same seqs
@@ -50,7 +52,7 @@ mod scope;
 mod scoped;
 mod shared;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod touched;
 
 pub use bundle::{delta_bundle, write_bundle};

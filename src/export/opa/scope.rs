@@ -13,7 +13,7 @@ pub const AS_OF_STEP: Duration = Duration::from_secs(30);
 
 /// Raised whenever the shape of the document changes, so that nobody patches
 /// an older one.
-const SHAPE: u32 = 1;
+const SHAPE: u32 = 2;
 
 /// Which directories, and which groups of them; `None` is all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -22,8 +22,9 @@ use crate::tls::{self, Trust};
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
-/// For a whole document: OPA reads all of it before it answers.
-const PUT_PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// For documents and patches: OPA does all of it before it answers, and goes on
+/// when nobody waits any more.
+const WRITE_PATIENCE: Duration = Duration::from_secs(15 * 60);
 const CHUNK_BYTES: usize = 128 << 10;
 /// So much of an error's text is shown.
 const SHOWN_BYTES: usize = 512;
@@ -93,7 +94,7 @@ impl Client {
     /// Changes the document: all of it, or nothing.
     pub async fn patch(&self, body: Vec<u8>) -> Result<Reply, String> {
         let request = self.request(Method::PATCH, "application/json-patch+json");
-        replied(sent(request.timeout(PATIENCE).body(body)).await?).await
+        replied(sent(request.timeout(WRITE_PATIENCE).body(body)).await?).await
     }
 
     /// Replaces the document; how many bytes that were.
@@ -117,7 +118,7 @@ impl Client {
             Some((receiver.recv().await?, receiver))
         });
         let request = self.request(Method::PUT, "application/json");
-        let request = request.timeout(PUT_PATIENCE).body(Body::wrap_stream(pieces));
+        let request = request.timeout(WRITE_PATIENCE).body(Body::wrap_stream(pieces));
         let reply = replied(sent(request).await?).await?;
         drop(writing);
         Ok((reply, bytes.load(Ordering::Relaxed)))

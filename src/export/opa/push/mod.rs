@@ -7,8 +7,10 @@
 //! something gets what it missed, and this daemon may restart too.
 //!
 //! OPA has no conditional patch (`test` is refused), but applies a patch as a
-//! whole or not at all: one that meets an OPA restarted in between finds nothing
-//! to patch, gets 404, and the whole follows.
+//! whole or not at all, and goes on with one that was given up here. So each
+//! begins by removing the key of the state that it was made for: one that meets an
+//! OPA restarted in between, or one that a late patch moved on, finds nothing to
+//! remove, gets 404, and the whole follows.
 
 mod client;
 mod status;
@@ -38,15 +40,17 @@ const DELAY_MAX: Duration = Duration::from_secs(30);
 /// Starts keeping one OPA current.
 ///
 /// # Errors
-/// In words, when TLS cannot be set up.
+/// In words, when TLS cannot be set up; its status says so too.
 pub fn start(
     config: OpaConfig,
     feed: Feed,
     pushers: Pushers,
     shutdown: Shutdown,
 ) -> Result<Task, String> {
-    let client = Client::new(&config)?;
     pushers.add(&config);
+    let client = Client::new(&config).inspect_err(|reason| {
+        pushers.failed(&config.name, reason);
+    })?;
     let name = format!("opa {}", config.name);
     let pusher = Pusher {
         moved: feed.moved(),

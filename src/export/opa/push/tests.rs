@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::section;
-use crate::export::opa::tests::{Setting, commit, crowd, leaves, patcher, whole};
+use crate::export::opa::tests::{Setting, commit, crowd, joins, leaves, patcher, whole};
 
 /// An OPA: its documents, what it was asked, and what it does next.
 #[derive(Default)]
@@ -21,6 +21,20 @@ struct Opa {
     asked: Mutex<Vec<String>>,
     /// Forgets everything before the next patch, as if restarted just then.
     restart: Mutex<bool>,
+    late: Mutex<Late>,
+}
+
+/// A patch that OPA finishes after it was given up.
+#[derive(Default)]
+enum Late {
+    #[default]
+    Never,
+    /// The next one will be.
+    Next,
+    /// It is given up, and nothing else is answered meanwhile.
+    GivenUp(Vec<Value>),
+    /// It is finished just before the one that comes next.
+    Due(Vec<Value>),
 }
 
 async fn answer(Ext(opa): Ext<Arc<Opa>>, request: Request) -> Response {
@@ -34,6 +48,10 @@ async fn answer(Ext(opa): Ext<Arc<Opa>>, request: Request) -> Response {
         *opa.document.lock().unwrap() = None;
     }
     let mut document = opa.document.lock().unwrap();
+    let late = &mut *opa.late.lock().unwrap();
+    if matches!(late, Late::GivenUp(_)) {
+        return StatusCode::GATEWAY_TIMEOUT.into_response();
+    }
     match parts.method.as_str() {
         "GET" => {
             let marker = document.as_ref().map(|document| document["revision"].clone());
@@ -44,17 +62,31 @@ async fn answer(Ext(opa): Ext<Arc<Opa>>, request: Request) -> Response {
             *document = Some(serde_json::from_slice(&body).unwrap());
             StatusCode::NO_CONTENT.into_response()
         }
-        "PATCH" => match document.as_mut() {
-            None => StatusCode::NOT_FOUND.into_response(),
-            Some(document) => {
-                assert_eq!(parts.headers["content-type"], "application/json-patch+json");
-                let ops: Value = serde_json::from_slice(&body).unwrap();
-                let ops = ops.as_array().unwrap();
-                ops.iter().for_each(|op| patcher::apply(document, op));
-                StatusCode::NO_CONTENT.into_response()
-            }
-        },
+        "PATCH" => {
+            assert_eq!(parts.headers["content-type"], "application/json-patch+json");
+            let ops: Vec<Value> = serde_json::from_slice(&body).unwrap();
+            patch(&mut document, late, ops).into_response()
+        }
         other => panic!("{other}"),
+    }
+}
+
+fn patch(document: &mut Option<Value>, late: &mut Late, ops: Vec<Value>) -> StatusCode {
+    let Some(document) = document else { return StatusCode::NOT_FOUND };
+    match std::mem::take(late) {
+        Late::Next => {
+            *late = Late::GivenUp(ops);
+            return StatusCode::GATEWAY_TIMEOUT;
+        }
+        Late::Due(earlier) => *document = patcher::patched(document, &earlier).unwrap(),
+        Late::Never | Late::GivenUp(_) => {}
+    }
+    match patcher::patched(document, &ops) {
+        Ok(patched) => {
+            *document = patched;
+            StatusCode::NO_CONTENT
+        }
+        Err(_) => StatusCode::NOT_FOUND,
     }
 }
 
@@ -146,6 +178,31 @@ async fn an_opa_that_was_restarted_is_filled_again() {
     world.settled().await;
     assert_eq!((world.asked("PUT"), world.asked("PATCH")), (3, 1));
     assert_eq!(world.status().failures, 0, "the whole follows at once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_patch_that_is_finished_late_mixes_no_two_states() {
+    let world = world().await;
+    let _running = world.start(&world.config);
+    commit(&world.setting.ledger, vec![leaves(3)]).await;
+    world.settled().await;
+    let puts = world.asked("PUT");
+    *world.opa.late.lock().unwrap() = Late::Next;
+    commit(&world.setting.ledger, vec![joins(3)]).await;
+    let deadline = clock::instant() + Duration::from_secs(60);
+    while !matches!(*world.opa.late.lock().unwrap(), Late::GivenUp(_)) {
+        assert!(clock::instant() < deadline, "no patch: {:?}", world.status());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    // The next patch says nothing of that user: it joined and left in between.
+    commit(&world.setting.ledger, vec![leaves(3), leaves(4)]).await;
+    {
+        let mut late = world.opa.late.lock().unwrap();
+        let Late::GivenUp(ops) = std::mem::take(&mut *late) else { panic!("a patch") };
+        *late = Late::Due(ops);
+    }
+    world.settled().await;
+    assert_eq!(world.asked("PUT"), puts + 1, "the whole follows");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

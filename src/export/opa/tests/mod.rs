@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use self::world::World;
 use super::feed::{Change, Feed, Places, State};
-use super::patch::Dialect;
+use super::patch::{Dialect, Op};
 use super::revision::Revision;
 use super::scope::{Place, Scope};
 use super::{delta_bundle, write_bundle};
@@ -94,31 +94,20 @@ impl Client {
         let fetched = match (&change, &mut self.held) {
             (Change::Nothing, Some((_, document))) => {
                 let mut named = document.clone();
-                (named["seq"], named["revision"]) =
-                    (json!(state.revision.seq), fresh["revision"].clone());
+                for of_each_state in ["seq", "revision", "held"] {
+                    named[of_each_state] = fresh[of_each_state].clone();
+                }
                 assert_eq!(named, fresh, "nothing was told, but something changed");
                 return Fetched::Nothing;
             }
-            (Change::Patch(ops), Some((_, document))) => {
-                match self.dialect {
-                    Dialect::Bundle => {
-                        let mut files = patcher::files(&delta_bundle(ops, state.revision).unwrap());
-                        let patch = files.remove("patch.json").unwrap();
-                        let mut data = json!({ "rosterd": document.take() });
-                        patch["data"]
-                            .as_array()
-                            .unwrap()
-                            .iter()
-                            .for_each(|op| patcher::apply(&mut data, op));
-                        *document = data["rosterd"].take();
-                    }
-                    Dialect::Rest => {
-                        for op in ops {
-                            let op = serde_json::to_value(op.body(Dialect::Rest)).unwrap();
-                            patcher::apply(document, &op);
-                        }
-                    }
-                }
+            (Change::Patch(ops), Some((held, document))) => {
+                let patched = applied(ops, &state, self.dialect, document);
+                // An OPA that a late patch moved on meanwhile.
+                let mut elsewhere = document.clone();
+                elsewhere["held"] = fresh["held"].clone();
+                let refused = applied(ops, &state, self.dialect, &elsewhere);
+                assert!(refused.is_err(), "it is for {held:?} alone: {ops:?}");
+                *document = patched.unwrap();
                 assert_eq!(*document, fresh, "after {} operations", ops.len());
                 Fetched::Patch
             }
@@ -128,6 +117,18 @@ impl Client {
         self.held = Some((state.revision, fresh));
         fetched
     }
+}
+
+/// A document after a patch, as OPA takes it.
+fn applied(ops: &[Op], to: &State, dialect: Dialect, document: &Value) -> Result<Value, String> {
+    if dialect == Dialect::Rest {
+        let body = |op: &Op| serde_json::to_value(op.body(Dialect::Rest)).unwrap();
+        return patcher::patched(document, &ops.iter().map(body).collect::<Vec<_>>());
+    }
+    let mut files = patcher::files(&delta_bundle(ops, to.revision).unwrap());
+    let patch = files.remove("patch.json").unwrap();
+    let data = json!({ "rosterd": document });
+    Ok(patcher::patched(&data, patch["data"].as_array().unwrap())?["rosterd"].take())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +167,7 @@ fn expected(worlds: &BTreeMap<String, World>, state: &State) -> Value {
         .collect();
     json!({
         "revision": revision.to_string(),
+        "held": { revision.to_string(): true },
         "seq": revision.seq,
         "as_of": ages,
         "directories": directories,
@@ -250,13 +252,34 @@ async fn one_membership_is_one_operation_and_a_few_bytes() {
     };
     let told: Vec<String> =
         ops.iter().map(|op| serde_json::to_string(&op.body(Dialect::Bundle)).unwrap()).collect();
-    assert_eq!(told.len(), 3, "{told:?}");
-    assert_eq!(told[0], r#"{"op":"remove","path":"/rosterd/directories/corp/users/u7/groups/g0"}"#);
-    assert!(told[1].contains("/rosterd/seq") && told[2].contains("/rosterd/revision"));
+    assert_eq!(told.len(), 5, "{told:?}");
+    let guard = format!(r#"{{"op":"remove","path":"/rosterd/held/{}"}}"#, before.revision);
+    assert_eq!(told[0], guard, "first, so that nothing else is tried in vain");
+    assert_eq!(told[1], r#"{"op":"remove","path":"/rosterd/directories/corp/users/u7/groups/g0"}"#);
+    assert!(told[2].contains(&format!("/rosterd/held/{}", after.revision)));
+    assert!(told[3].contains("/rosterd/seq") && told[4].contains("/rosterd/revision"));
     let bytes = delta_bundle(&ops, after.revision).unwrap().len();
     let mut all = Vec::new();
     write_bundle(&after, &mut all).unwrap();
-    assert!(bytes < 1_000 && all.len() > 20 * bytes, "{bytes} of {}", all.len());
+    assert!(bytes < 1_200 && all.len() > 20 * bytes, "{bytes} of {}", all.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_patch_is_no_longer_than_opa_takes_well() {
+    let (setting, _folder) = crowd(2_600).await;
+    setting.ages.0.lock().unwrap().insert("twin".into(), None);
+    commit_to(&setting.ledger, "twin", crowd_of(2_600)).await;
+    let scope = Arc::new(Scope::default());
+    let before = setting.feed.state(&scope).unwrap();
+    commit(&setting.ledger, (0..2_600).map(leaves).collect()).await;
+    commit_to(&setting.ledger, "twin", (0..2_300).map(leaves).collect()).await;
+    let after = setting.feed.state(&scope).unwrap();
+    let change = setting.feed.change(before.revision, &after).unwrap();
+    assert!(matches!(&change, Change::Patch(ops) if ops.len() > 4_900), "not yet too many");
+    commit_to(&setting.ledger, "twin", (2_300..2_600).map(leaves).collect()).await;
+    let after = setting.feed.state(&scope).unwrap();
+    let change = setting.feed.change(before.revision, &after).unwrap();
+    assert!(matches!(change, Change::Whole(_)), "too many in both together");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -291,12 +314,17 @@ async fn a_directory_that_is_dropped_leaves_and_one_that_comes_is_there() {
 
 /// `corp` with so many users, all in the group `g0`.
 pub async fn crowd(users: u32) -> (Setting, tempfile::TempDir) {
-    use crate::model::{Change, Group, Layer, Put, User};
-    use crate::provider::{GroupItem, UserItem};
     let folder = tempfile::tempdir().unwrap();
     let ages = Arc::new(Ages::default());
     ages.0.lock().unwrap().insert("corp".into(), Some(Timestamp(61_000)));
     let setting = open(folder.path(), ages);
+    commit(&setting.ledger, crowd_of(users)).await;
+    (setting, folder)
+}
+
+fn crowd_of(users: u32) -> Vec<crate::model::Change> {
+    use crate::model::{Change, Group, Layer, Put, User};
+    use crate::provider::{GroupItem, UserItem};
     let user = |slot: u32| {
         let id = format!("u{slot}");
         let user = User { username: format!("{id}@example.org"), id, ..User::default() };
@@ -314,19 +342,31 @@ pub async fn crowd(users: u32) -> (Setting, tempfile::TempDir) {
         visible: true,
         members: (0..users).collect(),
     });
-    commit(&setting.ledger, changes).await;
-    (setting, folder)
+    changes
 }
 
 /// The user at that slot is no longer in `g0`.
 pub fn leaves(user: u32) -> crate::model::Change {
+    edge(user, false)
+}
+
+/// The user at that slot is in `g0` again.
+pub fn joins(user: u32) -> crate::model::Change {
+    edge(user, true)
+}
+
+fn edge(user: u32, added: bool) -> crate::model::Change {
     let (layer, members) = (crate::model::Layer::Listed, vec![user]);
-    crate::model::Change::Edges { group: 0, layer, added: false, visible: true, members }
+    crate::model::Change::Edges { group: 0, layer, added, visible: true, members }
 }
 
 pub async fn commit(ledger: &Ledger, changes: Vec<crate::model::Change>) {
+    commit_to(ledger, "corp", changes).await;
+}
+
+async fn commit_to(ledger: &Ledger, directory: &str, changes: Vec<crate::model::Change>) {
     let commit = crate::model::Commit {
-        directory: "corp".into(),
+        directory: directory.into(),
         tenant: "acme".into(),
         product: "vpn".into(),
         occurred_at: Timestamp(1_000),
@@ -352,5 +392,5 @@ async fn who_is_far_behind_is_moved_on_though_nothing_changed() {
     let Change::Patch(ops) = setting.feed.change(before.revision, &far).unwrap() else {
         panic!("a patch")
     };
-    assert_eq!(ops.len(), 2, "its name alone: {ops:?}");
+    assert_eq!(ops.len(), 4, "its name alone: {ops:?}");
 }

@@ -18,9 +18,16 @@ pub fn files(bundle: &[u8]) -> std::collections::BTreeMap<String, Value> {
     entries.map(file).collect()
 }
 
+/// All of a patch, or nothing of it.
+pub fn patched(document: &Value, ops: &[Value]) -> Result<Value, String> {
+    let mut document = document.clone();
+    ops.iter().try_for_each(|op| attempt(&mut document, op))?;
+    Ok(document)
+}
+
 /// Applies one operation as OPA does: parents of an `upsert` are made, parents
 /// of an `add` must be there, and only what is there can be removed.
-pub fn apply(document: &mut Value, op: &Value) {
+fn attempt(document: &mut Value, op: &Value) -> Result<(), String> {
     let path = op["path"].as_str().unwrap().trim_matches('/');
     let keys: Vec<String> = path.split('/').map(key).collect();
     let (last, parents) = keys.split_last().unwrap();
@@ -30,14 +37,16 @@ pub fn apply(document: &mut Value, op: &Value) {
         if makes && !place.contains_key(parent) {
             place.insert(parent.clone(), Value::Object(Map::new()));
         }
-        let found = place.get_mut(parent);
-        place = found.unwrap_or_else(|| panic!("no parent: {op}")).as_object_mut().unwrap();
+        let found = place.get_mut(parent).ok_or_else(|| format!("no parent: {op}"))?;
+        place = found.as_object_mut().unwrap();
     }
     match op["op"].as_str().unwrap() {
         "upsert" | "add" => drop(place.insert(last.clone(), op["value"].clone())),
-        "remove" => assert!(place.remove(last).is_some(), "nothing to remove: {op}"),
+        "remove" if place.remove(last).is_none() => return Err(format!("nothing to remove: {op}")),
+        "remove" => {}
         other => panic!("OPA does not know `{other}`"),
     }
+    Ok(())
 }
 
 /// Percent-encoding is undone before the escapes of RFC 6901.
