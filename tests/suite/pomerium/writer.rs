@@ -257,10 +257,11 @@ fn r3_s7_a_directory_that_was_not_read_yet_empties_nothing() {
     replace(&daemon, "partner", &people);
     daemon.resume();
     for name in ["corp", "partner"] {
+        daemon.post(&format!("/v1/directories/{name}/sync"), &serde_json::Value::Null);
         wait_until(&format!("{name} is looked at"), PATIENCE, || {
             let status = daemon.directory(name);
             let polls = [&status["crawls_sealed"], &status["crawls_failed"]];
-            if polls.iter().any(|count| **count == 1) { Ok(()) } else { Err(status.to_string()) }
+            if polls.iter().any(|count| **count != 0) { Ok(()) } else { Err(status.to_string()) }
         });
     }
     let partner = expected(&daemon).0;
