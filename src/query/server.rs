@@ -139,25 +139,36 @@ pub async fn run(
         connections: connections.clone(),
         shutdown: shutdown.clone(),
     };
+    let mut recording = None;
     tokio::select! {
         () = server.accept(&unix, tcp.as_ref()) => {}
-        () = watch_over(&connections, &desk, listeners.access(), limits.tick) => {}
+        () = watch_over(&connections, &desk, listeners.access(), limits.tick, &mut recording) => {}
         () = shutdown.requested() => {}
     }
     drop((unix, tcp));
     if tokio::time::timeout(limits.drain, connections.all_ended()).await.is_err() {
         connections.close_all();
     }
+    // What was begun is not cut off: it is counted nowhere else any more.
+    if let Some(recording) = recording {
+        let _ = recording.join().await;
+    }
     desk.record(desk.denials.take()).await;
     drop(listeners);
     Ok(())
 }
 
-async fn watch_over(connections: &Connections, desk: &Arc<Desk>, access: &Access, tick: Duration) {
+/// `recording` is what is being written into the audit trail.
+async fn watch_over(
+    connections: &Connections,
+    desk: &Arc<Desk>,
+    access: &Access,
+    tick: Duration,
+    recording: &mut Option<Task>,
+) {
     let mut generation = access.generation();
     let mut ticks = tokio::time::interval(tick);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut recording: Option<Task> = None;
     loop {
         ticks.tick().await;
         connections.tick();
@@ -169,7 +180,7 @@ async fn watch_over(connections: &Connections, desk: &Arc<Desk>, access: &Access
         let denied = if free { desk.denials.tick() } else { Vec::new() };
         if !denied.is_empty() {
             let desk = Arc::clone(desk);
-            recording = Some(task::spawn("denials", async move { desk.record(denied).await }));
+            *recording = Some(task::spawn("denials", async move { desk.record(denied).await }));
         }
     }
 }
