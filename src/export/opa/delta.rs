@@ -88,10 +88,9 @@ impl Difference<'_> {
         let (mut names, mut emails) = (Found::new(), Found::new());
         for id in ids {
             let (was, is) = (old.user(id)?, new.user(id)?);
-            let person =
-                |facts: &Option<UserFacts>| facts.as_ref().map(|facts| facts.person.clone());
-            let keys =
-                |of: fn(&Person) -> Ids, facts| person(facts).map(|p| of(&p)).unwrap_or_default();
+            let keys = |of: fn(&Person) -> Ids, facts: &Option<UserFacts>| {
+                facts.as_ref().map(|facts| of(&facts.person)).unwrap_or_default()
+            };
             find(&mut names, id, keys(Person::name_keys, &was), keys(Person::name_keys, &is));
             find(&mut emails, id, keys(Person::email_keys, &was), keys(Person::email_keys, &is));
             match (was, is) {
@@ -113,9 +112,9 @@ impl Difference<'_> {
         let (mut names, mut emails) = (Found::new(), Found::new());
         for id in ids {
             let (was, is) = (old.group(id)?, new.group(id)?);
-            let team = |facts: &Option<GroupFacts>| facts.as_ref().map(|facts| facts.team.clone());
-            let keys =
-                |of: fn(&Team) -> Ids, facts| team(facts).map(|t| of(&t)).unwrap_or_default();
+            let keys = |of: fn(&Team) -> Ids, facts: &Option<GroupFacts>| {
+                facts.as_ref().map(|facts| of(&facts.team)).unwrap_or_default()
+            };
             find(&mut names, id, keys(Team::name_keys, &was), keys(Team::name_keys, &is));
             find(&mut emails, id, keys(Team::email_keys, &was), keys(Team::email_keys, &is));
             match (was, is) {
@@ -129,16 +128,15 @@ impl Difference<'_> {
     }
 
     fn user(&mut self, id: &str, was: &UserFacts, is: &UserFacts) {
-        let at = ["users", id];
         if was.person.username != is.person.username {
-            self.put(&[at[0], id, "username"], is.person.username.as_str());
+            self.put(&["users", id, "username"], is.person.username.as_str());
         }
         let (before, now) = (was.person.emails.first(), is.person.emails.first());
-        self.optional(&[at[0], id, "email"], before, now);
+        self.optional(&["users", id, "email"], before, now);
         if was.person.active != is.person.active {
-            self.put(&[at[0], id, "active"], is.person.active);
+            self.put(&["users", id, "active"], is.person.active);
         }
-        self.members(&[at[0], id, "groups"], &was.groups, &is.groups);
+        self.members(&["users", id, "groups"], &was.groups, &is.groups);
     }
 
     fn group(&mut self, id: &str, was: &GroupFacts, is: &GroupFacts) {
