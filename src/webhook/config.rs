@@ -13,7 +13,6 @@ use super::sign::SigningKeys;
 use crate::config::{SecretSource, Section};
 use crate::model::{EventKind, Filter};
 use crate::store::AttemptRetention;
-use crate::tls;
 
 /// Headers that a delivery sets itself.
 const OWN_HEADERS: [&str; 5] =
@@ -109,7 +108,7 @@ impl WebhookConfig {
         let second = Duration::from_secs(1);
         let timeout = section.duration_within("timeout", second..=Duration::from_secs(MINUTE));
         let headers = read_headers(section);
-        let ca = read_ca(section);
+        let ca = section.authorities("ca");
         let on_first_sync = on_first_sync.unwrap_or_default();
         let filter = sendable(section, filter, format.as_ref(), on_first_sync);
         let url = url?;
@@ -211,17 +210,6 @@ fn refuse_summary(section: &mut Section<'_>, missing: EventKind) {
     let hint = "add \"directory.synced\" and \"directory.removed\" to `events`, or leave \
                 `on_first_sync` out: a first sync is told event by event";
     section.error("on_first_sync", message, Some(hint.to_owned()));
-}
-
-/// What is of no use is a mistake here, not a failure of the endpoint's start.
-fn read_ca(section: &mut Section<'_>) -> Option<Vec<u8>> {
-    let pem = section.file("ca")?.content;
-    if let Err(error) = tls::authorities(&pem) {
-        let hint = "name a file of certificates in PEM: -----BEGIN CERTIFICATE----- and so on";
-        section.error("ca", error, Some(hint.to_owned()));
-        return None;
-    }
-    Some(pem)
 }
 
 fn read_deliveries_retention(section: &mut Section<'_>) -> AttemptRetention {

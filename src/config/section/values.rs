@@ -13,6 +13,7 @@ use super::Section;
 use crate::config::duration;
 use crate::config::nearest::nearest;
 use crate::config::source::{self, File};
+use crate::tls;
 
 impl Section<'_> {
     /// A string.
@@ -190,6 +191,18 @@ impl Section<'_> {
             self.missing(key, None);
         }
         self.path(key)
+    }
+
+    /// A file of certificates to trust, in PEM. One that is of no use is a mistake
+    /// here, not a failure of whatever is started with it.
+    pub fn authorities(&mut self, key: &str) -> Option<Vec<u8>> {
+        let pem = self.file(key)?.content;
+        if let Err(error) = tls::authorities(&pem) {
+            let hint = "name a file of certificates in PEM: -----BEGIN CERTIFICATE----- and so on";
+            self.error(key, error, Some(hint.to_owned()));
+            return None;
+        }
+        Some(pem)
     }
 
     /// The content of a file that holds no secret (a certificate, say), read now.

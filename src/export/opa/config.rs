@@ -8,7 +8,6 @@ use url::Url;
 use super::scope::Scope;
 use crate::config::Section;
 use crate::secret::Secret;
-use crate::tls;
 
 /// Where the document goes when the configuration does not say.
 const DEFAULT_PATH: &str = "/v1/data/rosterd";
@@ -43,7 +42,7 @@ impl OpaConfig {
         let token_is_given = section.has("token");
         let token = section.secret("token");
         let ca_is_given = section.has("ca");
-        let ca = read_ca(section);
+        let ca = section.authorities("ca");
         let scope = read_scope(section);
         if token_is_given && token.is_none() || ca_is_given && ca.is_none() {
             return None;
@@ -128,16 +127,6 @@ fn read_scope(section: &mut Section<'_>) -> Scope {
     let prefix = section.text("group_prefix");
     let scope = Scope { directories, tenants, products, group_prefix: None };
     scope.with_group_prefix(prefix.as_deref())
-}
-
-fn read_ca(section: &mut Section<'_>) -> Option<Vec<u8>> {
-    let pem = section.file("ca")?.content;
-    if let Err(error) = tls::authorities(&pem) {
-        let hint = "name a file of certificates in PEM: -----BEGIN CERTIFICATE----- and so on";
-        section.error("ca", error, Some(hint.to_owned()));
-        return None;
-    }
-    Some(pem)
 }
 
 #[cfg(test)]

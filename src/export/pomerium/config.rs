@@ -10,7 +10,6 @@ use url::Url;
 use super::people::{IdMode, Scope};
 use crate::config::Section;
 use crate::secret::Secret;
-use crate::tls;
 
 /// HS256 wants a key of at least this length (RFC 7518, section 3.2).
 const KEY_BYTES_MIN: usize = 32;
@@ -52,7 +51,7 @@ impl PomeriumConfig {
         let name = section.name().to_owned();
         let url = read_url(section);
         let shared_secret = read_secret(section);
-        let ca = read_ca(section);
+        let ca = section.authorities("ca");
         let mut names = |key| section.texts(key).map(BTreeSet::from_iter);
         let (directories, tenants, products) =
             (names("directories"), names("tenants"), names("products"));
@@ -125,17 +124,6 @@ fn read_secret(section: &mut Section<'_>) -> Option<Secret> {
         return None;
     }
     Some(secret)
-}
-
-/// What is of no use is a mistake here, not a failure of the writer's start.
-fn read_ca(section: &mut Section<'_>) -> Option<Vec<u8>> {
-    let pem = section.file("ca")?.content;
-    if let Err(error) = tls::authorities(&pem) {
-        let hint = "name a file of certificates in PEM: -----BEGIN CERTIFICATE----- and so on";
-        section.error("ca", error, Some(hint.to_owned()));
-        return None;
-    }
-    Some(pem)
 }
 
 fn read_id(section: &mut Section<'_>, key: &str, text: &str) -> Option<IdMode> {
