@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::closure::Bits;
 use super::directory::DirectoryView;
 use super::keyed::KeyEdits;
-use super::lists::pair;
+use super::lists::{pair, unpair};
 use super::records::{Records, unfit};
 use crate::model::{Layer, Reference};
 use crate::store::Rows;
@@ -165,9 +166,10 @@ impl Builder {
     fn place_edges(&mut self) -> Result<(), String> {
         let [listed, declared, subgroups] = std::mem::take(&mut self.edges);
         let view = &mut self.view;
-        view.listed.edit(&[], &checked(listed, &view.groups, &view.users)?);
-        view.declared.edit(&[], &checked(declared, &view.groups, &view.users)?);
-        let mut nested = checked(subgroups, &view.groups, &view.groups)?;
+        let (users, groups) = (known(&view.users), known(&view.groups));
+        view.listed.edit(&[], &checked(listed, &groups, &users)?);
+        view.declared.edit(&[], &checked(declared, &groups, &users)?);
+        let mut nested = checked(subgroups, &groups, &groups)?;
         view.subgroups.edit(&[], &nested);
         nested.iter_mut().for_each(|pair| *pair = pair.rotate_left(32));
         nested.sort_unstable();
@@ -207,17 +209,24 @@ impl Pending {
     }
 }
 
+/// The slots in use.
+fn known(records: &Records) -> Bits {
+    let mut known = Bits::up_to(records.next());
+    records.slots_from(0).for_each(|slot| known.set(slot));
+    known
+}
+
 /// Sorts pairs of group and member, each once, all known.
-fn checked(mut pairs: Vec<u64>, groups: &Records, members: &Records) -> Result<Vec<u64>, String> {
+fn checked(mut pairs: Vec<u64>, groups: &Bits, members: &Bits) -> Result<Vec<u64>, String> {
     if !pairs.is_sorted() {
         pairs.sort_unstable();
     }
     pairs.dedup();
     for of_group in pairs.chunk_by(|a, b| a >> 32 == b >> 32) {
-        let known = of_group.first().is_some_and(|first| groups.contains((first >> 32) as u32));
-        let unknown = of_group.iter().find(|pair| !known || !members.contains(**pair as u32));
+        let known = of_group.first().is_some_and(|first| groups.contains(unpair(*first).0));
+        let unknown = of_group.iter().find(|pair| !known || !members.contains(unpair(**pair).1));
         if let Some(pair) = unknown {
-            let (group, member) = super::lists::unpair(*pair);
+            let (group, member) = unpair(*pair);
             return Err(format!("member {member} of group {group}: one of them is unknown"));
         }
     }
