@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::reconcile::{Edit, List, Reconciler, Step, same_name, same_names};
-use super::slots::{difference, normalise, union};
+use super::slots::{SlotSet, difference, normalise, union};
 use super::split::Kept;
 use super::status::Counts;
 use crate::index::{DirectoryView, Owner};
@@ -30,6 +30,9 @@ pub(super) struct Sealed {
     extent: Extent,
     pub(super) dead_users: BTreeSet<u32>,
     pub(super) dead_groups: BTreeSet<u32>,
+    /// Those of the dead users that did not come back under the same slot, for
+    /// lists of a million members.
+    gone_users: SlotSet,
     /// What stays although the crawl removes it.
     pub(super) kept: Kept,
 }
@@ -69,17 +72,26 @@ impl Sealed {
 
     fn of(crawl: Reconciler, extent: Extent) -> Sealed {
         let base = crawl.base.clone();
-        let gone = |objects: &super::reconcile::Objects, slot: u32| match extent {
-            Extent::Whole => !objects.seen.contains(slot),
-            Extent::Changes => objects.deleted.contains(&slot),
+        let (users, groups) = (&crawl.users, &crawl.groups);
+        let (dead_users, dead_groups) = match extent {
+            Extent::Whole => (
+                base.user_slots().filter(|slot| !users.seen.contains(*slot)).collect(),
+                base.group_slots().filter(|slot| !groups.seen.contains(*slot)).collect(),
+            ),
+            Extent::Changes => (
+                only(&users.deleted, |slot| base.user_record(slot).is_some()),
+                only(&groups.deleted, |slot| base.group_record(slot).is_some()),
+            ),
         };
-        let dead_users = base.user_slots().filter(|slot| gone(&crawl.users, *slot)).collect();
-        let dead_groups = base.group_slots().filter(|slot| gone(&crawl.groups, *slot)).collect();
-        Sealed { crawl, extent, dead_users, dead_groups, kept: Kept::default() }
+        let (gone_users, kept) = (SlotSet::default(), Kept::default());
+        Sealed { crawl, extent, dead_users, dead_groups, gone_users, kept }
     }
 
     /// Compares every group that may have changed.
     pub(super) fn edges(&mut self) -> Edges {
+        let changed = &self.crawl.users.changed;
+        let gone = self.dead_users.iter().copied().filter(|slot| !changed.contains(*slot));
+        self.gone_users = gone.collect();
         let declared = self.declared();
         let mut edges = Edges::default();
         for group in self.affected(&declared) {
@@ -94,7 +106,8 @@ impl Sealed {
         crawl.users.changed = self.crawl.users.changed.clone();
         crawl.groups.changed = self.crawl.groups.changed.clone();
         let (dead_users, dead_groups) = (self.dead_users.clone(), self.dead_groups.clone());
-        Sealed { crawl, extent: self.extent, dead_users, dead_groups, kept: Kept::default() }
+        let (gone_users, kept) = (SlotSet::default(), Kept::default());
+        Sealed { crawl, extent: self.extent, dead_users, dead_groups, gone_users, kept }
     }
 
     /// All that the crawl takes away.
@@ -367,7 +380,7 @@ impl Sealed {
     /// only out of sight (a filter, a permission, an undeleted account) is a
     /// member again when it comes back, and an id never means another.
     fn drop_dead(&self, list: &mut List) {
-        let (alive, dead) = split(&list.users, |slot| self.user_lives(*slot));
+        let (alive, dead) = split(&list.users, |slot| self.listed_user_lives(*slot));
         list.users = alive;
         list.rest.extend(dead.iter().map(|slot| Reference::User(self.user_id(*slot))));
         let (alive, dead) = split(&list.groups, |slot| self.group_lives(*slot));
@@ -394,7 +407,7 @@ impl Sealed {
             .edges(group, Layer::Declared)
             .iter()
             .copied()
-            .filter(|user| self.user_lives(*user) && !ceased(user))
+            .filter(|user| self.listed_user_lives(*user) && !ceased(user))
             .collect();
         users.extend(
             changes.into_iter().flatten().filter(|(_, began)| **began).map(|(user, _)| user),
@@ -450,6 +463,16 @@ impl Sealed {
     fn user_lives(&self, slot: u32) -> bool {
         self.crawl.users.changed.contains(slot)
             || (self.crawl.base.user_record(slot).is_some() && !self.dead_users.contains(&slot))
+    }
+
+    /// The same for a user whom the base or this crawl knew: one bit.
+    fn listed_user_lives(&self, slot: u32) -> bool {
+        let is_new = slot >= self.crawl.base.next_user_slot();
+        if is_new {
+            self.crawl.users.changed.contains(slot)
+        } else {
+            !self.gone_users.contains(slot)
+        }
     }
 
     fn group_lives(&self, slot: u32) -> bool {
@@ -557,6 +580,10 @@ fn put<T: PartialEq, E>(
             _ => Put::Updated,
         },
     }
+}
+
+fn only(slots: &BTreeSet<u32>, which: impl Fn(u32) -> bool) -> BTreeSet<u32> {
+    slots.iter().copied().filter(|slot| which(*slot)).collect()
 }
 
 fn split(slots: &[u32], first: impl Fn(&u32) -> bool) -> (Vec<u32>, Vec<u32>) {

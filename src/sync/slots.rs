@@ -37,6 +37,14 @@ impl SlotSet {
     }
 }
 
+impl FromIterator<u32> for SlotSet {
+    fn from_iter<I: IntoIterator<Item = u32>>(slots: I) -> SlotSet {
+        let mut set = SlotSet::default();
+        slots.into_iter().for_each(|slot| _ = set.insert(slot));
+        set
+    }
+}
+
 /// What is in `a` and not in `b`; both sorted, without repeats.
 pub fn difference<T: Ord + Clone>(a: &[T], b: &[T]) -> Vec<T> {
     let mut rest = b.iter().peekable();
