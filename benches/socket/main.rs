@@ -5,7 +5,8 @@
 //! Then 64 clients at a time on both cores, at rest and while 1 % is committed.
 //!
 //! `cargo bench --bench socket -- [USERS GROUPS MEMBERSHIPS]`; with `opa PROGRAM` or
-//! `openldap` behind that, the same questions through those instead.
+//! `openldap` behind that, the same questions through those instead; with `only WORD`,
+//! those whose title has the word, for a profiler to look at.
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock and owns its runtime")]
 
 #[path = "../common/answer.rs"]
@@ -68,13 +69,14 @@ fn main() {
         start(listeners, sources, Limits::default(), shutdown).expect("the server starts");
     let bare = folder.0.join("bare.sock");
     start_bare(&bare, answer_length(&rosterd, &check(size, 1, Naming::Ids)));
-    match std::env::args().skip_while(|word| word != "opa").nth(1) {
-        Some(program) => {
+    match (behind("opa"), behind("only")) {
+        (Some(program), _) => {
             let sockets = [("bare hyper", bare.as_path()), ("rosterd", rosterd.as_path())];
             opa::run(Path::new(&program), size, &sockets, &folder.0);
         }
-        None => {
-            one_after_the_other(size, &bare, &rosterd);
+        (None, Some(word)) => one_after_the_other(size, &bare, &rosterd, &word),
+        (None, None) => {
+            one_after_the_other(size, &bare, &rosterd, "");
             let bare = many::Server { name: "bare hyper", thread: "bare", socket: bare };
             let rosterd = many::Server { name: "rosterd", thread: "query", socket: rosterd };
             many::run(size, &[bare, rosterd], &store, &view);
@@ -84,18 +86,29 @@ fn main() {
     running.join().expect("the server ends well");
 }
 
-/// One client, pinned to one core with the servers.
-fn one_after_the_other(size: Size, bare: &Path, rosterd: &Path) {
+/// The argument that follows this word.
+fn behind(word: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != word).nth(1)
+}
+
+/// One client, pinned to one core with the servers; what has `word` in its title.
+fn one_after_the_other(size: Size, bare: &Path, rosterd: &Path, word: &str) {
+    let compare =
+        |what: &str, servers: &_, requests, exchange, request: &dyn Fn(u32) -> Vec<u8>| {
+            if what.contains(word) {
+                compare(what, servers, requests, exchange, request);
+            }
+        };
     let servers = [("bare hyper", bare.to_owned()), ("rosterd", rosterd.to_owned())];
     let checks = |naming| move |n| check(size, n, naming);
     let each = REQUESTS_A_ROUND;
-    compare("check by id, keep-alive", &servers, each, keep_alive, checks(Naming::Ids));
-    compare("check by username and name", &servers, each, keep_alive, checks(Naming::Names));
-    compare("check by email", &servers, each, keep_alive, checks(Naming::Email));
-    compare("check nested eight deep", &servers, each, keep_alive, |n| nested(size, n));
+    compare("check by id, keep-alive", &servers, each, keep_alive, &checks(Naming::Ids));
+    compare("check by username and name", &servers, each, keep_alive, &checks(Naming::Names));
+    compare("check by email", &servers, each, keep_alive, &checks(Naming::Email));
+    compare("check nested eight deep", &servers, each, keep_alive, &|n| nested(size, n));
     let by_id = checks(Naming::Ids);
-    compare("check by id, one connection each", &servers, 5_000, connection_each, by_id);
-    compare("batch of 100 (for each batch)", &servers, 500, keep_alive, |n| batch(size, n));
+    compare("check by id, one connection each", &servers, 5_000, connection_each, &by_id);
+    compare("batch of 100 (for each batch)", &servers, 500, keep_alive, &|n| batch(size, n));
 }
 
 /// Runs the same requests against each server in turn, several times over.
@@ -104,7 +117,7 @@ fn compare(
     servers: &[(&str, PathBuf); 2],
     requests: usize,
     exchange: fn(&Path, &[Vec<u8>]) -> Vec<Duration>,
-    request: impl Fn(u32) -> Vec<u8>,
+    request: &dyn Fn(u32) -> Vec<u8>,
 ) {
     let requests: Vec<Vec<u8>> = (0..requests).map(|n| request(n as u32)).collect();
     let mut rounds: [Vec<(Duration, Duration, Duration)>; 2] = Default::default();

@@ -50,6 +50,11 @@ impl Closures {
 }
 
 impl Nested {
+    #[inline]
+    pub fn is_none(&self) -> bool {
+        matches!(self, Nested::None)
+    }
+
     fn of(slots: &BTreeSet<u32>) -> Nested {
         let Some(last) = slots.last() else { return Nested::None };
         if slots.len() * 32 <= *last as usize {

@@ -5,6 +5,7 @@
 //! memory accesses. A shard is one allocation: the offsets of its buckets,
 //! then their entries (slot, length, id).
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 use super::keys::KeyHasher;
@@ -35,9 +36,23 @@ impl IdTable {
     /// The slots of this id (of which `hash` is the hash): one, or none.
     #[inline]
     pub fn slots<'a>(&'a self, hash: u32, id: &'a str) -> impl Iterator<Item = u32> + 'a {
-        let shard = self.shards.get(self.shard_of(pair(hash, 0)));
-        let bucket = shard.map_or(&[][..], |shard| bucket(shard, self.bucket_of(hash)));
+        let bucket = bucket(self.shard(hash), self.bucket_of(hash));
         Entries(bucket).filter(move |(_, have)| *have == id.as_bytes()).map(|(slot, _)| slot)
+    }
+
+    /// Reads what [`IdTable::slots`] will read for these hashes.
+    pub fn touch(&self, hashes: &[u32]) {
+        for hash in hashes {
+            black_box(self.shard(*hash).get(self.bucket_of(*hash) * 4));
+        }
+        for hash in hashes {
+            black_box(bucket(self.shard(*hash), self.bucket_of(*hash)).first());
+        }
+    }
+
+    #[inline]
+    fn shard(&self, hash: u32) -> &[u8] {
+        self.shards.get(self.shard_of(pair(hash, 0))).map_or(&[], |shard| shard)
     }
 
     /// Two slots that have the same id, if there are such.

@@ -7,6 +7,7 @@
 //! the caller to see in its record.
 
 use std::hash::{BuildHasher, Hasher};
+use std::hint::black_box;
 use std::sync::Arc;
 
 use super::lists::{least, pair, unpair};
@@ -37,10 +38,23 @@ impl KeyTable {
     /// The slots that may have the text of this hash, ascending.
     #[inline]
     pub fn candidates(&self, hash: u32) -> impl Iterator<Item = u32> + '_ {
-        let shard = self.shards.get(self.shard_of(pair(hash, 0))).map_or(&[][..], |s| &s[..]);
+        let shard = self.shard(hash);
         let start = self.lower_bound(shard, hash);
         let entries = shard.get(start..).unwrap_or(&[]).iter();
         entries.take_while(move |entry| unpair(**entry).0 == hash).map(|entry| unpair(*entry).1)
+    }
+
+    /// Reads what [`KeyTable::candidates`] will read for these hashes.
+    pub fn touch(&self, hashes: &[u32]) {
+        for hash in hashes {
+            let shard = self.shard(*hash);
+            black_box(shard.get(self.about(shard, *hash)).copied());
+        }
+    }
+
+    #[inline]
+    fn shard(&self, hash: u32) -> &[u64] {
+        self.shards.get(self.shard_of(pair(hash, 0))).map_or(&[], |shard| shard)
     }
 
     /// Takes entries out and puts entries in. Both ascend, each entry once;
@@ -96,16 +110,22 @@ impl KeyTable {
         entries.split_at(entries.partition_point(|entry| self.shard_of(*entry) <= shard))
     }
 
-    /// Where the entries of `hash` start. Hashes spread evenly, so the bits
-    /// behind the shard's number say about where that is.
+    /// Where the entries of `hash` are, about: hashes spread evenly, so the bits
+    /// behind the shard's number tell.
+    #[inline]
+    fn about(&self, shard: &[u64], hash: u32) -> usize {
+        let position = u64::from(hash << self.bits) * shard.len() as u64;
+        (position >> 32) as usize
+    }
+
+    /// Where the entries of `hash` start.
     #[inline]
     fn lower_bound(&self, shard: &[u64], hash: u32) -> usize {
         let least = pair(hash, 0);
         if shard.len() > SHARD_LONG {
             return shard.partition_point(|entry| *entry < least);
         }
-        let position = u64::from(hash << self.bits) * shard.len() as u64;
-        let mut at = (position >> 32) as usize;
+        let mut at = self.about(shard, hash);
         while at > 0 && shard.get(at - 1).is_some_and(|entry| *entry >= least) {
             at -= 1;
         }

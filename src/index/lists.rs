@@ -4,6 +4,7 @@
 //! A leaf is one allocation: the offsets of its lists, then the lists. A list
 //! that is too long to be copied along with its neighbours stands alone.
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 use super::paged::Paged;
@@ -48,6 +49,17 @@ impl Lists {
     pub fn get(&self, list: u32) -> &[u32] {
         let (leaf, at) = split(list);
         self.leaves.get(leaf).map_or(&[], |leaf| leaf.get(at))
+    }
+
+    /// Reads what reading the first members of these lists will read.
+    pub fn touch(&self, lists: &[u32]) {
+        for list in lists {
+            let (leaf, at) = split(*list);
+            black_box(self.leaves.get(leaf).and_then(|leaf| leaf.packed.get(at)));
+        }
+        for list in lists {
+            black_box(self.get(*list).first());
+        }
     }
 
     /// The length of all lists together.

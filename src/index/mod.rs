@@ -16,6 +16,7 @@
 //! | `view`, `shared` | all directories at one seq; the newest of them |
 //! | `directory` | one directory: look-ups and reads |
 //! | `nesting`, `closure` | questions that follow nested groups |
+//! | `touch` | what many look-ups will read, read ahead |
 //! | `apply`, `builder` | the next version from changes; the first from the store |
 //! | `records`, `lists`, `keys`, `ids`, `paged` | the structures that versions share |
 
@@ -31,6 +32,7 @@ mod nesting;
 mod paged;
 mod records;
 mod shared;
+mod touch;
 mod view;
 
 #[cfg(test)]
@@ -40,4 +42,5 @@ pub use apply::ApplyError;
 pub use builder::{Builder, LoadError};
 pub use directory::{DirectoryView, Owner};
 pub use shared::SharedView;
+pub use touch::TOUCHED;
 pub use view::View;

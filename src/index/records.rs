@@ -5,6 +5,7 @@
 //! a record costs its bytes and four more, and reading one costs a page, an
 //! offset and the bytes.
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 use super::paged::Paged;
@@ -13,6 +14,8 @@ use crate::store::record::id_of;
 /// Slots to a leaf: what one changed record copies.
 const LEAF: usize = 64;
 const HEADER: usize = (LEAF + 1) * 4;
+/// Bytes that a processor fetches from memory at once.
+const CACHE_LINE: usize = 64;
 
 /// The largest record and the longest id taken, in bytes: they keep the offsets
 /// of leaves, and of the shards of `ids`, well within 32 bits.
@@ -43,6 +46,18 @@ impl Records {
     pub fn get(&self, slot: u32) -> Option<&[u8]> {
         let (leaf, at) = split(slot);
         record(self.leaves.get(leaf)?, at)
+    }
+
+    /// Reads what reading these records will read.
+    pub fn touch(&self, slots: &[u32]) {
+        for slot in slots {
+            let (leaf, at) = split(*slot);
+            black_box(self.leaves.get(leaf).and_then(|leaf| offset(leaf, at)));
+        }
+        for slot in slots {
+            let record = self.get(*slot).unwrap_or_default();
+            record.iter().step_by(CACHE_LINE).for_each(|byte| _ = black_box(*byte));
+        }
     }
 
     pub fn contains(&self, slot: u32) -> bool {

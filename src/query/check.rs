@@ -15,6 +15,7 @@ use super::resolve::{Kind, Pair, Search};
 use super::sources::Sources;
 use crate::clock::{self, Timestamp};
 use crate::config::duration;
+use crate::index::TOUCHED;
 use crate::store::record::{self, UserSummary};
 
 /// The answer to one check.
@@ -260,14 +261,7 @@ pub fn answer_batch(sources: &Sources, body: &[u8]) -> Result<Vec<u8>, Problem> 
         then: then(sources, at.as_deref(), view.seq, now)?,
         only: None,
     };
-    let checks: Vec<Outcome<'_>> = batch
-        .checks
-        .iter()
-        .map(|question| {
-            one_of_many(&search, question)
-                .unwrap_or_else(|problem| Outcome::Problem { problem: problem.body() })
-        })
-        .collect();
+    let checks = answer_many(&search, &batch.checks);
     let results = Results {
         seq: view.seq,
         past: search.then.map(|then| then.at.into()),
@@ -284,9 +278,28 @@ pub fn is_short(body: &[u8]) -> bool {
     body.len() <= SHORT_BYTES && !body.windows(4).any(|window| window == b"\"at\"")
 }
 
-fn one_of_many<'v>(search: &Search<'v>, question: &Question<'_>) -> Result<Outcome<'v>, Problem> {
-    let (pair, _) = search.pair(&question.user, &question.group)?;
-    let Decided { member, user, group } = decide(&pair, search.then)?;
+/// One answer for each question. Each step is made for many of them before the next one, so
+/// that they wait for memory together.
+fn answer_many<'v>(search: &Search<'v>, questions: &[Question<'_>]) -> Vec<Outcome<'v>> {
+    let mut outcomes = Vec::with_capacity(questions.len());
+    for some in questions.chunks(TOUCHED) {
+        let (users, groups): (Vec<&str>, Vec<&str>) =
+            some.iter().map(|of| (of.user.as_ref(), of.group.as_ref())).unzip();
+        search.touch(Kind::User, &users);
+        search.touch(Kind::Group, &groups);
+        let pairs = users.iter().zip(&groups).map(|(user, group)| Ok(search.pair(user, group)?.0));
+        let pairs: Vec<Result<Pair<'v>, Problem>> = pairs.collect();
+        search.touch_pairs(&pairs);
+        outcomes.extend(pairs.into_iter().map(|pair| {
+            pair.and_then(|pair| one_of_many(&pair, search.then))
+                .unwrap_or_else(|problem| Outcome::Problem { problem: problem.body() })
+        }));
+    }
+    outcomes
+}
+
+fn one_of_many<'v>(pair: &Pair<'v>, then: Option<Then<'v>>) -> Result<Outcome<'v>, Problem> {
+    let Decided { member, user, group } = decide(pair, then)?;
     Ok(Outcome::Answer { member, directory: pair.directory.name(), user, group })
 }
 

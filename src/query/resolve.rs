@@ -90,6 +90,35 @@ impl<'v> Search<'v> {
         Ok((pair, self.freshness(pair.directory)?))
     }
 
+    /// Reads ahead what [`Search::pair`] will read for these.
+    pub fn touch(&self, kind: Kind, texts: &[&str]) {
+        if self.then.is_some() || self.only.is_some() {
+            return;
+        }
+        let places: Vec<Option<(&str, &str)>> =
+            texts.iter().map(|text| self.narrowed(text)).collect();
+        for directory in self.view.directories() {
+            let here = texts.iter().zip(&places).filter_map(|(text, place)| match place {
+                None => Some(*text),
+                Some((name, rest)) => (*name == directory.name()).then_some(*rest),
+            });
+            let here: Vec<&str> = here.collect();
+            match kind {
+                Kind::User => directory.touch_users(&here),
+                Kind::Group => directory.touch_groups(&here),
+            }
+        }
+    }
+
+    /// Reads ahead what comparing these pairs, and showing both, will read.
+    pub fn touch_pairs(&self, pairs: &[Result<Pair<'v>, Problem>]) {
+        for directory in self.view.directories() {
+            let here = pairs.iter().flatten().filter(|of| Arc::ptr_eq(of.directory, directory));
+            let (users, groups): (Vec<u32>, Vec<u32>) = here.map(|of| (of.user, of.group)).unzip();
+            directory.touch_pairs(&users, &groups);
+        }
+    }
+
     fn only_pair(
         &self,
         (user, users): (&str, &[Candidate<'v>]),

@@ -20,7 +20,7 @@ use super::by_slot::BySlot;
 use super::guard::Gate;
 use super::slots::{SlotSet, difference, normalise};
 use super::split::{self, Outcome};
-use crate::index::{DirectoryView, Owner};
+use crate::index::{DirectoryView, Owner, TOUCHED};
 use crate::model::{Layer, Member, Pending, Reference, Removal};
 use crate::provider::{Extent, GroupItem, Item, PullError, UserItem};
 use crate::store::record::{self, GroupKeys, UserKeys};
@@ -353,14 +353,19 @@ impl Reconciler {
     fn settle(&mut self, group: u32, members: Vec<Reference>) -> (List, Vec<Provisional>) {
         let mut list = List::default();
         let mut provisional = Vec::new();
-        for reference in members {
-            match self.settled(&reference) {
-                Settled::For(owner) => list.add(owner),
-                Settled::Provisionally(owner) => {
-                    list.add(owner);
-                    provisional.push(Provisional { group, reference, owner });
+        let mut members = members.into_iter();
+        while !members.as_slice().is_empty() {
+            let next = members.as_slice().chunks(TOUCHED).next().unwrap_or_default();
+            self.base.touch_references(next);
+            for reference in members.by_ref().take(TOUCHED) {
+                match self.settled(&reference) {
+                    Settled::For(owner) => list.add(owner),
+                    Settled::Provisionally(owner) => {
+                        list.add(owner);
+                        provisional.push(Provisional { group, reference, owner });
+                    }
+                    Settled::Not => list.rest.push(reference),
                 }
-                Settled::Not => list.rest.push(reference),
             }
         }
         list.normalise();

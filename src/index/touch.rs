@@ -1,0 +1,78 @@
+//! What many look-ups will read, read ahead.
+//!
+//! At a million users a look-up waits for memory at nearly each of its steps, and the next
+//! step cannot begin before. Those of other look-ups could. So whoever has many to make has
+//! them touched first: one step of all of them, then the next one, in loops that are short
+//! enough for the processor to wait for many at a time. It changes no answer.
+
+use std::hint::black_box;
+
+use super::directory::DirectoryView;
+use super::keyed::Key;
+use crate::model::Reference;
+
+/// How many look-ups to touch at a time: what they read should fit the caches of a core.
+/// (Tests have few to make.)
+pub const TOUCHED: usize = if cfg!(test) { 3 } else { 128 };
+
+impl DirectoryView {
+    /// What finding users by these ids, usernames or addresses reads.
+    pub fn touch_users(&self, texts: &[&str]) {
+        self.keys.user_ids.touch(&self.exact(texts.iter().copied()));
+        let names = texts.iter().filter(|text| self.user_by_id(text).is_none());
+        let names: Vec<u32> = names.map(|text| self.hasher.folded(text)).collect();
+        self.users.touch(&self.first_of(Key::Username, &names));
+        self.users.touch(&self.first_of(Key::UserEmail, &names));
+    }
+
+    /// What finding groups by these ids, names or addresses reads.
+    pub fn touch_groups(&self, texts: &[&str]) {
+        self.keys.group_ids.touch(&self.exact(texts.iter().copied()));
+        let names = texts.iter().filter(|text| self.group_by_id(text).is_none());
+        let names: Vec<u32> = names.map(|text| self.hasher.folded(text)).collect();
+        self.groups.touch(&self.first_of(Key::GroupName, &names));
+        self.groups.touch(&self.first_of(Key::GroupEmail, &names));
+    }
+
+    /// What [`DirectoryView::is_member`] reads of these users and groups, and their records.
+    pub fn touch_pairs(&self, users: &[u32], groups: &[u32]) {
+        self.groups_of_users.touch(users);
+        groups.iter().for_each(|group| _ = black_box(self.closures.get(*group).is_none()));
+        self.users.touch(users);
+        self.groups.touch(groups);
+    }
+
+    /// What [`DirectoryView::resolve`] reads for each of these.
+    pub fn touch_references(&self, references: &[Reference]) {
+        if self.user_count() == 0 {
+            return;
+        }
+        let of =
+            |text: fn(&Reference) -> Option<&str>| self.exact(references.iter().filter_map(text));
+        self.keys.user_ids.touch(&of(|reference| match reference {
+            Reference::User(id) | Reference::Id(id) => Some(id),
+            _ => None,
+        }));
+        self.keys.group_ids.touch(&of(|reference| match reference {
+            Reference::Group(id) | Reference::Id(id) => Some(id),
+            _ => None,
+        }));
+        let aliases = of(|reference| match reference {
+            Reference::Alias(alias) => Some(alias),
+            _ => None,
+        });
+        self.users.touch(&self.first_of(Key::UserAlias, &aliases));
+        self.groups.touch(&self.first_of(Key::GroupAlias, &aliases));
+    }
+
+    fn exact<'t>(&self, texts: impl Iterator<Item = &'t str>) -> Vec<u32> {
+        texts.map(|text| self.hasher.exact(text)).collect()
+    }
+
+    /// Slots that may have the texts of these hashes, at most one for each.
+    fn first_of(&self, key: Key, hashes: &[u32]) -> Vec<u32> {
+        let table = self.keys.of(key);
+        table.touch(hashes);
+        hashes.iter().filter_map(|hash| table.candidates(*hash).next()).collect()
+    }
+}
