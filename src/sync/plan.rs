@@ -30,15 +30,19 @@ pub(super) struct Sealed {
     extent: Extent,
     pub(super) dead_users: BTreeSet<u32>,
     pub(super) dead_groups: BTreeSet<u32>,
-    /// Those of the dead users that did not come back under the same slot, for
-    /// lists of a million members.
+    /// The dead users, for lists of a million members; set while edges are compared.
     gone_users: SlotSet,
+    /// Groups that lose members who do not live on; set while edges are compared.
+    losing: BTreeSet<u32>,
     /// What stays although the crawl removes it.
     pub(super) kept: Kept,
 }
 
 /// Users that began (`true`) or ceased to declare a group, by group.
 type Declared = BTreeMap<u32, BTreeMap<u32, bool>>;
+
+/// Members of one layer that came (`true`) or went.
+type Singles = BTreeMap<u32, bool>;
 
 /// Differences of edges, by what receivers see of them.
 #[derive(Default)]
@@ -83,15 +87,13 @@ impl Sealed {
                 only(&groups.deleted, |slot| base.group_record(slot).is_some()),
             ),
         };
-        let (gone_users, kept) = (SlotSet::default(), Kept::default());
-        Sealed { crawl, extent, dead_users, dead_groups, gone_users, kept }
+        Sealed::with(crawl, extent, dead_users, dead_groups)
     }
 
     /// Compares every group that may have changed.
     pub(super) fn edges(&mut self) -> Edges {
-        let changed = &self.crawl.users.changed;
-        let gone = self.dead_users.iter().copied().filter(|slot| !changed.contains(*slot));
-        self.gone_users = gone.collect();
+        self.gone_users = self.dead_users.iter().copied().collect();
+        self.losing = self.find_losing();
         let declared = self.declared();
         let mut edges = Edges::default();
         for group in self.affected(&declared) {
@@ -106,8 +108,24 @@ impl Sealed {
         crawl.users.changed = self.crawl.users.changed.clone();
         crawl.groups.changed = self.crawl.groups.changed.clone();
         let (dead_users, dead_groups) = (self.dead_users.clone(), self.dead_groups.clone());
-        let (gone_users, kept) = (SlotSet::default(), Kept::default());
-        Sealed { crawl, extent: self.extent, dead_users, dead_groups, gone_users, kept }
+        Sealed::with(crawl, self.extent, dead_users, dead_groups)
+    }
+
+    fn with(
+        crawl: Reconciler,
+        extent: Extent,
+        dead_users: BTreeSet<u32>,
+        dead_groups: BTreeSet<u32>,
+    ) -> Sealed {
+        Sealed {
+            crawl,
+            extent,
+            dead_users,
+            dead_groups,
+            gone_users: SlotSet::default(),
+            losing: BTreeSet::new(),
+            kept: Kept::default(),
+        }
     }
 
     /// All that the crawl takes away.
@@ -274,22 +292,85 @@ impl Sealed {
 
     /// Groups whose edges may differ.
     fn affected(&self, declared: &Declared) -> BTreeSet<u32> {
-        let base = &self.crawl.base;
         let mut affected: BTreeSet<u32> = self.crawl.edits.keys().copied().collect();
         affected.extend(declared.keys());
         affected.extend(&self.dead_groups);
-        for user in &self.dead_users {
-            affected.extend(base.groups_of_user(*user));
-        }
-        for group in &self.dead_groups {
-            affected.extend(base.parents_of_group(*group));
-        }
+        affected.extend(&self.losing);
         affected.extend(self.find_waiting());
         affected
     }
 
+    /// Groups of which the base has a member that does not live on.
+    fn find_losing(&self) -> BTreeSet<u32> {
+        let base = &self.crawl.base;
+        let of_users = self.dead_users.iter().flat_map(|user| base.groups_of_user(*user));
+        let of_groups = self.dead_groups.iter().flat_map(|group| base.parents_of_group(*group));
+        let mut losing = BTreeSet::new();
+        // One by one: when everyone is lost, that is one for each membership.
+        losing.extend(of_users.chain(of_groups));
+        losing
+    }
+
+    /// Which members single additions (`true`) and removals bring and take, where nothing
+    /// else of the group can differ. So a feed does not copy a list of a million for one.
+    fn singles(&mut self, group: u32, declared: &Declared) -> Option<(Singles, Singles)> {
+        let base = self.crawl.base.clone();
+        let edit = self.crawl.edits.get(&group)?;
+        let nothing_else = edit.list.is_none()
+            && self.group_lives(group)
+            && !self.losing.contains(&group)
+            && !declared.contains_key(&group)
+            && base.edges(group, Layer::Declared).is_empty()
+            && base.unresolved(group).is_empty()
+            && self.kept.is_empty();
+        if !nothing_else {
+            return None;
+        }
+        let (mut users, mut groups) = (Singles::new(), Singles::new());
+        for (added, reference) in &edit.steps {
+            match (self.resolve(reference), added) {
+                (Some(Owner::User(slot)), added) => _ = users.insert(slot, *added),
+                (Some(Owner::Group(slot)), added) => _ = groups.insert(slot, *added),
+                // One more name of nobody.
+                (_, true) => return None,
+                (_, false) => {}
+            }
+        }
+        // If the crawl has to be compared once more, the same are meant, whoever lives on then.
+        let of_users =
+            users.iter().map(|(slot, added)| (*added, Reference::User(self.user_id(*slot))));
+        let of_groups =
+            groups.iter().map(|(slot, added)| (*added, Reference::Group(self.group_id(*slot))));
+        let steps = of_users.chain(of_groups).collect();
+        self.crawl.edits.insert(group, Edit { list: None, steps });
+        let differs = |layer, slot: &u32, added: bool| {
+            base.edges(group, layer).binary_search(slot).is_ok() != added
+        };
+        users.retain(|slot, added| differs(Layer::Listed, slot, *added));
+        groups.retain(|slot, added| differs(Layer::Subgroup, slot, *added));
+        Some((users, groups))
+    }
+
+    fn push_singles(&self, group: u32, singles: (Singles, Singles), out: &mut Edges) {
+        let member: [fn(u32) -> Member; 2] = [Member::User, Member::Group];
+        let layers = [Layer::Listed, Layer::Subgroup];
+        for ((layer, singles), member) in layers.into_iter().zip([singles.0, singles.1]).zip(member)
+        {
+            let (added, removed): (Singles, Singles) =
+                singles.into_iter().partition(|(_, added)| *added);
+            let removed: Vec<u32> = removed.into_keys().collect();
+            let removal = |slot: &u32| Removal::Member { group, member: member(*slot) };
+            out.alone.extend(removed.iter().map(removal));
+            push(&mut out.removed, group, layer, false, true, removed);
+            push(&mut out.added, group, layer, true, true, added.into_keys().collect());
+        }
+    }
+
     /// Compares one group's edges with the committed ones.
     fn compare(&mut self, group: u32, declared: &Declared, out: &mut Edges) {
+        if let Some(singles) = self.singles(group, declared) {
+            return self.push_singles(group, singles, out);
+        }
         let base = self.crawl.base.clone();
         let (list, declaring) = if self.group_lives(group) {
             let mut list = self.final_list(group);
@@ -481,13 +562,11 @@ impl Sealed {
     }
 
     fn user_id(&self, slot: u32) -> String {
-        let changed = self.crawl.users.changed.get(slot);
-        id(changed.or_else(|| self.crawl.base.user_record(slot)))
+        id(self.crawl.users.last_record(slot).or_else(|| self.crawl.base.user_record(slot)))
     }
 
     fn group_id(&self, slot: u32) -> String {
-        let changed = self.crawl.groups.changed.get(slot);
-        id(changed.or_else(|| self.crawl.base.group_record(slot)))
+        id(self.crawl.groups.last_record(slot).or_else(|| self.crawl.base.group_record(slot)))
     }
 
     /// Puts everything in the order of the journal.

@@ -59,6 +59,8 @@ pub(super) struct Objects {
     pub changed: BySlot,
     /// Committed slots that the crawl says are gone.
     pub deleted: BTreeSet<u32>,
+    /// Records of new objects that are gone again: lists may have named them.
+    withdrawn: BTreeMap<u32, Vec<u8>>,
     /// New slots by the hash of their id.
     new: HashTable<(u64, u32)>,
     next: u32,
@@ -229,7 +231,7 @@ impl Reconciler {
                 if let Some(Owner::User(slot)) = self.committed(&reference, is_user) {
                     self.users.delete(slot);
                 } else if let Some(slot) = self.new_user(&reference) {
-                    self.users.changed.remove(slot);
+                    self.users.withdraw(slot);
                 }
             }
             Item::GroupDeleted(reference) => {
@@ -237,7 +239,7 @@ impl Reconciler {
                     self.groups.delete(slot);
                     self.edits.remove(&slot);
                 } else if let Some(slot) = self.new_group(&reference) {
-                    self.groups.changed.remove(slot);
+                    self.groups.withdraw(slot);
                     self.edits.remove(&slot);
                 }
             }
@@ -432,11 +434,11 @@ impl Reconciler {
         match owner {
             Owner::User(slot) => {
                 let aliases = self.users.changed.get(slot).map(record::user_aliases_of);
-                aliases.is_some_and(|aliases| aliases.is_ok_and(|mut all| all.any(|a| a == alias)))
+                aliases.is_some_and(|aliases| aliases.is_ok_and(|aliases| aliases.has(alias)))
             }
             Owner::Group(slot) => {
                 let aliases = self.groups.changed.get(slot).map(record::group_aliases_of);
-                aliases.is_some_and(|aliases| aliases.is_ok_and(|mut all| all.any(|a| a == alias)))
+                aliases.is_some_and(|aliases| aliases.is_ok_and(|aliases| aliases.has(alias)))
             }
             _ => false,
         }
@@ -576,6 +578,16 @@ impl Objects {
         self.seen.remove(slot);
         self.changed.remove(slot);
         self.deleted.insert(slot);
+    }
+
+    /// A new object is gone again.
+    fn withdraw(&mut self, slot: u32) {
+        self.withdrawn.extend(self.changed.remove(slot).map(|record| (slot, record)));
+    }
+
+    /// The record that came last, also of a new object that is gone again.
+    pub(super) fn last_record(&self, slot: u32) -> Option<&[u8]> {
+        self.changed.get(slot).or_else(|| self.withdrawn.get(&slot).map(Vec::as_slice))
     }
 
     /// Whether the crawl did not speak of it.

@@ -147,9 +147,13 @@ fn split(
 }
 
 impl Kept {
+    pub(super) fn is_empty(&self) -> bool {
+        self.users.is_empty() && self.groups.is_empty() && self.members.is_empty()
+    }
+
     /// Puts back into a list what it no longer names and what stays.
     pub(super) fn complete(&mut self, group: u32, base: &DirectoryView, list: &mut List) {
-        if self.users.is_empty() && self.groups.is_empty() && self.members.is_empty() {
+        if self.is_empty() {
             return;
         }
         for user in base.edges(group, Layer::Listed) {

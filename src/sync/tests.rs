@@ -1,7 +1,13 @@
 //! The reconciler against small directories, where the property test's world
 //! does not go: references by id, single steps, objects out of sight.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::proptest;
+use proptest::sample::{select, subsequence};
 
 use super::guard::{Gate, Limits};
 use super::plan::Plan;
@@ -226,5 +232,112 @@ fn r22_a_name_that_is_used_again_is_somebody_else() {
     followed.crawl(Extent::Changes, vec![Item::UserDeleted(id("u1")), named("u2")]);
     assert!(!followed.is_member("u2", "g"), "a re-used name inherited a membership");
     followed.crawl(Extent::Whole, vec![named("u2"), group("g"), listed(ada())]);
+    assert!(followed.is_member("u2", "g"));
+}
+
+/// Users, a group, both (`7`), nobody, and an alias that `u3` and `g2` share. No two of
+/// them ever mean the same.
+const NAMES: [&str; 6] = ["u1", "u2", "g1", "7", "nobody", "@shared"];
+const GONE: [(&str, bool); 6] =
+    [("u1", true), ("u3", true), ("7", true), ("7", false), ("g1", false), ("g2", false)];
+
+fn named(name: &str) -> Reference {
+    match name.strip_prefix('@') {
+        Some(alias) => Reference::Alias(alias.into()),
+        None => id(name),
+    }
+}
+
+fn list_of(group: &str, members: &[&str]) -> Item {
+    Item::Members {
+        group: Reference::Group(group.into()),
+        members: members.iter().map(|m| named(m)).collect(),
+    }
+}
+
+fn odd_world() -> Vec<Item> {
+    let mut items: Vec<Item> = ["u1", "u2", "u3", "7"].map(user).into();
+    items.extend(["g", "g1", "g2", "7"].map(group));
+    for item in &mut items {
+        match item {
+            Item::User(item) if item.user.id == "u3" => item.aliases.push("shared".into()),
+            Item::Group(item) if item.group.id == "g2" => item.aliases.push("shared".into()),
+            _ => {}
+        }
+    }
+    items.extend([list_of("g1", &["u2"]), list_of("g2", &["u1"]), list_of("7", &["u1", "u2"])]);
+    items
+}
+
+/// What receivers and later crawls see of an outcome: by what sort of reference nobody is
+/// named does not matter.
+fn seen(outcome: Outcome) -> impl PartialEq + std::fmt::Debug {
+    let plain = |plan: Plan| {
+        let name = |reference: Reference| match reference {
+            Reference::User(id) | Reference::Group(id) => Reference::Id(id),
+            other => other,
+        };
+        let mut changes = plan.changes;
+        for change in &mut changes {
+            if let Change::Unresolved { references, .. } = change {
+                *references = std::mem::take(references).into_iter().map(name).collect();
+                references.sort();
+                references.dedup();
+            }
+        }
+        (changes, plan.counts)
+    };
+    let held = outcome
+        .held
+        .map(|part| (part.removals, plain(part.plan), part.whole.is_some(), part.pending.removals));
+    (plain(outcome.applies), held)
+}
+
+proptest! {
+    #[test]
+    fn single_steps_lead_where_the_complete_list_would(
+        before in subsequence(NAMES.to_vec(), 0..=NAMES.len()),
+        steps in vec((any::<bool>(), select(NAMES.to_vec())), 0..12),
+        gone in subsequence(GONE.to_vec(), 0..3),
+        holds in any::<bool>(),
+    ) {
+        let mut start = odd_world();
+        start.push(list_of("g", &before));
+        let base = Followed::start(start).0;
+        let mut after: BTreeSet<&str> = before.into_iter().collect();
+        let mut singles: Vec<Item> = Vec::new();
+        for (added, member) in steps {
+            if added { after.insert(member) } else { after.remove(member) };
+            let (group, members) = (Reference::Group("g".into()), vec![named(member)]);
+            singles.push(match added {
+                true => Item::MembersAdded { group, members },
+                false => Item::MembersRemoved { group, members },
+            });
+        }
+        let mut list = vec![list_of("g", &after.into_iter().collect::<Vec<_>>())];
+        for items in [&mut singles, &mut list] {
+            items.extend(gone.iter().map(|(id, is_user)| match is_user {
+                true => Item::UserDeleted(Reference::User((*id).into())),
+                false => Item::GroupDeleted(Reference::Group((*id).into())),
+            }));
+        }
+        let max = holds.then_some(0);
+        let limits = Limits { users_removed_max: max, groups_removed_max: max, ..Limits::none() };
+        let gate = Gate { limits, ..Gate::default() };
+        let [by_steps, by_list] = [singles, list].map(|items| {
+            let mut crawl = Reconciler::new(base.clone());
+            crawl.page(items);
+            seen(crawl.seal(Extent::Changes, &gate).unwrap())
+        });
+        prop_assert_eq!(by_steps, by_list);
+    }
+}
+
+#[test]
+fn a_member_that_comes_and_goes_in_one_crawl_keeps_its_name() {
+    let mut followed = Followed::start(vec![user("u1"), group("g"), members("g", &["u1"])]);
+    let named = members("g", &["u1", "u2"]);
+    followed.crawl(Extent::Changes, vec![user("u2"), named, Item::UserDeleted(id("u2"))]);
+    followed.crawl(Extent::Changes, vec![user("u2")]);
     assert!(followed.is_member("u2", "g"));
 }
