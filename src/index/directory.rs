@@ -212,11 +212,11 @@ impl DirectoryView {
         let hash = self.hasher.exact(alias);
         let users = self.keys.of(Key::UserAlias).candidates(hash).filter(move |slot| {
             let aliases = self.users.get(*slot).map(record::user_aliases_of);
-            aliases.is_some_and(|aliases| aliases.is_ok_and(|mut all| all.any(|a| a == alias)))
+            aliases.is_some_and(|aliases| aliases.is_ok_and(|aliases| aliases.has(alias)))
         });
         let groups = self.keys.of(Key::GroupAlias).candidates(hash).filter(move |slot| {
             let aliases = self.groups.get(*slot).map(record::group_aliases_of);
-            aliases.is_some_and(|aliases| aliases.is_ok_and(|mut all| all.any(|a| a == alias)))
+            aliases.is_some_and(|aliases| aliases.is_ok_and(|aliases| aliases.has(alias)))
         });
         users.map(Owner::User).chain(groups.map(Owner::Group))
     }

@@ -160,7 +160,8 @@ pub fn id_and_username_of(bytes: &[u8]) -> Result<(&str, &str), RecordError> {
 
 /// A user's addresses, read one by one.
 pub fn emails_of(bytes: &[u8]) -> Result<Texts<'_>, RecordError> {
-    let ((_id, _username, left), rest) = decode_head::<(&str, &str, usize)>(bytes, "user")?;
+    // What is passed over need not be read as text.
+    let ((_id, _username, left), rest) = decode_head::<(&[u8], &[u8], usize)>(bytes, "user")?;
     Ok(Texts { left, rest })
 }
 
@@ -171,7 +172,7 @@ pub fn user_aliases_of(bytes: &[u8]) -> Result<Texts<'_>, RecordError> {
 
 /// A group's aliases, read one by one.
 pub fn group_aliases_of(bytes: &[u8]) -> Result<Texts<'_>, RecordError> {
-    type Head<'a> = (&'a str, &'a str, Option<&'a str>, usize);
+    type Head<'a> = (&'a [u8], &'a [u8], Option<&'a [u8]>, usize);
     let ((_id, _name, _email, left), rest) = decode_head::<Head<'_>>(bytes, "group")?;
     Ok(Texts { left, rest })
 }
@@ -190,24 +191,36 @@ pub struct Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
+    /// Whether this very text is among them.
+    pub fn has(mut self, text: &str) -> bool {
+        std::iter::from_fn(|| self.next_bytes()).any(|have| have == text.as_bytes())
+    }
+
     /// The list that follows this one.
     fn skip_to_next(mut self) -> Option<Texts<'a>> {
         while self.left > 0 {
-            self.next()?;
+            self.next_bytes()?;
         }
         let (left, rest) = postcard::take_from_bytes(self.rest).ok()?;
         Some(Texts { left, rest })
+    }
+
+    fn next_bytes(&mut self) -> Option<&'a [u8]> {
+        self.left = self.left.checked_sub(1)?;
+        let (text, rest) = postcard::take_from_bytes(self.rest).ok()?;
+        self.rest = rest;
+        Some(text)
     }
 }
 
 impl<'a> Iterator for Texts<'a> {
     type Item = &'a str;
 
+    /// Bytes that are no text end the list.
     fn next(&mut self) -> Option<&'a str> {
-        self.left = self.left.checked_sub(1)?;
-        let (text, rest) = postcard::take_from_bytes(self.rest).ok()?;
-        self.rest = rest;
-        Some(text)
+        let text = str::from_utf8(self.next_bytes()?).ok();
+        self.left = text.map_or(0, |_| self.left);
+        text
     }
 }
 
