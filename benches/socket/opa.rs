@@ -57,7 +57,9 @@ impl Opa {
         let (policy, socket) = (folder.join("bench.rego"), folder.join("opa.sock"));
         std::fs::write(&policy, rego(sockets)).expect("writes");
         let process = Command::new(program)
-            .args(["run", "--server", "--disable-telemetry", "--log-level", "error", "--addr"])
+            .args(["run", "--server", "--disable-telemetry", "--log-level", "error"])
+            // By default it takes 256 MiB in one request.
+            .args(["--set", "server.decoding.max_length=4294967296", "--addr"])
             .arg(format!("unix://{}", socket.display()))
             .arg(policy)
             .stderr(Stdio::null())

@@ -43,10 +43,10 @@ impl IdTable {
     /// Reads what [`IdTable::slots`] will read for these hashes.
     pub fn touch(&self, hashes: &[u32]) {
         for hash in hashes {
-            black_box(self.shard(*hash).get(self.bucket_of(*hash) * 4));
+            black_box(self.shard(*hash).get(self.bucket_of(*hash) * 4).copied());
         }
         for hash in hashes {
-            black_box(bucket(self.shard(*hash), self.bucket_of(*hash)).first());
+            black_box(bucket(self.shard(*hash), self.bucket_of(*hash)).first().copied());
         }
     }
 

@@ -55,10 +55,10 @@ impl Lists {
     pub fn touch(&self, lists: &[u32]) {
         for list in lists {
             let (leaf, at) = split(*list);
-            black_box(self.leaves.get(leaf).and_then(|leaf| leaf.packed.get(at)));
+            black_box(self.leaves.get(leaf).and_then(|leaf| leaf.packed.get(at).copied()));
         }
         for list in lists {
-            black_box(self.get(*list).first());
+            black_box(self.get(*list).first().copied());
         }
     }
 

@@ -112,6 +112,9 @@ impl<'v> Search<'v> {
 
     /// Reads ahead what comparing these pairs, and showing both, will read.
     pub fn touch_pairs(&self, pairs: &[Result<Pair<'v>, Problem>]) {
+        if self.then.is_some() {
+            return;
+        }
         for directory in self.view.directories() {
             let here = pairs.iter().flatten().filter(|of| Arc::ptr_eq(of.directory, directory));
             let (users, groups): (Vec<u32>, Vec<u32>) = here.map(|of| (of.user, of.group)).unzip();
