@@ -93,12 +93,11 @@ fn behind(word: &str) -> Option<String> {
 
 /// One client, pinned to one core with the servers; what has `word` in its title.
 fn one_after_the_other(size: Size, bare: &Path, rosterd: &Path, word: &str) {
-    let compare =
-        |what: &str, servers: &_, requests, exchange, request: &dyn Fn(u32) -> Vec<u8>| {
-            if what.contains(word) {
-                compare(what, servers, requests, exchange, request);
-            }
-        };
+    let compare = |what: &str, servers: &_, requests, ask_all, request: &dyn Fn(u32) -> Vec<u8>| {
+        if what.contains(word) {
+            compare(what, servers, requests, ask_all, request);
+        }
+    };
     let servers = [("bare hyper", bare.to_owned()), ("rosterd", rosterd.to_owned())];
     let checks = |naming| move |n| check(size, n, naming);
     let each = REQUESTS_A_ROUND;
@@ -116,7 +115,7 @@ fn compare(
     what: &str,
     servers: &[(&str, PathBuf); 2],
     requests: usize,
-    exchange: fn(&Path, &[Vec<u8>]) -> Vec<Duration>,
+    ask_all: fn(&Path, &[Vec<u8>]) -> Vec<Duration>,
     request: &dyn Fn(u32) -> Vec<u8>,
 ) {
     let requests: Vec<Vec<u8>> = (0..requests).map(|n| request(n as u32)).collect();
@@ -124,7 +123,7 @@ fn compare(
     for _ in 0..ROUNDS {
         for ((_, socket), rounds) in servers.iter().zip(&mut rounds) {
             let started = Instant::now();
-            let mut times = exchange(socket, &requests);
+            let mut times = ask_all(socket, &requests);
             let whole = started.elapsed() / requests.len() as u32;
             times.sort_unstable();
             rounds.push((times[times.len() / 2], times[times.len() * 99 / 100], whole));
@@ -148,16 +147,22 @@ fn compare(
 }
 
 fn keep_alive(socket: &Path, requests: &[Vec<u8>]) -> Vec<Duration> {
-    let mut stream = UnixStream::connect(socket).expect("connects");
-    requests.iter().map(|request| timed(|| ask(&mut stream, request))).collect()
+    let (mut stream, mut buffer) = (UnixStream::connect(socket).expect("connects"), buffer());
+    requests.iter().map(|request| timed(|| ask(&mut stream, request, &mut buffer))).collect()
 }
 
 fn connection_each(socket: &Path, requests: &[Vec<u8>]) -> Vec<Duration> {
-    let once = |request: &Vec<u8>| {
+    let mut buffer = buffer();
+    let mut once = |request: &Vec<u8>| {
         let mut stream = UnixStream::connect(socket).expect("connects");
-        ask(&mut stream, request)
+        ask(&mut stream, request, &mut buffer)
     };
     requests.iter().map(|request| timed(|| once(request))).collect()
+}
+
+/// Room for one answer: filling it with zeros again for each would cost what a check does.
+fn buffer() -> Vec<u8> {
+    vec![0; 64 << 10]
 }
 
 fn timed(work: impl FnOnce() -> usize) -> Duration {
@@ -166,30 +171,37 @@ fn timed(work: impl FnOnce() -> usize) -> Duration {
     started.elapsed()
 }
 
-/// Sends a request, reads the whole answer, returns the length of its body.
-fn ask(stream: &mut UnixStream, request: &[u8]) -> usize {
-    answer_of(stream, request).len()
+/// Sends a request, reads the whole answer, which must be a 200, returns the length of its body.
+fn ask(stream: &mut UnixStream, request: &[u8], buffer: &mut [u8]) -> usize {
+    exchange(stream, request, buffer).1
 }
 
-/// Sends a request, returns the body of the answer, which must be a 200.
+/// The same, returns the body.
 fn answer_of(stream: &mut UnixStream, request: &[u8]) -> Vec<u8> {
+    let mut buffer = buffer();
+    let (head, body) = exchange(stream, request, &mut buffer);
+    buffer[head..head + body].to_vec()
+}
+
+/// The lengths of head and body of the answer, which is at the beginning of the buffer.
+fn exchange(stream: &mut UnixStream, request: &[u8], buffer: &mut [u8]) -> (usize, usize) {
     stream.write_all(request).expect("writes");
-    let mut buffer = [0_u8; 64 << 10];
     let mut filled = 0;
     loop {
         filled += stream.read(&mut buffer[filled..]).expect("reads");
         if let Some((head, body)) = lengths(&buffer[..filled])
             && filled >= head + body
         {
-            let text = String::from_utf8_lossy(&buffer[..filled]);
-            assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-            return buffer[head..head + body].to_vec();
+            let is_answered = buffer.starts_with(b"HTTP/1.1 200");
+            assert!(is_answered, "{}", String::from_utf8_lossy(&buffer[..filled]));
+            return (head, body);
         }
     }
 }
 
 fn answer_length(socket: &Path, request: &[u8]) -> usize {
-    ask(&mut UnixStream::connect(socket).expect("connects"), request)
+    let mut stream = UnixStream::connect(socket).expect("connects");
+    ask(&mut stream, request, &mut buffer())
 }
 
 fn in_process(view: &DirectoryView, size: Size) {
