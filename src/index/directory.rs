@@ -211,12 +211,10 @@ impl DirectoryView {
     pub fn alias_owners<'a>(&'a self, alias: &'a str) -> impl Iterator<Item = Owner> + 'a {
         let hash = self.hasher.exact(alias);
         let users = self.keys.of(Key::UserAlias).candidates(hash).filter(move |slot| {
-            let aliases = self.users.get(*slot).map(record::user_aliases_of);
-            aliases.is_some_and(|aliases| aliases.is_ok_and(|aliases| aliases.has(alias)))
+            self.users.get(*slot).is_some_and(|record| record::user_has_alias(record, alias))
         });
         let groups = self.keys.of(Key::GroupAlias).candidates(hash).filter(move |slot| {
-            let aliases = self.groups.get(*slot).map(record::group_aliases_of);
-            aliases.is_some_and(|aliases| aliases.is_ok_and(|aliases| aliases.has(alias)))
+            self.groups.get(*slot).is_some_and(|record| record::group_has_alias(record, alias))
         });
         users.map(Owner::User).chain(groups.map(Owner::Group))
     }

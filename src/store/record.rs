@@ -177,6 +177,16 @@ pub fn group_aliases_of(bytes: &[u8]) -> Result<Texts<'_>, RecordError> {
     Ok(Texts { left, rest })
 }
 
+/// Whether a user has this very alias; bytes that are no record have none.
+pub fn user_has_alias(bytes: &[u8], alias: &str) -> bool {
+    user_aliases_of(bytes).is_ok_and(|aliases| aliases.has(alias))
+}
+
+/// Whether a group has this very alias; bytes that are no record have none.
+pub fn group_has_alias(bytes: &[u8], alias: &str) -> bool {
+    group_aliases_of(bytes).is_ok_and(|aliases| aliases.has(alias))
+}
+
 /// Whether a user's own record states groups; `true` when it cannot be read.
 pub fn states_groups(bytes: &[u8]) -> bool {
     let groups = user_aliases_of(bytes).ok().and_then(Texts::skip_to_next);

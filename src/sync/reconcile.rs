@@ -433,12 +433,12 @@ impl Reconciler {
     fn has_alias(&self, owner: Owner, alias: &str) -> bool {
         match owner {
             Owner::User(slot) => {
-                let aliases = self.users.changed.get(slot).map(record::user_aliases_of);
-                aliases.is_some_and(|aliases| aliases.is_ok_and(|aliases| aliases.has(alias)))
+                let record = self.users.changed.get(slot);
+                record.is_some_and(|record| record::user_has_alias(record, alias))
             }
             Owner::Group(slot) => {
-                let aliases = self.groups.changed.get(slot).map(record::group_aliases_of);
-                aliases.is_some_and(|aliases| aliases.is_ok_and(|aliases| aliases.has(alias)))
+                let record = self.groups.changed.get(slot);
+                record.is_some_and(|record| record::group_has_alias(record, alias))
             }
             _ => false,
         }
