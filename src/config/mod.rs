@@ -37,10 +37,10 @@ pub use store::StoreConfig;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::export::opa::OpaConfig;
-use crate::export::pomerium::PomeriumConfig;
 use url::Url;
 
+use crate::export::opa::OpaConfig;
+use crate::export::pomerium::PomeriumConfig;
 use crate::provider::registry;
 use crate::query::{DEFAULT_SOCKET, Policies, QueryConfig};
 use crate::webhook::WebhookConfig;

@@ -9,6 +9,7 @@ use std::hint::black_box;
 
 use super::directory::DirectoryView;
 use super::keyed::Key;
+use super::records::Records;
 use crate::model::Reference;
 
 /// How many look-ups to touch at a time: what they read should fit the caches of a core.
@@ -20,18 +21,24 @@ impl DirectoryView {
     pub fn touch_users(&self, texts: &[&str]) {
         self.keys.user_ids.touch(&self.exact(texts.iter().copied()));
         let names = texts.iter().filter(|text| self.user_by_id(text).is_none());
-        let names: Vec<u32> = names.map(|text| self.hasher.folded(text)).collect();
-        self.users.touch(&self.first_of(Key::Username, &names));
-        self.users.touch(&self.first_of(Key::UserEmail, &names));
+        self.touch_named(names, &self.users, [Key::Username, Key::UserEmail]);
     }
 
     /// What finding groups by these ids, names or addresses reads.
     pub fn touch_groups(&self, texts: &[&str]) {
         self.keys.group_ids.touch(&self.exact(texts.iter().copied()));
         let names = texts.iter().filter(|text| self.group_by_id(text).is_none());
-        let names: Vec<u32> = names.map(|text| self.hasher.folded(text)).collect();
-        self.groups.touch(&self.first_of(Key::GroupName, &names));
-        self.groups.touch(&self.first_of(Key::GroupEmail, &names));
+        self.touch_named(names, &self.groups, [Key::GroupName, Key::GroupEmail]);
+    }
+
+    fn touch_named<'t>(
+        &self,
+        names: impl Iterator<Item = &'t &'t str>,
+        records: &Records,
+        keys: [Key; 2],
+    ) {
+        let hashes: Vec<u32> = names.map(|name| self.hasher.folded(name)).collect();
+        keys.iter().for_each(|key| records.touch(&self.first_of(*key, &hashes)));
     }
 
     /// What [`DirectoryView::is_member`] reads of these users and groups, and their records.
