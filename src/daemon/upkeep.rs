@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::clock::{self, Duration, Instant, Timestamp};
 use crate::config::{AuditConfig, StoreConfig};
-use crate::store::{AuditRetention, Kept, Retention, Store};
+use crate::store::{AuditRetention, Kept, Retention, Store, StoreError};
 use crate::task::{self, Task};
 
 /// How often there is a look.
@@ -146,6 +146,9 @@ fn tend(store: &Store, retention: &Retention, audit: &AuditRetention, now: Times
         Ok(attempts) => info!(attempts, "forgot what is past the retention of delivery logs"),
         Err(error) => warn!(%error, "cannot forget old entries of delivery logs"),
     }
+    if let Err(error) = merge(store) {
+        warn!(%error, "cannot merge membership changes; they are tried again");
+    }
     match store.rewrite_if_grown() {
         Ok(None) => {}
         Ok(Some(rewritten)) => info!(
@@ -157,9 +160,19 @@ fn tend(store: &Store, retention: &Retention, audit: &AuditRetention, now: Times
     }
 }
 
+/// Merges the membership changes that wait, where there are many.
+fn merge(store: &Store) -> Result<(), StoreError> {
+    while let Some(mut merging) = store.merging()? {
+        while store.merge(&mut merging)? {}
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Cause, Change, Commit, EventKind, Layer, Progress, Put};
+    use crate::store::record;
 
     const HOUR: Duration = Duration::from_hours(1);
     const DAY: Duration = Duration::from_hours(24);
@@ -239,18 +252,38 @@ mod tests {
         assert_eq!(store.oldest_seq(), 4);
     }
 
-    fn notice() -> crate::model::Commit {
-        crate::model::Commit {
+    #[test]
+    fn memberships_that_wait_are_merged() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path(), crate::store::Options::default()).unwrap();
+        let put = Put::Created;
+        let user = Change::User { slot: 0, record: record::encode_user(&Default::default()), put };
+        let group =
+            Change::Group { slot: 0, record: record::encode_group(&Default::default()), put };
+        store.commit(&Commit { changes: vec![user, group], ..notice() }).unwrap();
+        for added in [true, false].repeat(10) {
+            let layer = Layer::Listed;
+            let change = Change::Edges { group: 0, layer, added, visible: true, members: vec![0] };
+            store.commit(&Commit { changes: vec![change], ..notice() }).unwrap();
+        }
+        assert!(store.merging().unwrap().is_some());
+        let audit = AuditRetention { age: DAY, entries_max: 1_000 };
+        tend(&store, &retention(&StoreConfig::default()), &audit, noon());
+        assert!(store.merging().unwrap().is_none());
+    }
+
+    fn notice() -> Commit {
+        Commit {
             directory: "corp".to_owned(),
             tenant: "t".to_owned(),
             product: "p".to_owned(),
             occurred_at: noon(),
-            changes: vec![crate::model::Change::Notice {
-                kind: crate::model::EventKind::DirectorySynced,
+            changes: vec![Change::Notice {
+                kind: EventKind::DirectorySynced,
                 details: std::collections::BTreeMap::new(),
             }],
-            cause: crate::model::Cause::First,
-            progress: crate::model::Progress::default(),
+            cause: Cause::First,
+            progress: Progress::default(),
         }
     }
 

@@ -3,22 +3,19 @@
 //! Every step gives the same result when done twice, so a crash in the middle
 //! is mended by doing all of it again.
 
-use std::collections::BTreeMap;
-
 use super::block::{Block, Entry};
-use super::engine::{Batch, Engine, Row};
+use super::chunks::{self, Lists};
+use super::engine::{Batch, Engine};
 use super::error::Trouble;
 use super::names;
 use super::row;
 use super::runs::Runs;
 use super::state::Marker;
 use super::unresolved::{self, Unresolved};
-use crate::model::Layer;
+use super::waiting;
 
-/// Members in one row of memberships, at most.
-const CHUNK_MEMBERS: usize = if cfg!(test) { 4 } else { 1000 };
 /// Membership changes that are gathered before they are written in the order of
-/// groups, each chunk once.
+/// groups.
 const GATHERED: usize = if cfg!(test) { 9 } else { 300_000 };
 
 /// Derives the state of the commit that the marker names, and writes that it is done.
@@ -77,8 +74,13 @@ struct State<'a> {
     engine: &'a Engine,
     batch: Batch,
     dir: u32,
-    /// By group and layer: members, and whether they came.
-    edges: BTreeMap<(u32, Layer), Vec<(u32, bool)>>,
+    edges: Lists,
+    /// They are the first of their directory, so that nothing waits before them,
+    /// and what waited would be all there is.
+    are_first: bool,
+    commit: u64,
+    /// How often changes were left to wait.
+    parts: u32,
     unresolved: Unresolved,
     gathered: usize,
     runs: Runs,
@@ -90,7 +92,10 @@ impl<'a> State<'a> {
             engine,
             batch: Batch::default(),
             dir: 0,
-            edges: BTreeMap::new(),
+            edges: Lists::new(),
+            are_first: false,
+            commit: 0,
+            parts: 0,
             unresolved: Unresolved::default(),
             gathered: 0,
             runs: Runs::default(),
@@ -102,6 +107,7 @@ impl<'a> State<'a> {
             self.settle()?;
             self.dir = block.dir;
         }
+        (self.are_first, self.commit) = (block.baseline, block.commit);
         for (seq, entry) in block.numbered() {
             self.names(block, seq, entry)?;
             match entry {
@@ -164,10 +170,17 @@ impl<'a> State<'a> {
 
     /// Writes what was gathered.
     fn settle(&mut self) -> Result<(), Trouble> {
-        for ((group, layer), mut changes) in std::mem::take(&mut self.edges) {
-            changes.sort_by_key(|(member, _)| *member);
-            self.change_edges(group, layer, &last_of_each(&changes))?;
-            self.engine.write_if_full(&mut self.batch)?;
+        let mut lists = std::mem::take(&mut self.edges);
+        lists.values_mut().for_each(chunks::sort);
+        if self.are_first {
+            for (list, changes) in lists {
+                chunks::change(self.engine, self.dir, list, &changes, &mut self.batch)?;
+                self.engine.write_if_full(&mut self.batch)?;
+            }
+        } else {
+            let of = (self.dir, self.commit, self.parts);
+            waiting::write(self.engine, of, &lists, &mut self.batch)?;
+            self.parts += 1;
         }
         self.unresolved.write(self.engine, self.dir, &mut self.batch)?;
         self.gathered = 0;
@@ -176,115 +189,14 @@ impl<'a> State<'a> {
         self.engine.write(&mut self.batch)
     }
 
-    /// Merges sorted changes into the chunks of one group and layer.
-    fn change_edges(
-        &mut self,
-        group: u32,
-        layer: Layer,
-        changes: &[(u32, bool)],
-    ) -> Result<(), Trouble> {
-        let (Some(&(first, _)), Some(&(last, _))) = (changes.first(), changes.last()) else {
-            return Ok(());
-        };
-        let Chunks { more, chunks } = self.chunks(group, layer, first, last)?;
-        for (index, (from, row)) in chunks.iter().enumerate() {
-            let next = chunks.get(index + 1).map(|(from, _)| *from);
-            let changes = between(changes, *from, next);
-            if changes.is_empty() {
-                continue;
-            }
-            let mut present = Vec::new();
-            if let Some(row) = row {
-                self.batch.replaces(row);
-                present = row::read_members(row)?.1;
-            }
-            self.put_chunk((group, layer, *from), more, &merge(&present, changes));
-        }
-        Ok(())
-    }
-
-    /// The chunks that `first..=last` fall into; the first one always exists.
-    fn chunks(&self, group: u32, layer: Layer, first: u32, last: u32) -> Result<Chunks, Trouble> {
-        let key = |from| row::chunk(self.dir, group, layer, from);
-        let Some(only) = self.engine.get(&key(0))? else {
-            return Ok(Chunks { more: false, chunks: vec![(0, None)] });
-        };
-        // Nearly all groups have one chunk, and `get` is the cheapest read.
-        if !row::has_more(&only)? {
-            return Ok(Chunks { more: false, chunks: vec![(0, Some(only))] });
-        }
-        let start = self.engine.last(&key(0), &key(first))?.map_or(key(0), |row| row.key);
-        let mut chunks = Vec::new();
-        for found in self.engine.rows_from(&row::edges_of(self.dir, group, layer), &start)? {
-            let found = found?;
-            let (_, _, from) = row::read_chunk(&found.key)?;
-            if from > last {
-                break;
-            }
-            chunks.push((from, Some(found)));
-        }
-        Ok(Chunks { more: true, chunks })
-    }
-
-    fn put_chunk(&mut self, (group, layer, from): (u32, Layer, u32), more: bool, members: &[u32]) {
-        let key = |from| row::chunk(self.dir, group, layer, from);
-        if members.is_empty() && from != 0 {
-            return self.batch.remove(key(from));
-        }
-        if members.len() <= CHUNK_MEMBERS {
-            return self.batch.put(key(from), &row::members(more, members));
-        }
-        for (index, piece) in members.chunks(CHUNK_MEMBERS * 3 / 4).enumerate() {
-            let from = if index == 0 { from } else { piece.first().copied().unwrap_or(from) };
-            self.batch.put(key(from), &row::members(true, piece));
-        }
-    }
-
     /// Removes what is left of a deleted group's memberships: empty chunks, and
     /// references nobody resolved.
     fn forget_group(&mut self, group: u32) -> Result<(), Trouble> {
-        if !self.edges.is_empty() || !self.unresolved.is_empty() {
+        let may_be_written = self.are_first && !self.edges.is_empty();
+        if may_be_written || !self.unresolved.is_empty() {
             self.settle()?;
         }
-        for layer in [Layer::Listed, Layer::Declared, Layer::Subgroup] {
-            let prefix = row::edges_of(self.dir, group, layer);
-            let rows: Vec<Row> = self.engine.rows(&prefix)?.collect::<Result<_, _>>()?;
-            rows.iter().for_each(|row| self.batch.remove_row(row));
-        }
+        chunks::forget(self.engine, self.dir, group, &mut self.batch)?;
         unresolved::forget(self.engine, self.dir, group, &mut self.batch)
     }
-}
-
-/// Some chunks of one group and layer, each with its first possible member.
-struct Chunks {
-    /// Whether the group and layer has, or had, more than one chunk.
-    more: bool,
-    chunks: Vec<(u32, Option<Row>)>,
-}
-
-/// The last word on each member.
-fn last_of_each(changes: &[(u32, bool)]) -> Vec<(u32, bool)> {
-    changes.chunk_by(|(a, _), (b, _)| a == b).filter_map(|of_one| of_one.last().copied()).collect()
-}
-
-/// The changes at or after `from` and before `next`.
-fn between(changes: &[(u32, bool)], from: u32, next: Option<u32>) -> &[(u32, bool)] {
-    let before = |limit: u32| changes.partition_point(|(member, _)| *member < limit);
-    let end = next.map_or(changes.len(), before);
-    changes.get(before(from)..end).unwrap_or_default()
-}
-
-/// The members after the changes; both lists ascending.
-fn merge(present: &[u32], changes: &[(u32, bool)]) -> Vec<u32> {
-    let mut merged = Vec::with_capacity(present.len() + changes.len());
-    let mut present = present.iter().copied().peekable();
-    for &(member, added) in changes {
-        merged.extend(std::iter::from_fn(|| present.next_if(|other| *other < member)));
-        present.next_if_eq(&member);
-        if added {
-            merged.push(member);
-        }
-    }
-    merged.extend(present);
-    merged
 }

@@ -1,8 +1,9 @@
 //! Feeds what reads rows: an engine may serve any bytes after a fault.
 
 use super::block::Block;
+use super::chunks::Lists;
 use super::record::{self, GroupKeys, UserKeys, UserSummary};
-use super::{row, state};
+use super::{row, state, waiting};
 
 /// A record; a row with its frame; the values of rows.
 pub fn feed(bytes: &[u8]) {
@@ -12,6 +13,7 @@ pub fn feed(bytes: &[u8]) {
     let _ = Block::decode(key, value);
     let _ = row::decode::<state::Marker>(key, value);
     let _ = row::decode::<state::DirState>(key, value);
+    let _ = waiting::unpack(key, value, &mut Lists::new());
     let framed = row::seal(key, row::WHOLE, value);
     assert!(matches!(row::unseal(key, &framed), Ok((row::WHOLE, payload)) if payload == value));
 }

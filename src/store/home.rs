@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock         held for the life of the process; its pid in text
-//! format       `rosterd store format 2`, with a checksum: a newer one is left alone
+//! format       `rosterd store format 3`, with a checksum: a newer one is left alone
 //! current      `db-7`: the folder in use; replaced by rename
 //! high-water   the last seq that may have been told, in two alternating slots
 //! date         the date that retention went by last
@@ -24,7 +24,7 @@ use super::error::{OpenError, Trouble};
 use super::row;
 
 /// 2 has lists of references in rows that 1 would take for damage.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const FORMAT_WORDS: &str = "rosterd store format ";
 const CHECKSUM_WORD: &str = " crc32 ";
 const SLOT_BYTES: usize = 64;
@@ -404,9 +404,9 @@ mod tests {
     #[test]
     fn a_newer_format_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("format"), format_text(3)).unwrap();
+        fs::write(dir.path().join("format"), format_text(4)).unwrap();
         let refused = Home::take(dir.path()).unwrap_err();
-        assert!(matches!(refused, OpenError::Newer { found: 3, known: 2, .. }), "{refused}");
+        assert!(matches!(refused, OpenError::Newer { found: 4, known: 3, .. }), "{refused}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
@@ -418,7 +418,7 @@ mod tests {
         assert!(matches!(Home::take(dir.path()), Err(OpenError::Unavailable { .. })));
         fs::write(&format, "rosterd store format 1\n").unwrap();
         drop(Home::take(dir.path()).unwrap());
-        for damaged in ["", "rosterd store fo", "rosterd store format 3\n", "\u{1}osterd"] {
+        for damaged in ["", "rosterd store fo", "rosterd store format 4\n", "\u{1}osterd"] {
             fs::write(&format, damaged).unwrap();
             drop(Home::take(dir.path()).unwrap());
             assert_eq!(fs::read_to_string(&format).unwrap(), format_text(FORMAT));
@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn an_older_format_becomes_this_one() {
-        for older in ["rosterd store format 1\n", &format_text(1)] {
+        for older in ["rosterd store format 1\n", &format_text(1), &format_text(2)] {
             let dir = tempfile::tempdir().unwrap();
             let format = dir.path().join("format");
             fs::write(&format, older).unwrap();

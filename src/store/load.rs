@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::error::Trouble;
 use super::row::{self, Kind, Stamp};
 use super::state::DirState;
-use super::unresolved;
+use super::{chunks, unresolved, waiting};
 use crate::model::{Layer, Reference};
 
 /// Takes the rows of a directory, each kind in the order of slots: users,
@@ -36,17 +36,46 @@ pub(super) fn load(engine: &Engine, dir: &DirState, rows: &mut dyn Rows) -> Resu
             dir.name, dir.users, dir.groups
         )));
     }
-    for found in engine.rows(&row::edges(dir.id))? {
-        let found = found?;
-        let (group, layer, _) = row::read_chunk(&found.key)?;
-        let (_, members) = row::read_members(&found)?;
-        if !members.is_empty() {
-            rows.edges(group, layer, &members);
-        }
-    }
+    memberships(engine, dir.id, rows)?;
     unresolved::visit(engine, dir.id, &mut |group, references| {
         rows.unresolved(group, references);
     })
+}
+
+/// What the chunks say, and then what waits to be merged into them.
+fn memberships(engine: &Engine, dir: u32, rows: &mut dyn Rows) -> Result<(), Trouble> {
+    let mut waiting = waiting::read(engine, dir)?.into_iter().peekable();
+    let mut give = |(list, mut members): ((u32, Layer), Vec<u32>)| {
+        while let Some((before, changes)) = waiting.next_if(|(before, _)| *before <= list) {
+            if before == list {
+                members = chunks::merge(&members, &changes);
+            } else {
+                told(rows, before, &chunks::merge(&[], &changes));
+            }
+        }
+        told(rows, list, &members);
+    };
+    let mut of: Option<((u32, Layer), Vec<u32>)> = None;
+    for found in engine.rows(&row::edges(dir))? {
+        let found = found?;
+        let (group, layer, _) = row::read_chunk(&found.key)?;
+        let (_, members) = row::read_members(&found)?;
+        match &mut of {
+            Some((list, before)) if *list == (group, layer) => before.extend(members),
+            _ => of.replace(((group, layer), members)).into_iter().for_each(&mut give),
+        }
+    }
+    of.into_iter().for_each(&mut give);
+    for (list, changes) in waiting {
+        told(rows, list, &chunks::merge(&[], &changes));
+    }
+    Ok(())
+}
+
+fn told(rows: &mut dyn Rows, (group, layer): (u32, Layer), members: &[u32]) {
+    if !members.is_empty() {
+        rows.edges(group, layer, members);
+    }
 }
 
 /// The newest version of every object that was not deleted; returns how many.

@@ -31,7 +31,7 @@
 //!    and nobody sees it: readers ask for the newest version up to a seq.
 //! 3. The high-water mark beside the database is raised, durably.
 //! 4. **The marker is written and synced: the commit point.**
-//! 5. Memberships, unresolved references, membership history, lost names and the
+//! 5. Memberships (as changes that wait), unresolved references, membership history, lost names and the
 //!    directory's row are derived from the blocks; the last batch says that the commit is
 //!    applied.
 //!
@@ -45,6 +45,7 @@
 //! | block | first seq, number | entries of one commit, up to about 4 KiB |
 //! | version | directory, kind, slot, stamp | a record; empty when deleted |
 //! | chunk | directory, group, layer, first slot | up to 1,000 members |
+//! | waiting | directory, commit, number | membership changes that are not in chunks yet |
 //! | unresolved | directory, group, of a long list a digest | references that nobody is |
 //! | run | directory, side, first seq, first slot | membership changes by object, for the past |
 //! | name | directory, kind, digest, slot | a name that its owner lost, for the past |
@@ -62,6 +63,7 @@ mod biography;
 mod block;
 mod cause;
 mod checkpoint;
+mod chunks;
 mod commit;
 mod cursor;
 mod deliveries;
@@ -88,6 +90,7 @@ mod state;
 mod tests;
 mod then;
 mod unresolved;
+mod waiting;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -113,6 +116,7 @@ pub use load::Rows;
 pub use opening::Opening;
 pub use retention::{Kept, Pruned, Retention};
 pub use rewrite::Rewritten;
+pub use waiting::Merging;
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,11 +190,13 @@ struct Writer {
     number: u64,
     /// Its size when it was last measured what of it lives.
     measured_at: u64,
+    /// Merges of what waits that were begun; only the last one goes on.
+    merges: u64,
 }
 
 impl Writer {
     fn new(opened: opening::Opened) -> (Writer, Engine) {
-        let writer = Writer { head: opened.head, number: opened.number, measured_at: 0 };
+        let writer = Writer { head: opened.head, number: opened.number, measured_at: 0, merges: 0 };
         (writer, opened.engine)
     }
 }

@@ -203,7 +203,13 @@ fn bury(engine: &Engine, floor: u64) -> Result<bool, Trouble> {
         let found = found?;
         let (dir, until) = (row::read_dead(&found.key)?, found.decode::<u64>()?);
         let versions = (until < floor).then(|| row::all_versions(dir));
-        let prefixes = [row::edges(dir), row::unresolved(dir), row::history(dir), row::names(dir)];
+        let prefixes = [
+            row::edges(dir),
+            row::waiting(dir),
+            row::unresolved(dir),
+            row::history(dir),
+            row::names(dir),
+        ];
         for prefix in prefixes.into_iter().chain(versions.clone()) {
             for found in engine.rows(&prefix)? {
                 if left == 0 {

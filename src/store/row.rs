@@ -89,7 +89,7 @@ pub(super) const LIVE: &[u8] = b"L";
 pub(super) const FLOOR: &[u8] = b"F";
 
 /// The kinds of rows that a rewrite copies while deliveries and acts go on.
-pub(super) const COPIED: [&[u8]; 14] = [
+pub(super) const COPIED: [&[u8]; 15] = [
     MARKER,
     APPLIED,
     RETAINED,
@@ -101,6 +101,7 @@ pub(super) const COPIED: [&[u8]; 14] = [
     NAMED,
     b"v",
     b"e",
+    b"c",
     b"u",
     b"h",
     b"n",
@@ -224,6 +225,25 @@ pub(super) fn read_chunk(key: &[u8]) -> Result<(u32, Layer, u32), Trouble> {
     Ok((group as u32, layer, from as u32))
 }
 
+/// Changes of memberships that wait to be merged into chunks.
+pub(super) fn waiting(dir: u32) -> Vec<u8> {
+    [b"c".as_slice(), &dir.to_be_bytes()].concat()
+}
+
+/// One row of those that came with a part of a commit.
+pub(super) fn waiting_at(dir: u32, commit: u64, part: u32, piece: u32) -> Vec<u8> {
+    let mut key = waiting(dir);
+    key.extend(commit.to_be_bytes());
+    key.extend(part.to_be_bytes());
+    key.extend(piece.to_be_bytes());
+    key
+}
+
+/// The commit of a key that [`waiting_at`] made.
+pub(super) fn read_waiting(key: &[u8]) -> Result<u64, Trouble> {
+    number::<8>(key, 5)
+}
+
 pub(super) fn unresolved(dir: u32) -> Vec<u8> {
     [b"u".as_slice(), &dir.to_be_bytes()].concat()
 }
@@ -303,7 +323,7 @@ pub(super) fn bytes(key: &[u8], payload: &[u8]) -> u64 {
 /// Whether rows of this kind are counted as they come and go: nobody replaces
 /// one without knowing what it was. The others are few, or hardly change.
 pub(super) fn is_counted(key: &[u8]) -> bool {
-    matches!(key.first(), Some(b'j' | b'v' | b'e' | b'u' | b'h'))
+    matches!(key.first(), Some(b'j' | b'v' | b'e' | b'c' | b'u' | b'h'))
 }
 
 /// The first key behind all that start with `prefix`; `None` when there is none.
@@ -357,7 +377,7 @@ pub(super) fn damaged(key: &[u8], why: &str) -> Trouble {
         Some(b't' | b'T') => "audit",
         Some(b'l') => "delivery log",
         Some(b'v') => "record",
-        Some(b'e') => "membership",
+        Some(b'e' | b'c') => "membership",
         Some(b'u') => "unresolved-reference",
         Some(b'h') => "history",
         Some(b'n') => "name",

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::world::{Folded, World, loaded, open};
 use crate::model::{Commit, Event};
-use crate::store::{Store, StoreError};
+use crate::store::{Merging, Store, StoreError};
 
 /// Two directories, their store, and what a reader of events has seen.
 pub struct Run {
@@ -13,6 +13,7 @@ pub struct Run {
     pub worlds: [World; 2],
     pub seen: Vec<Event>,
     folded: [Folded; 2],
+    pub merging: Option<Merging>,
 }
 
 pub const NAMES: [&str; 2] = ["corp", "lab"];
@@ -21,7 +22,14 @@ impl Run {
     pub fn new() -> Run {
         let dir = tempfile::tempdir().unwrap();
         let store = Some(open(dir.path()));
-        Run { dir, store, worlds: Default::default(), seen: Vec::new(), folded: Default::default() }
+        Run {
+            dir,
+            store,
+            worlds: Default::default(),
+            seen: Vec::new(),
+            folded: Default::default(),
+            merging: None,
+        }
     }
 
     pub fn store(&self) -> &Store {
@@ -33,9 +41,22 @@ impl Run {
         self.store = Some(open(self.dir.path()));
     }
 
+    /// Goes on with the merge of what waits, or begins one. What fails is begun
+    /// anew the next time.
+    pub fn merge_some(&mut self, pieces: u64) {
+        for _ in 0..pieces {
+            let begun = self.merging.take().map_or_else(|| self.store().merging(), |m| Ok(Some(m)));
+            let Ok(Some(mut merging)) = begun else { return };
+            if self.store().merge(&mut merging) == Ok(true) {
+                self.merging = Some(merging);
+            }
+        }
+    }
+
     /// One commit, failing from the given write on (never, for 0).
     pub fn step(&mut self, which: usize, seed: u64, size: usize, fault: i64, reopen: bool) {
         let mut random = fastrand::Rng::with_seed(seed);
+        self.merge_some(random.u64(0..3));
         let (after, commit) = self.worlds[which].step(&mut random, NAMES[which], size);
         if fault > 0 {
             self.store().slot().as_ref().unwrap().faults.fail_from(fault);

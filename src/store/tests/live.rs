@@ -10,7 +10,7 @@ use crate::store::{Kept, Retention, Store, row};
 fn counted(store: &Store) -> u64 {
     let slot = store.slot();
     let engine = slot.as_ref().unwrap();
-    let kinds: [&[u8]; 5] = [b"j", b"v", b"e", b"u", b"h"];
+    let kinds: [&[u8]; 6] = [b"j", b"v", b"e", b"c", b"u", b"h"];
     let rows = kinds.into_iter().flat_map(|kind| engine.rows(kind).unwrap());
     rows.map(|row| row.map(|row| row::bytes(&row.key, row.bytes())).unwrap()).sum()
 }

@@ -11,4 +11,5 @@ mod nobody;
 mod plain;
 mod unresolved;
 mod upkeep;
+mod waiting;
 mod world;

@@ -162,7 +162,7 @@ fn a_cleared_directory_is_buried_with_its_last_event() {
     let all = store.events(0, usize::MAX).unwrap();
     let rows = |prefix: &[u8]| store.slot().as_ref().unwrap().rows(prefix).unwrap().count();
     prune(&store, 10, 100, 100);
-    assert_eq!((rows(b"e"), rows(b"u"), rows(b"h"), rows(b"n")), (0, 0, 0, 0));
+    assert_eq!((rows(b"e"), rows(b"c"), rows(b"u"), rows(b"h"), rows(b"n")), (0, 0, 0, 0, 0));
     assert_eq!(store.events(0, usize::MAX).unwrap(), all);
     commit.changes = vec![super::world::notice(crate::model::EventKind::DirectoryRemoved)];
     commit.occurred_at = Timestamp(50_000);
