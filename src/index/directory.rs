@@ -13,6 +13,10 @@ use super::records::Records;
 use crate::model::{Layer, Reference};
 use crate::store::record::{self, GroupKeys};
 
+/// The hash of an alias, as one directory makes it in this process.
+#[derive(Clone, Copy, Debug)]
+pub struct AliasHash(pub(super) u32);
+
 /// An immutable version of one directory, sharing with its neighbours in time
 /// all that is the same.
 #[derive(Clone, Debug)]
@@ -209,7 +213,21 @@ impl DirectoryView {
 
     /// Every user and group that has the alias.
     pub fn alias_owners<'a>(&'a self, alias: &'a str) -> impl Iterator<Item = Owner> + 'a {
-        let hash = self.hasher.exact(alias);
+        self.alias_owners_by(alias, self.alias_hash(alias))
+    }
+
+    /// What [`DirectoryView::alias_owners_by`] finds an alias by.
+    pub fn alias_hash(&self, alias: &str) -> AliasHash {
+        AliasHash(self.hasher.exact(alias))
+    }
+
+    /// The same as [`DirectoryView::alias_owners`], for an alias whose hash is known.
+    pub fn alias_owners_by<'a>(
+        &'a self,
+        alias: &'a str,
+        hash: AliasHash,
+    ) -> impl Iterator<Item = Owner> + 'a {
+        let AliasHash(hash) = hash;
         let users = self.keys.of(Key::UserAlias).candidates(hash).filter(move |slot| {
             self.users.get(*slot).is_some_and(|record| record::user_has_alias(record, alias))
         });

@@ -14,9 +14,10 @@ use super::lists::{least, pair, unpair};
 use super::paged::Paged;
 pub(super) use crate::fold::{fold, same_folded};
 
-/// Entries to a shard after a rebuild; it is rebuilt when they are twice that.
+/// Entries to a shard after a rebuild; it is rebuilt when they are twice that. So few
+/// that an entry is in the cache line where its hash says it should be, or next to it.
 /// (Tests have small directories.)
-const SHARD: usize = if cfg!(test) { 4 } else { 256 };
+const SHARD: usize = if cfg!(test) { 4 } else { 32 };
 /// Longer shards (many slots with the same text) are searched by halving.
 const SHARD_LONG: usize = 2048;
 

@@ -40,7 +40,7 @@ mod against_model;
 
 pub use apply::ApplyError;
 pub use builder::{Builder, LoadError};
-pub use directory::{DirectoryView, Owner};
+pub use directory::{AliasHash, DirectoryView, Owner};
 pub use shared::SharedView;
 pub use touch::TOUCHED;
 pub use view::View;

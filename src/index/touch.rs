@@ -7,7 +7,7 @@
 
 use std::hint::black_box;
 
-use super::directory::DirectoryView;
+use super::directory::{AliasHash, DirectoryView};
 use super::keyed::Key;
 use super::records::Records;
 use crate::model::Reference;
@@ -49,27 +49,35 @@ impl DirectoryView {
         self.groups.touch(groups);
     }
 
-    /// What [`DirectoryView::resolve`] reads for each of these.
-    pub fn touch_references(&self, references: &[Reference]) {
-        if self.user_count() == 0 {
-            return;
+    /// What finding users and groups by these ids, and comparing their records, reads.
+    pub fn touch_ids(&self, users: &[&str], groups: &[&str]) {
+        self.keys.user_ids.touch(&self.exact(users.iter().copied()));
+        self.keys.group_ids.touch(&self.exact(groups.iter().copied()));
+        let slots: Vec<u32> = users.iter().filter_map(|id| self.user_by_id(id)).collect();
+        self.users.touch(&slots);
+        let slots: Vec<u32> = groups.iter().filter_map(|id| self.group_by_id(id)).collect();
+        self.groups.touch(&slots);
+    }
+
+    /// What [`DirectoryView::resolve`] reads for each of these; returns the hash of
+    /// each, for those that are aliases.
+    pub fn touch_references(&self, references: &[Reference]) -> Vec<AliasHash> {
+        let hashes: Vec<u32> =
+            references.iter().map(|reference| self.hasher.exact(reference.text())).collect();
+        if self.user_count() > 0 {
+            let of = |which: fn(&Reference) -> bool| -> Vec<u32> {
+                let hashed = references.iter().zip(&hashes);
+                hashed.filter(|(reference, _)| which(reference)).map(|(_, hash)| *hash).collect()
+            };
+            let users = of(|of| matches!(of, Reference::User(_) | Reference::Id(_)));
+            self.keys.user_ids.touch(&users);
+            let groups = of(|of| matches!(of, Reference::Group(_) | Reference::Id(_)));
+            self.keys.group_ids.touch(&groups);
+            let aliases = of(|of| matches!(of, Reference::Alias(_)));
+            self.users.touch(&self.first_of(Key::UserAlias, &aliases));
+            self.groups.touch(&self.first_of(Key::GroupAlias, &aliases));
         }
-        let of =
-            |text: fn(&Reference) -> Option<&str>| self.exact(references.iter().filter_map(text));
-        self.keys.user_ids.touch(&of(|reference| match reference {
-            Reference::User(id) | Reference::Id(id) => Some(id),
-            _ => None,
-        }));
-        self.keys.group_ids.touch(&of(|reference| match reference {
-            Reference::Group(id) | Reference::Id(id) => Some(id),
-            _ => None,
-        }));
-        let aliases = of(|reference| match reference {
-            Reference::Alias(alias) => Some(alias),
-            _ => None,
-        });
-        self.users.touch(&self.first_of(Key::UserAlias, &aliases));
-        self.groups.touch(&self.first_of(Key::GroupAlias, &aliases));
+        hashes.into_iter().map(AliasHash).collect()
     }
 
     fn exact<'t>(&self, texts: impl Iterator<Item = &'t str>) -> Vec<u32> {

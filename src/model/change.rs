@@ -25,6 +25,18 @@ pub enum Reference {
     Alias(String),
 }
 
+impl Reference {
+    /// The id or alias itself.
+    pub fn text(&self) -> &str {
+        match self {
+            Reference::User(text)
+            | Reference::Group(text)
+            | Reference::Id(text)
+            | Reference::Alias(text) => text,
+        }
+    }
+}
+
 /// Why an edge from a group to a member exists. A user may be a member for
 /// both reasons; readers see one membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

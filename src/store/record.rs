@@ -4,6 +4,7 @@
 //! The fields that look-ups need come first, so [`UserKeys`] and [`GroupKeys`]
 //! read them without decoding the rest. Decoding borrows from the bytes.
 
+use postcard::ser_flavors::Flavor;
 use serde::de::{DeserializeSeed, EnumAccess, SeqAccess, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -12,6 +13,8 @@ use crate::provider::{GroupItem, UserItem};
 
 /// The first byte of every record.
 const VERSION: u8 = 1;
+/// What nearly all records take at most: room that is made at once.
+const USUAL_BYTES: usize = 512;
 
 /// Bytes that are no record of a known version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,8 +25,17 @@ pub struct RecordError {
 
 /// Encodes a user with its aliases and declared groups, both sorted here.
 pub fn encode_user(item: &UserItem) -> Vec<u8> {
+    encode(&user_row(item))
+}
+
+/// Whether these bytes are what [`encode_user`] writes for this user.
+pub fn is_user(bytes: &[u8], item: &UserItem) -> bool {
+    is_encoded(bytes, &user_row(item))
+}
+
+fn user_row(item: &UserItem) -> UserRow<'_> {
     let user = &item.user;
-    encode(&UserRow {
+    UserRow {
         id: &user.id,
         username: &user.username,
         emails: borrowed(&user.emails),
@@ -39,7 +51,7 @@ pub fn encode_user(item: &UserItem) -> Vec<u8> {
         manager: user.manager.as_deref(),
         attributes: attributes(&user.attributes),
         raw: user.raw.as_deref(),
-    })
+    }
 }
 
 /// Decodes what [`encode_user`] wrote.
@@ -71,8 +83,17 @@ pub fn decode_user(bytes: &[u8]) -> Result<UserItem, RecordError> {
 
 /// Encodes a group with its aliases, sorted here.
 pub fn encode_group(item: &GroupItem) -> Vec<u8> {
+    encode(&group_row(item))
+}
+
+/// Whether these bytes are what [`encode_group`] writes for this group.
+pub fn is_group(bytes: &[u8], item: &GroupItem) -> bool {
+    is_encoded(bytes, &group_row(item))
+}
+
+fn group_row(item: &GroupItem) -> GroupRow<'_> {
     let group = &item.group;
-    encode(&GroupRow {
+    GroupRow {
         id: &group.id,
         name: &group.name,
         email: group.email.as_deref(),
@@ -80,7 +101,7 @@ pub fn encode_group(item: &GroupItem) -> Vec<u8> {
         description: group.description.as_deref(),
         attributes: attributes(&group.attributes),
         raw: group.raw.as_deref(),
-    })
+    }
 }
 
 /// Decodes what [`encode_group`] wrote.
@@ -466,8 +487,44 @@ impl From<ValueRow<'_>> for Value {
 }
 
 fn encode<T: Serialize>(row: &T) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.push(VERSION);
     // Serializing plain structs into a Vec has no way to fail.
-    postcard::to_extend(row, vec![VERSION]).unwrap_or_default()
+    let mut bytes = postcard::to_extend(row, bytes).unwrap_or_default();
+    bytes.shrink_to_fit();
+    bytes
+}
+
+/// Whether [`encode`] would write these bytes; writes none.
+fn is_encoded<T: Serialize>(bytes: &[u8], row: &T) -> bool {
+    match bytes.split_first() {
+        Some((&VERSION, rest)) => {
+            postcard::serialize_with_flavor(row, Compared(rest)).unwrap_or(false)
+        }
+        _ => false,
+    }
+}
+
+/// Takes what is encoded and holds it against what is left of some bytes.
+struct Compared<'a>(&'a [u8]);
+
+impl Flavor for Compared<'_> {
+    /// Whether it was all of them.
+    type Output = bool;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    /// Ends with an error, whichever, at the first difference.
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(postcard::Error::SerializeBufferFull)?;
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<bool> {
+        Ok(self.0.is_empty())
+    }
 }
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &'static str) -> Result<T, RecordError> {
@@ -566,6 +623,26 @@ mod tests {
         let cut = &bytes[..12];
         assert!(emails_of(cut).is_ok_and(|texts| texts.count() == 0));
         assert!(user_aliases_of(cut).is_err());
+    }
+
+    #[test]
+    fn bytes_are_held_against_an_object_as_if_it_were_encoded() {
+        let bytes = encode_user(&user());
+        assert!(is_user(&bytes, &user()));
+        for end in 0..bytes.len() {
+            assert!(!is_user(&bytes[..end], &user()), "cut off at {end}");
+        }
+        for at in 0..bytes.len() {
+            let mut other = bytes.clone();
+            other[at] ^= 1;
+            assert!(!is_user(&other, &user()), "another byte at {at}");
+        }
+        assert!(!is_user(&[bytes.as_slice(), b"\0"].concat(), &user()));
+        let group = GroupItem { aliases: vec!["b".into(), "a".into()], ..GroupItem::default() };
+        let bytes = encode_group(&group);
+        assert!(is_group(&bytes, &group));
+        let renamed = Group { name: "Ops".into(), ..Group::default() };
+        assert!(!is_group(&bytes, &GroupItem { group: renamed, ..group }));
     }
 
     #[test]

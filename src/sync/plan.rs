@@ -372,18 +372,22 @@ impl Sealed {
             return self.push_singles(group, singles, out);
         }
         let base = self.crawl.base.clone();
-        let (list, declaring) = if self.group_lives(group) {
-            let mut list = self.final_list(group);
-            self.kept.complete(group, &base, &mut list);
-            (list, self.final_declared(group, declared.get(&group)))
+        let lives = self.group_lives(group);
+        let (settled, declaring) = if lives {
+            (self.final_list(group), self.final_declared(group, declared.get(&group)))
         } else {
             (List::default(), Vec::new())
         };
+        let completed = (lives && !self.kept.is_empty()).then(|| {
+            let mut list = settled.clone();
+            self.kept.complete(group, &base, &mut list);
+            list
+        });
+        let list = completed.as_ref().unwrap_or(&settled);
         let old_listed = base.edges(group, Layer::Listed);
         let old_declared = base.edges(group, Layer::Declared);
         let before = union(old_listed, old_declared);
         let after = union(&list.users, &declaring);
-        let lives = self.group_lives(group);
         for (layer, old, new) in
             [(Layer::Listed, old_listed, &list.users), (Layer::Declared, old_declared, &declaring)]
         {
@@ -428,6 +432,17 @@ impl Sealed {
                 }
             }
         }
+        if lives {
+            self.remember(group, settled);
+        }
+    }
+
+    /// Nothing can be held of a first crawl; any other one may have to be compared
+    /// once more, and all the names are in this list.
+    fn remember(&mut self, group: u32, list: List) {
+        if self.crawl.base.user_count() + self.crawl.base.group_count() > 0 {
+            self.crawl.edits.insert(group, Edit { list: Some(list), steps: Vec::new() });
+        }
     }
 
     /// The group's complete direct members by its own list, after the crawl.
@@ -448,12 +463,6 @@ impl Sealed {
             }
         }
         list.normalise();
-        if self.crawl.base.user_count() + self.crawl.base.group_count() > 0 {
-            // Nothing can be held of a first crawl; any other one may have to
-            // be compared once more, and all the names are in this list.
-            let edit = Edit { list: Some(list.clone()), steps: Vec::new() };
-            self.crawl.edits.insert(group, edit);
-        }
         list
     }
 
@@ -461,12 +470,17 @@ impl Sealed {
     /// only out of sight (a filter, a permission, an undeleted account) is a
     /// member again when it comes back, and an id never means another.
     fn drop_dead(&self, list: &mut List) {
-        let (alive, dead) = split(&list.users, |slot| self.listed_user_lives(*slot));
-        list.users = alive;
-        list.rest.extend(dead.iter().map(|slot| Reference::User(self.user_id(*slot))));
-        let (alive, dead) = split(&list.groups, |slot| self.group_lives(*slot));
-        list.groups = alive;
-        list.rest.extend(dead.iter().map(|slot| Reference::Group(self.group_id(*slot))));
+        let List { users, groups, rest } = list;
+        users.retain(|slot| {
+            let lives = self.listed_user_lives(*slot);
+            rest.extend((!lives).then(|| Reference::User(self.user_id(*slot))));
+            lives
+        });
+        groups.retain(|slot| {
+            let lives = self.group_lives(*slot);
+            rest.extend((!lives).then(|| Reference::Group(self.group_id(*slot))));
+            lives
+        });
     }
 
     fn settle_rest(&self, list: &mut List) {

@@ -20,7 +20,7 @@ use super::by_slot::BySlot;
 use super::guard::Gate;
 use super::slots::{SlotSet, difference, normalise};
 use super::split::{self, Outcome};
-use crate::index::{DirectoryView, Owner, TOUCHED};
+use crate::index::{AliasHash, DirectoryView, Owner, TOUCHED};
 use crate::model::{Layer, Member, Pending, Reference, Removal};
 use crate::provider::{Extent, GroupItem, Item, PullError, UserItem};
 use crate::store::record::{self, GroupKeys, UserKeys};
@@ -127,11 +127,27 @@ impl Reconciler {
     /// Compares one page.
     pub fn page(&mut self, items: Vec<Item>) {
         self.pages += 1;
-        for item in items {
-            if let Err(trouble) = self.item(item) {
-                self.trouble.get_or_insert(trouble);
+        let mut items = items.into_iter();
+        while !items.as_slice().is_empty() {
+            self.touch(next_touched(items.as_slice()));
+            for item in items.by_ref().take(TOUCHED) {
+                if let Err(trouble) = self.item(item) {
+                    self.trouble.get_or_insert(trouble);
+                }
             }
         }
+    }
+
+    fn touch(&self, items: &[Item]) {
+        let users = items.iter().filter_map(|item| match item {
+            Item::User(item) => Some(item.user.id.as_str()),
+            _ => None,
+        });
+        let groups = items.iter().filter_map(|item| match item {
+            Item::Group(item) => Some(item.group.id.as_str()),
+            _ => None,
+        });
+        self.base.touch_ids(&users.collect::<Vec<_>>(), &groups.collect::<Vec<_>>());
     }
 
     /// Compares one page that was read again although no feed named it.
@@ -261,10 +277,14 @@ impl Reconciler {
 
     fn user(&mut self, item: &UserItem) -> Result<(), PullError> {
         let id = &item.user.id;
-        let bytes = record::encode_user(item);
         let committed = self.base.user_by_id(id);
         let slot = self.users.slot(id, committed, &self.hasher);
         let base = committed.and_then(|slot| self.base.user_record(slot));
+        if !self.users.changed.contains(slot) && base.is_some_and(|b| record::is_user(b, item)) {
+            self.users.equal(slot);
+            return Ok(());
+        }
+        let bytes = record::encode_user(item);
         let earlier = self.users.earlier(slot, base);
         if let Some(earlier) = earlier
             && self.aliases_used
@@ -284,10 +304,14 @@ impl Reconciler {
 
     fn group(&mut self, item: &GroupItem) -> Result<(), PullError> {
         let id = &item.group.id;
-        let bytes = record::encode_group(item);
         let committed = self.base.group_by_id(id);
         let slot = self.groups.slot(id, committed, &self.hasher);
         let base = committed.and_then(|slot| self.base.group_record(slot));
+        if !self.groups.changed.contains(slot) && base.is_some_and(|b| record::is_group(b, item)) {
+            self.groups.equal(slot);
+            return Ok(());
+        }
+        let bytes = record::encode_group(item);
         let earlier = self.groups.earlier(slot, base);
         if let Some(earlier) = earlier
             && self.aliases_used
@@ -353,14 +377,14 @@ impl Reconciler {
 
     /// Sorts a list's references into slots and a rest.
     fn settle(&mut self, group: u32, members: Vec<Reference>) -> (List, Vec<Provisional>) {
-        let mut list = List::default();
+        let mut list = List { users: Vec::with_capacity(members.len()), ..List::default() };
         let mut provisional = Vec::new();
         let mut members = members.into_iter();
         while !members.as_slice().is_empty() {
-            let next = members.as_slice().chunks(TOUCHED).next().unwrap_or_default();
-            self.base.touch_references(next);
-            for reference in members.by_ref().take(TOUCHED) {
-                match self.settled(&reference) {
+            let hashes = self.base.touch_references(next_touched(members.as_slice()));
+            // The hashes first: what ends the pair must not take a member.
+            for (hash, reference) in hashes.into_iter().zip(members.by_ref()) {
+                match self.settled(&reference, hash) {
                     Settled::For(owner) => list.add(owner),
                     Settled::Provisionally(owner) => {
                         list.add(owner);
@@ -374,14 +398,14 @@ impl Reconciler {
         (list, provisional)
     }
 
-    fn settled(&mut self, reference: &Reference) -> Settled {
+    fn settled(&mut self, reference: &Reference, hash: AliasHash) -> Settled {
         let Reference::Alias(alias) = reference else {
             return self.known_by_id(reference).map_or(Settled::Not, Settled::For);
         };
         self.aliases_used = true;
         let handed_over = self.handed_over(alias);
         let (committed, another) = {
-            let mut standing = self.standing(alias);
+            let mut standing = self.standing_by(alias, hash);
             (standing.next(), standing.next())
         };
         match (handed_over.as_slice(), committed, another) {
@@ -423,7 +447,15 @@ impl Reconciler {
 
     /// Committed objects that have the alias and are not said to have changed.
     pub(super) fn standing<'a>(&'a self, alias: &'a str) -> impl Iterator<Item = Owner> + 'a {
-        self.base.alias_owners(alias).filter(|owner| match owner {
+        self.standing_by(alias, self.base.alias_hash(alias))
+    }
+
+    fn standing_by<'a>(
+        &'a self,
+        alias: &'a str,
+        hash: AliasHash,
+    ) -> impl Iterator<Item = Owner> + 'a {
+        self.base.alias_owners_by(alias, hash).filter(|owner| match owner {
             Owner::User(slot) => self.users.stands(*slot),
             Owner::Group(slot) => self.groups.stands(*slot),
             _ => false,
@@ -639,6 +671,11 @@ impl List {
         normalise(&mut self.groups);
         normalise(&mut self.rest);
     }
+}
+
+/// What of the rest to touch before it is taken.
+fn next_touched<T>(rest: &[T]) -> &[T] {
+    rest.get(..TOUCHED).unwrap_or(rest)
 }
 
 fn is_user(owner: &Owner) -> bool {

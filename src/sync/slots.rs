@@ -1,5 +1,7 @@
 //! Sets of slots: marks for what a crawl has seen, and sorted lists.
 
+use std::borrow::Cow;
+
 /// A growing bit set over slots: one bit a slot.
 #[derive(Clone, Debug, Default)]
 pub struct SlotSet {
@@ -58,15 +60,15 @@ pub fn difference<T: Ord + Clone>(a: &[T], b: &[T]) -> Vec<T> {
 }
 
 /// What is in either; both sorted, without repeats.
-pub fn union(a: &[u32], b: &[u32]) -> Vec<u32> {
+pub fn union<'a>(a: &'a [u32], b: &[u32]) -> Cow<'a, [u32]> {
     if b.is_empty() {
-        return a.to_vec();
+        return a.into();
     }
     let mut all = Vec::with_capacity(a.len() + b.len());
     all.extend_from_slice(a);
     all.extend_from_slice(b);
     normalise(&mut all);
-    all
+    all.into()
 }
 
 /// Sorts and drops repeats.
@@ -94,6 +96,7 @@ mod tests {
     fn lists_subtract_and_add() {
         assert_eq!(difference(&[1, 2, 3, 9], &[2, 4, 9]), [1, 3]);
         assert_eq!(difference(&[], &[1]), [0u32; 0]);
-        assert_eq!(union(&[1, 5], &[2, 5]), [1, 2, 5]);
+        assert_eq!(union(&[1, 5], &[2, 5])[..], [1, 2, 5]);
+        assert_eq!(union(&[1, 5], &[])[..], [1, 5]);
     }
 }
