@@ -61,5 +61,6 @@ fn tend(house: &House, events_max: u64) -> bool {
     let kept = Kept { age: Duration::from_hours(24 * 365), events_max };
     let retention = Retention { journal: kept, history: kept };
     while house.store.prune(clock::now(), &retention).expect("prunes").more {}
+    house.merge();
     house.store.rewrite_if_grown().expect("works").is_some()
 }

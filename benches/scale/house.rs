@@ -112,6 +112,18 @@ impl House {
         asker::ask(&mut stream, &asker::get(path))
     }
 
+    /// Merges the membership changes that wait, as upkeep does; how many pieces it took.
+    pub fn merge(&self) -> u32 {
+        let mut pieces = 0;
+        while let Some(mut merging) = self.store.begin_merge().expect("reads") {
+            pieces += 1;
+            while self.store.merge(&mut merging).expect("merges") {
+                pieces += 1;
+            }
+        }
+        pieces
+    }
+
     pub fn close(self) {
         self.trigger.fire();
         self.runtime.block_on(self.poller.join());

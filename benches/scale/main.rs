@@ -101,6 +101,9 @@ fn after(population: &Population, folder: &Path) {
     cost(Some(&asker), || std::thread::sleep(std::time::Duration::from_secs(5))).0.print("idle");
     let middle = changes::run(&house, &asker);
     past::run(&house, &asker, &middle);
+    let (merged, pieces) = cost(Some(&asker), || house.merge());
+    merged.print("merging the changes that wait");
+    println!("{:<34} {pieces} pieces, {} MB on disk", "", on_disk(folder) >> 20);
     let (upkeep, rewritten) = cost(Some(&asker), || house.store.rewrite_if_grown().expect("works"));
     upkeep.print("upkeep of the store");
     println!("{:<34} {rewritten:?}, {} MB on disk", "", on_disk(folder) >> 20);

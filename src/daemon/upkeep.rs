@@ -24,6 +24,9 @@ const NOTED_EVERY: Duration = Duration::from_hours(1);
 /// A clock that stays ahead for so long is believed.
 const DOUBT: Duration = Duration::from_hours(24);
 
+/// Between pieces of one work, so that commits come to their turn.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Starts looking after `store`.
 pub fn start(store: Store, config: StoreConfig, audit: AuditConfig) -> Task {
     task::spawn("upkeep", async move {
@@ -162,8 +165,11 @@ fn tend(store: &Store, retention: &Retention, audit: &AuditRetention, now: Times
 
 /// Merges the membership changes that wait, where there are many.
 fn merge(store: &Store) -> Result<(), StoreError> {
-    while let Some(mut merging) = store.merging()? {
-        while store.merge(&mut merging)? {}
+    while let Some(mut merging) = store.begin_merge()? {
+        while store.merge(&mut merging)? {
+            // The lock is not fair: without it a commit would wait for all the pieces.
+            std::thread::sleep(PAUSE);
+        }
     }
     Ok(())
 }
@@ -266,10 +272,10 @@ mod tests {
             let change = Change::Edges { group: 0, layer, added, visible: true, members: vec![0] };
             store.commit(&Commit { changes: vec![change], ..notice() }).unwrap();
         }
-        assert!(store.merging().unwrap().is_some());
+        assert!(store.begin_merge().unwrap().is_some());
         let audit = AuditRetention { age: DAY, entries_max: 1_000 };
         tend(&store, &retention(&StoreConfig::default()), &audit, noon());
-        assert!(store.merging().unwrap().is_none());
+        assert!(store.begin_merge().unwrap().is_none());
     }
 
     fn notice() -> Commit {

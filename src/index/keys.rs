@@ -15,7 +15,7 @@ use super::paged::Paged;
 pub(super) use crate::fold::{fold, same_folded};
 
 /// Entries to a shard after a rebuild; it is rebuilt when they are twice that. So few
-/// that an entry is in the cache line where its hash says it should be, or next to it.
+/// that an entry is nearly always in the cache line where its hash says, or next to it.
 /// (Tests have small directories.)
 const SHARD: usize = if cfg!(test) { 4 } else { 32 };
 /// Longer shards (many slots with the same text) are searched by halving.

@@ -49,8 +49,11 @@ impl DirectoryView {
         self.groups.touch(groups);
     }
 
-    /// What finding users and groups by these ids, and comparing their records, reads.
+    /// What finding users and groups by these ids reads, and the heads of their records.
     pub fn touch_ids(&self, users: &[&str], groups: &[&str]) {
+        if self.user_count() == 0 {
+            return;
+        }
         self.keys.user_ids.touch(&self.exact(users.iter().copied()));
         self.keys.group_ids.touch(&self.exact(groups.iter().copied()));
         let slots: Vec<u32> = users.iter().filter_map(|id| self.user_by_id(id)).collect();
@@ -59,11 +62,16 @@ impl DirectoryView {
         self.groups.touch(&slots);
     }
 
-    /// What [`DirectoryView::resolve`] reads for each of these; returns the hash of
-    /// each, for those that are aliases.
+    /// What [`DirectoryView::resolve`] reads for each of these; returns their hashes,
+    /// which are of use for those that are aliases.
     pub fn touch_references(&self, references: &[Reference]) -> Vec<AliasHash> {
-        let hashes: Vec<u32> =
-            references.iter().map(|reference| self.hasher.exact(reference.text())).collect();
+        let hash = |reference: &Reference| match reference {
+            Reference::Alias(alias) => self.hasher.exact(alias),
+            // Nobody is found by an id yet.
+            _ if self.user_count() == 0 => 0,
+            Reference::User(id) | Reference::Group(id) | Reference::Id(id) => self.hasher.exact(id),
+        };
+        let hashes: Vec<u32> = references.iter().map(hash).collect();
         if self.user_count() > 0 {
             let of = |which: fn(&Reference) -> bool| -> Vec<u32> {
                 let hashed = references.iter().zip(&hashes);

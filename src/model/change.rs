@@ -25,18 +25,6 @@ pub enum Reference {
     Alias(String),
 }
 
-impl Reference {
-    /// The id or alias itself.
-    pub fn text(&self) -> &str {
-        match self {
-            Reference::User(text)
-            | Reference::Group(text)
-            | Reference::Id(text)
-            | Reference::Alias(text) => text,
-        }
-    }
-}
-
 /// Why an edge from a group to a member exists. A user may be a member for
 /// both reasons; readers see one membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +68,7 @@ pub enum Change {
         slot: u32,
         visible: bool,
     },
+    /// Comes after the removal of every member, and of the group from every other one.
     GroupDeleted {
         slot: u32,
         visible: bool,

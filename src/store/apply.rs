@@ -9,10 +9,10 @@ use super::engine::{Batch, Engine};
 use super::error::Trouble;
 use super::names;
 use super::row;
-use super::runs::Runs;
+use super::runs::{self, Runs};
 use super::state::Marker;
 use super::unresolved::{self, Unresolved};
-use super::waiting;
+use super::waiting::{self, Part};
 
 /// Membership changes that are gathered before they are written in the order of
 /// groups.
@@ -34,6 +34,17 @@ pub(super) fn apply(engine: &Engine, marker: &Marker) -> Result<(), Trouble> {
         return Err(Trouble::Damaged(format!("journal block {expected} is missing")));
     }
     state.finish(marker)
+}
+
+/// Does it again. What the attempt before wrote may have been cut into other rows, by
+/// an older version.
+pub(super) fn again(engine: &Engine, marker: &Marker) -> Result<(), Trouble> {
+    let stands = marker.directory.iter().map(|dir| dir.id);
+    for dir in stands.chain(marker.gone.iter().copied()) {
+        waiting::forget(engine, dir, marker.commit)?;
+        runs::forget_from(engine, dir, marker.first_seq)?;
+    }
+    apply(engine, marker)
 }
 
 /// Removes what a commit wrote that never reached its marker.
@@ -75,8 +86,8 @@ struct State<'a> {
     batch: Batch,
     dir: u32,
     edges: Lists,
-    /// They are the first of their directory, so that nothing waits before them,
-    /// and what waited would be all there is.
+    /// They are the first of their directory: nothing waits that is older, and all
+    /// that there is would have to wait.
     are_first: bool,
     commit: u64,
     /// How often changes were left to wait.
@@ -178,8 +189,8 @@ impl<'a> State<'a> {
                 self.engine.write_if_full(&mut self.batch)?;
             }
         } else {
-            let of = (self.dir, self.commit, self.parts);
-            waiting::write(self.engine, of, &lists, &mut self.batch)?;
+            let part = Part { dir: self.dir, commit: self.commit, part: self.parts };
+            waiting::write(self.engine, part, &lists, &mut self.batch)?;
             self.parts += 1;
         }
         self.unresolved.write(self.engine, self.dir, &mut self.batch)?;
@@ -189,8 +200,8 @@ impl<'a> State<'a> {
         self.engine.write(&mut self.batch)
     }
 
-    /// Removes what is left of a deleted group's memberships: empty chunks, and
-    /// references nobody resolved.
+    /// Removes the chunks of a deleted group, and references nobody resolved. What waits
+    /// says of each member that it went: a deletion comes after that of every member.
     fn forget_group(&mut self, group: u32) -> Result<(), Trouble> {
         let may_be_written = self.are_first && !self.edges.is_empty();
         if may_be_written || !self.unresolved.is_empty() {

@@ -81,12 +81,13 @@ pub(super) fn change(
         let is_needed = row.is_some() || !merged.is_empty();
         if is_needed {
             put(batch, dir, (group, layer, *from), more, &merged);
+            engine.write_if_full(batch)?;
         }
     }
     Ok(())
 }
 
-/// Removes all rows of a group: what a deleted one leaves are empty chunks.
+/// Removes all rows of a group.
 pub(super) fn forget(
     engine: &Engine,
     dir: u32,
@@ -96,6 +97,7 @@ pub(super) fn forget(
     for layer in [Layer::Listed, Layer::Declared, Layer::Subgroup] {
         for found in engine.rows(&row::edges_of(dir, group, layer))? {
             batch.remove_row(&found?);
+            engine.write_if_full(batch)?;
         }
     }
     Ok(())

@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 use super::error::{OpenError, Trouble};
 use super::row;
 
-/// 2 has lists of references in rows that 1 would take for damage.
+/// 2 has lists of references in rows that 1 would take for damage; 3 has changes of
+/// memberships that wait, which 2 would not see.
 const FORMAT: u32 = 3;
 const FORMAT_WORDS: &str = "rosterd store format ";
 const CHECKSUM_WORD: &str = " crc32 ";

@@ -17,7 +17,7 @@ pub trait Rows {
     /// `version` is the seq since which the record shows as it does.
     fn user(&mut self, slot: u32, version: u64, record: Vec<u8>);
     fn group(&mut self, slot: u32, version: u64, record: Vec<u8>);
-    /// Members of one group and layer, ascending; more of them may follow.
+    /// All members of one group and layer, ascending.
     fn edges(&mut self, group: u32, layer: Layer, members: &[u32]);
     fn unresolved(&mut self, group: u32, references: Vec<Reference>);
 }

@@ -31,9 +31,9 @@
 //!    and nobody sees it: readers ask for the newest version up to a seq.
 //! 3. The high-water mark beside the database is raised, durably.
 //! 4. **The marker is written and synced: the commit point.**
-//! 5. Memberships (as changes that wait), unresolved references, membership history, lost names and the
-//!    directory's row are derived from the blocks; the last batch says that the commit is
-//!    applied.
+//! 5. Memberships (as changes that wait until upkeep merges them into chunks),
+//!    unresolved references, membership history, lost names and the directory's row
+//!    are derived from the blocks; the last batch says that the commit is applied.
 //!
 //! Opening drops blocks and versions beyond the marker, and does step 5 again when
 //! the marker is not applied. Both give the same result when repeated. An error
@@ -190,13 +190,13 @@ struct Writer {
     number: u64,
     /// Its size when it was last measured what of it lives.
     measured_at: u64,
-    /// Merges of what waits that were begun; only the last one goes on.
-    merges: u64,
+    /// The only merge of what waits that goes on.
+    merge: u64,
 }
 
 impl Writer {
     fn new(opened: opening::Opened) -> (Writer, Engine) {
-        let writer = Writer { head: opened.head, number: opened.number, measured_at: 0, merges: 0 };
+        let writer = Writer { head: opened.head, number: opened.number, measured_at: 0, merge: 0 };
         (writer, opened.engine)
     }
 }
@@ -292,8 +292,12 @@ impl Store {
     pub fn load(&self, directory: &str, rows: &mut dyn Rows) -> Result<(), StoreError> {
         let mut writer = self.writer();
         self.mend_writer(&mut writer)?;
-        let Some(dir) = writer.head.dirs.get(directory) else { return Ok(()) };
-        self.on_engine(|engine| load::load(engine, dir, rows))
+        let Some(dir) = writer.head.dirs.get(directory).cloned() else { return Ok(()) };
+        if self.on_engine(|engine| waiting::is_much(engine, dir.id))? {
+            writer.end_merge();
+            self.on_engine(|engine| waiting::thin_out(engine, dir.id))?;
+        }
+        self.on_engine(|engine| load::load(engine, &dir, rows))
     }
 
     /// Makes the commit durable, whole, and visible to readers of events.
@@ -457,7 +461,8 @@ impl Store {
             opening::rebuild(&self.inner.home, reason.to_owned(), self.inner.cache_bytes)
                 .map_err(|trouble| self.error(trouble))?;
         let (fresh, engine) = Writer::new(opened);
-        *writer = fresh;
+        *writer = Writer { merge: writer.merge, ..fresh };
+        writer.end_merge();
         *slot = Some(engine);
         drop(slot);
         *self.doubt() = Doubt::default();
@@ -547,6 +552,7 @@ impl Store {
             .map_err(|trouble| self.met(trouble))?;
         tracing::info!("the store was opened again after an error");
         writer.head = opened.head;
+        writer.end_merge();
         *slot = Some(opened.engine);
         drop(slot);
         self.publish(&writer.head);

@@ -237,7 +237,7 @@ fn recover(engine: &Engine, marker: Marker) -> Result<Head, Trouble> {
     audit::drop_beyond(engine, marker.commit)?;
     rewrite::recall(engine);
     if applied + 1 == marker.commit {
-        apply::apply(engine, &marker)?;
+        apply::again(engine, &marker)?;
     } else if applied != marker.commit {
         let reason = format!("commit {} is marked, but {applied} was the last", marker.commit);
         return Err(Trouble::Damaged(reason));

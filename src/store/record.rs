@@ -29,7 +29,7 @@ pub fn encode_user(item: &UserItem) -> Vec<u8> {
 }
 
 /// Whether these bytes are what [`encode_user`] writes for this user.
-pub fn is_user(bytes: &[u8], item: &UserItem) -> bool {
+pub fn holds_user(bytes: &[u8], item: &UserItem) -> bool {
     is_encoded(bytes, &user_row(item))
 }
 
@@ -87,7 +87,7 @@ pub fn encode_group(item: &GroupItem) -> Vec<u8> {
 }
 
 /// Whether these bytes are what [`encode_group`] writes for this group.
-pub fn is_group(bytes: &[u8], item: &GroupItem) -> bool {
+pub fn holds_group(bytes: &[u8], item: &GroupItem) -> bool {
     is_encoded(bytes, &group_row(item))
 }
 
@@ -628,21 +628,21 @@ mod tests {
     #[test]
     fn bytes_are_held_against_an_object_as_if_it_were_encoded() {
         let bytes = encode_user(&user());
-        assert!(is_user(&bytes, &user()));
+        assert!(holds_user(&bytes, &user()));
         for end in 0..bytes.len() {
-            assert!(!is_user(&bytes[..end], &user()), "cut off at {end}");
+            assert!(!holds_user(&bytes[..end], &user()), "cut off at {end}");
         }
         for at in 0..bytes.len() {
             let mut other = bytes.clone();
             other[at] ^= 1;
-            assert!(!is_user(&other, &user()), "another byte at {at}");
+            assert!(!holds_user(&other, &user()), "another byte at {at}");
         }
-        assert!(!is_user(&[bytes.as_slice(), b"\0"].concat(), &user()));
+        assert!(!holds_user(&[bytes.as_slice(), b"\0"].concat(), &user()));
         let group = GroupItem { aliases: vec!["b".into(), "a".into()], ..GroupItem::default() };
         let bytes = encode_group(&group);
-        assert!(is_group(&bytes, &group));
+        assert!(holds_group(&bytes, &group));
         let renamed = Group { name: "Ops".into(), ..Group::default() };
-        assert!(!is_group(&bytes, &GroupItem { group: renamed, ..group }));
+        assert!(!holds_group(&bytes, &GroupItem { group: renamed, ..group }));
     }
 
     #[test]

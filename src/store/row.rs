@@ -239,11 +239,6 @@ pub(super) fn waiting_at(dir: u32, commit: u64, part: u32, piece: u32) -> Vec<u8
     key
 }
 
-/// The commit of a key that [`waiting_at`] made.
-pub(super) fn read_waiting(key: &[u8]) -> Result<u64, Trouble> {
-    number::<8>(key, 5)
-}
-
 pub(super) fn unresolved(dir: u32) -> Vec<u8> {
     [b"u".as_slice(), &dir.to_be_bytes()].concat()
 }
@@ -321,7 +316,8 @@ pub(super) fn bytes(key: &[u8], payload: &[u8]) -> u64 {
 }
 
 /// Whether rows of this kind are counted as they come and go: nobody replaces
-/// one without knowing what it was. The others are few, or hardly change.
+/// one without knowing what it was, unless a commit is finished that a crash cut in
+/// two. The others are few, or hardly change.
 pub(super) fn is_counted(key: &[u8]) -> bool {
     matches!(key.first(), Some(b'j' | b'v' | b'e' | b'c' | b'u' | b'h'))
 }

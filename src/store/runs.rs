@@ -151,6 +151,19 @@ pub(super) fn prune(engine: &Engine, dir: u32, floor: u64, limit: u64) -> Result
     Ok(removed)
 }
 
+/// Removes the runs that begin with the event `first` or a later one.
+pub(super) fn forget_from(engine: &Engine, dir: u32, first: u64) -> Result<(), Trouble> {
+    let mut batch = Batch::default();
+    for side in Side::ALL {
+        let from = row::history_at(dir, side, first, 0, 0);
+        for found in engine.rows_from(&row::history_side(dir, side), &from)? {
+            batch.remove_row(&found?);
+            engine.write_if_full(&mut batch)?;
+        }
+    }
+    engine.write(&mut batch)
+}
+
 /// The run that `seq` may lie in.
 fn run_at(engine: &Engine, dir: u32, side: Side, seq: u64) -> Result<u64, Trouble> {
     let first = row::history_at(dir, side, 0, 0, 0);

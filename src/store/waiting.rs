@@ -3,128 +3,143 @@
 //! A commit of a hundred thousand memberships touches nearly as many chunks,
 //! each with a page of its own. So its changes are written as they are, sorted by
 //! group: a few rows. What is a member is said by the chunks and then, in order,
-//! by what waits. Once enough waits it is merged, chunk by chunk, each once
-//! for all the commits; a piece at a time, so that commits go on between the pieces.
+//! by what waits. Once enough waits, the oldest of it is merged, each chunk once
+//! for many commits; a piece at a time, so that commits go on between the pieces.
 //!
-//! Saying a last word again changes nothing, so a merge that a crash cut short is
-//! simply begun anew: what waited goes when all of it was merged. And what is
-//! merged is always the oldest that waits, up to some commit, so that nothing older
-//! is said after something younger.
+//! Saying a last word again changes nothing, so a merge that was cut short is
+//! begun anew: what waited goes when all of it was merged. Two things must not
+//! happen, and [`Writer::merge`] sees to it. Nothing older may be said after
+//! something younger: so only the merge that was begun last goes on. And
+//! nothing may go that was not merged: so none goes on after an error, nor after the
+//! database was opened again, which may have lost the last pieces.
 
 use std::collections::btree_map;
 use std::iter::Peekable;
 
 use super::chunks::{self, Lists};
-use super::engine::{Batch, Engine};
+use super::engine::{Batch, Engine, Row};
 use super::error::{StoreError, Trouble};
-use super::row;
-use super::state::Head;
-use super::{Store, Writer};
+use super::{Store, Writer, rewrite, row};
 use crate::model::Layer;
 
 /// Encoded changes in one row, about.
 const ROW_BYTES: usize = if cfg!(test) { 20 } else { 3500 };
-/// Rows that may wait before they are merged: about 400,000 changes, which a
-/// restart reads in a quarter of a second.
-const ROWS_MAX: usize = if cfg!(test) { 6 } else { 500 };
+/// From so many rows on they are merged: about 400,000 changes, which a restart
+/// reads in a quarter of a second.
+const ROWS_DUE: usize = if cfg!(test) { 6 } else { 500 };
+/// Rows that one merge takes.
+const ROWS_TAKEN: usize = if cfg!(test) { 9 } else { 1_000 };
+/// Beyond so many rows loading merges first, so as not to hold all of them.
+const ROWS_LOADED: usize = if cfg!(test) { 20 } else { 4_000 };
 /// Lists that one call merges.
 const PIECE_LISTS: usize = if cfg!(test) { 3 } else { 4_000 };
 
-/// A merge under way: what waited in one directory when it began.
+/// A merge under way.
 #[derive(Debug)]
 pub struct Merging {
-    /// Of the store that it was read from.
-    epoch: u64,
     /// Which of the store's merges it is.
     number: u64,
+    taken: Taken,
+}
+
+/// The oldest of what waits in one directory.
+#[derive(Debug)]
+struct Taken {
     dir: u32,
-    /// The last commit that is merged.
-    until: u64,
+    /// The key of its last row.
+    last: Vec<u8>,
     lists: Peekable<btree_map::IntoIter<(u32, Layer), chunks::Changes>>,
+}
+
+/// Which changes those are that wait together: a directory's, of a commit, or the
+/// so manieth part of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub dir: u32,
+    pub commit: u64,
+    pub part: u32,
 }
 
 impl Store {
     /// Begins a merge where enough waits for one; `None` when nowhere. One that
-    /// was begun before is over: what is older must not be merged beside this.
+    /// was begun before is over.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn merging(&self) -> Result<Option<Merging>, StoreError> {
-        let mut writer = self.writer();
-        self.mend_writer(&mut writer)?;
-        self.begin(&mut writer, ROWS_MAX)
+    pub fn begin_merge(&self) -> Result<Option<Merging>, StoreError> {
+        self.begin_merge_of(ROWS_DUE)
     }
 
-    fn begin(&self, writer: &mut Writer, rows_max: usize) -> Result<Option<Merging>, StoreError> {
-        let marker = &writer.head.marker;
-        let (epoch, until, number) = (marker.epoch, marker.commit, writer.merges + 1);
-        let begun = self.on_engine(|engine| {
-            let Some(dir) = due(engine, &writer.head, rows_max)? else { return Ok(None) };
-            let lists = read(engine, dir)?.into_iter().peekable();
-            Ok(Some(Merging { epoch, number, dir, until, lists }))
+    /// Merges a piece of what was taken. Returns whether there is more of it.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written: the merge is over, and what waits
+    /// goes on waiting.
+    pub fn merge(&self, merging: &mut Merging) -> Result<bool, StoreError> {
+        let mut writer = self.writer();
+        self.mend_writer(&mut writer)?;
+        if writer.merge != merging.number {
+            return Ok(false);
+        }
+        let dir = merging.taken.dir;
+        if !writer.head.dirs.values().any(|stands| stands.id == dir) {
+            return Ok(false);
+        }
+        let piece = self.on_engine(|engine| step(engine, &mut merging.taken));
+        piece.inspect_err(|_| writer.end_merge())
+    }
+
+    fn begin_merge_of(&self, rows_due: usize) -> Result<Option<Merging>, StoreError> {
+        let mut writer = self.writer();
+        self.mend_writer(&mut writer)?;
+        writer.end_merge();
+        let number = writer.merge;
+        let taken = self.on_engine(|engine| {
+            for dir in writer.head.dirs.values() {
+                if is_due(engine, dir.id, rows_due)? {
+                    return take(engine, dir.id);
+                }
+            }
+            Ok(None)
         })?;
-        writer.merges = number;
-        Ok(begun)
+        Ok(taken.map(|taken| Merging { number, taken }))
     }
 
     /// Merges all that waits, however little it is.
     #[cfg(test)]
     pub(crate) fn merge_all(&self) -> Result<(), StoreError> {
-        loop {
-            let Some(mut merging) = self.begin(&mut self.writer(), 1)? else { return Ok(()) };
+        while let Some(mut merging) = self.begin_merge_of(1)? {
             while self.merge(&mut merging)? {}
         }
-    }
-
-    /// Merges a piece of what waits. Returns whether there is more of it.
-    ///
-    /// # Errors
-    /// When the store cannot be read or written; what waits goes on waiting.
-    pub fn merge(&self, merging: &mut Merging) -> Result<bool, StoreError> {
-        let mut writer = self.writer();
-        self.mend_writer(&mut writer)?;
-        let head = &writer.head;
-        let stands = writer.merges == merging.number
-            && head.marker.epoch == merging.epoch
-            && head.dirs.values().any(|dir| dir.id == merging.dir);
-        if !stands {
-            return Ok(false);
-        }
-        self.on_engine(|engine| step(engine, merging))
+        Ok(())
     }
 }
 
-/// The first directory in which so many rows wait.
-fn due(engine: &Engine, head: &Head, rows_max: usize) -> Result<Option<u32>, Trouble> {
-    for dir in head.dirs.values() {
-        let mut rows = engine.rows(&row::waiting(dir.id))?;
-        if rows.nth(rows_max - 1).transpose()?.is_some() {
-            return Ok(Some(dir.id));
-        }
+impl Writer {
+    /// No merge that was begun so far goes on.
+    pub(super) fn end_merge(&mut self) {
+        self.merge += 1;
     }
-    Ok(None)
 }
 
-/// Writes the changes of one commit, or the `part` of them that came to hand,
-/// sorted and with one word on each member.
+/// Writes changes that are sorted and have one word on each member.
 pub(super) fn write(
     engine: &Engine,
-    (dir, commit, part): (u32, u64, u32),
+    of: Part,
     lists: &Lists,
     batch: &mut Batch,
 ) -> Result<(), Trouble> {
+    let key = |piece| row::waiting_at(of.dir, of.commit, of.part, piece);
     let mut row = Vec::new();
     let (mut piece, mut before) = (0, 0);
     for (&(group, layer), changes) in lists {
+        let layer = u64::from(row::layer_code(layer));
         for &(member, added) in changes {
-            row::put_number(
-                &mut row,
-                u64::from(group - before) << 2 | u64::from(row::layer_code(layer)),
-            );
+            row::put_number(&mut row, u64::from(group - before) << 2 | layer);
             row::put_number(&mut row, u64::from(member) << 1 | u64::from(added));
             before = group;
             if row.len() >= ROW_BYTES {
-                batch.put(row::waiting_at(dir, commit, part, piece), &row);
+                batch.put(key(piece), &row);
                 engine.write_if_full(batch)?;
                 row.clear();
                 (piece, before) = (piece + 1, 0);
@@ -132,7 +147,7 @@ pub(super) fn write(
         }
     }
     if !row.is_empty() {
-        batch.put(row::waiting_at(dir, commit, part, piece), &row);
+        batch.put(key(piece), &row);
     }
     Ok(())
 }
@@ -141,15 +156,43 @@ pub(super) fn write(
 pub(super) fn read(engine: &Engine, dir: u32) -> Result<Lists, Trouble> {
     let mut lists = Lists::new();
     for found in engine.rows(&row::waiting(dir))? {
-        let found = found?;
-        unpack(&found.key, found.bytes(), &mut lists)?;
+        unpack(&found?, &mut lists)?;
     }
     lists.values_mut().for_each(chunks::sort);
     Ok(lists)
 }
 
-/// Adds the changes in the row at `key`.
-pub(super) fn unpack(key: &[u8], payload: &[u8], lists: &mut Lists) -> Result<(), Trouble> {
+/// Whether so much waits that [`read`] should not hold it.
+pub(super) fn is_much(engine: &Engine, dir: u32) -> Result<bool, Trouble> {
+    is_due(engine, dir, ROWS_LOADED)
+}
+
+/// Merges until that is so no longer. No other merge may go on.
+pub(super) fn thin_out(engine: &Engine, dir: u32) -> Result<(), Trouble> {
+    while is_much(engine, dir)? {
+        let Some(mut taken) = take(engine, dir)? else { break };
+        while step(engine, &mut taken)? {}
+    }
+    Ok(())
+}
+
+/// Removes what an attempt at a commit left that was not finished.
+pub(super) fn forget(engine: &Engine, dir: u32, commit: u64) -> Result<(), Trouble> {
+    let mut batch = Batch::default();
+    let first = row::waiting_at(dir, commit, 0, 0);
+    for found in engine.rows_from(&row::waiting(dir), &first)? {
+        batch.remove_row(&found?);
+        engine.write_if_full(&mut batch)?;
+    }
+    engine.write(&mut batch)
+}
+
+/// Adds the changes in a row.
+fn unpack(found: &Row, lists: &mut Lists) -> Result<(), Trouble> {
+    unpack_bytes(&found.key, found.bytes(), lists)
+}
+
+pub(super) fn unpack_bytes(key: &[u8], payload: &[u8], lists: &mut Lists) -> Result<(), Trouble> {
     let mut group = 0u32;
     let mut numbers = row::numbers(payload);
     while let Some(head) = numbers.next() {
@@ -161,24 +204,43 @@ pub(super) fn unpack(key: &[u8], payload: &[u8], lists: &mut Lists) -> Result<()
     Ok(())
 }
 
-fn step(engine: &Engine, merging: &mut Merging) -> Result<bool, Trouble> {
+/// Whether at least so many rows wait.
+fn is_due(engine: &Engine, dir: u32, rows: usize) -> Result<bool, Trouble> {
+    let last = engine.rows(&row::waiting(dir))?.nth(rows.saturating_sub(1));
+    Ok(last.transpose()?.is_some())
+}
+
+/// The oldest rows; `None` when there are none.
+fn take(engine: &Engine, dir: u32) -> Result<Option<Taken>, Trouble> {
+    let (mut lists, mut last) = (Lists::new(), None);
+    for found in engine.rows(&row::waiting(dir))?.take(ROWS_TAKEN) {
+        let found = found?;
+        unpack(&found, &mut lists)?;
+        last = Some(found.key);
+    }
+    lists.values_mut().for_each(chunks::sort);
+    Ok(last.map(|last| Taken { dir, last, lists: lists.into_iter().peekable() }))
+}
+
+fn step(engine: &Engine, taken: &mut Taken) -> Result<bool, Trouble> {
     let mut batch = Batch::default();
-    for ((group, layer), changes) in merging.lists.by_ref().take(PIECE_LISTS) {
-        chunks::change(engine, merging.dir, (group, layer), &changes, &mut batch)?;
+    for (list, changes) in taken.lists.by_ref().take(PIECE_LISTS) {
+        chunks::change(engine, taken.dir, list, &changes, &mut batch)?;
         engine.write_if_full(&mut batch)?;
     }
     engine.write(&mut batch)?;
-    if merging.lists.peek().is_some() {
+    if taken.lists.peek().is_some() {
         return Ok(true);
     }
-    for found in engine.rows(&row::waiting(merging.dir))? {
+    for found in engine.rows(&row::waiting(taken.dir))? {
         let found = found?;
-        if row::read_waiting(&found.key)? > merging.until {
+        if found.key > taken.last {
             break;
         }
         batch.remove_row(&found);
         engine.write_if_full(&mut batch)?;
     }
     engine.write(&mut batch)?;
+    rewrite::keep_count(engine)?;
     Ok(false)
 }

@@ -437,15 +437,17 @@ impl Sealed {
         }
     }
 
-    /// Nothing can be held of a first crawl; any other one may have to be compared
-    /// once more, and all the names are in this list.
+    /// Keeps the list in the place of the edit that it was made of. Nothing can be held
+    /// of a first crawl; any other one may have to be compared once more, and all the
+    /// names are in this list.
     fn remember(&mut self, group: u32, list: List) {
         if self.crawl.base.user_count() + self.crawl.base.group_count() > 0 {
             self.crawl.edits.insert(group, Edit { list: Some(list), steps: Vec::new() });
         }
     }
 
-    /// The group's complete direct members by its own list, after the crawl.
+    /// The group's complete direct members by its own list, after the crawl. Takes the
+    /// edit; [`Sealed::remember`] puts back what it came to.
     fn final_list(&mut self, group: u32) -> List {
         let mut edit = self.crawl.edits.remove(&group).unwrap_or_default();
         if self.kept.groups.contains(&group) {

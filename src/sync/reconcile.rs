@@ -280,7 +280,7 @@ impl Reconciler {
         let committed = self.base.user_by_id(id);
         let slot = self.users.slot(id, committed, &self.hasher);
         let base = committed.and_then(|slot| self.base.user_record(slot));
-        if !self.users.changed.contains(slot) && base.is_some_and(|b| record::is_user(b, item)) {
+        if !self.users.changed.contains(slot) && base.is_some_and(|b| record::holds_user(b, item)) {
             self.users.equal(slot);
             return Ok(());
         }
@@ -307,7 +307,8 @@ impl Reconciler {
         let committed = self.base.group_by_id(id);
         let slot = self.groups.slot(id, committed, &self.hasher);
         let base = committed.and_then(|slot| self.base.group_record(slot));
-        if !self.groups.changed.contains(slot) && base.is_some_and(|b| record::is_group(b, item)) {
+        if !self.groups.changed.contains(slot) && base.is_some_and(|b| record::holds_group(b, item))
+        {
             self.groups.equal(slot);
             return Ok(());
         }

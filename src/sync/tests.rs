@@ -68,6 +68,57 @@ impl Followed {
     }
 }
 
+/// A user with one alias.
+fn known_as(id: &str, alias: &str) -> Item {
+    let user = User { id: id.into(), username: id.into(), active: true, ..User::default() };
+    Item::User(UserItem { user, aliases: vec![alias.into()], ..UserItem::default() })
+}
+
+fn alias(alias: &str) -> Reference {
+    Reference::Alias(alias.into())
+}
+
+#[test]
+fn members_by_alias_and_by_id_in_one_long_list_are_each_who_is_named() {
+    let names: Vec<String> = (0..11).map(|n| format!("u{n}")).collect();
+    let user = |name: &String| known_as(name, &format!("cn={name}"));
+    let everybody = || names.iter().map(user).chain([group("g")]);
+    let list = |left_out: usize| {
+        let named = names.iter().enumerate().filter(|(n, _)| *n != left_out);
+        let members = named.map(|(n, name)| match n % 3 {
+            0 => id(name),
+            1 => alias(&format!("cn={name}")),
+            _ => Reference::User(name.clone()),
+        });
+        Item::Members { group: id("g"), members: members.collect() }
+    };
+    let mut followed = Followed::start(everybody().chain([list(99)]).collect());
+    assert!(names.iter().all(|name| followed.is_member(name, "g")));
+    let again = followed.crawl(Extent::Whole, everybody().chain([list(99)]).collect());
+    assert_eq!(again.changes, []);
+    for left_out in 0..names.len() {
+        followed.crawl(Extent::Whole, everybody().chain([list(left_out)]).collect());
+        for (n, name) in names.iter().enumerate() {
+            assert_eq!(followed.is_member(name, "g"), n != left_out, "{name} without {left_out}");
+        }
+    }
+}
+
+#[test]
+fn what_comes_twice_in_a_crawl_is_as_it_came_last() {
+    let start = || vec![known_as("u1", "a"), group("g"), members("g", &["u1"])];
+    let mut followed = Followed::start(start());
+    let twice = |list: Item| vec![known_as("u1", "b"), group("g"), list, known_as("u1", "a")];
+    let by_id = followed.crawl(Extent::Whole, twice(members("g", &["u1"])));
+    assert_eq!(by_id.changes, [], "as it was committed");
+    let by_alias = Item::Members { group: id("g"), members: vec![alias("b")] };
+    let error = followed.try_crawl(Extent::Whole, twice(by_alias)).err();
+    let renamed = |error: &PullError| error.to_string().contains("renamed or moved");
+    assert!(error.as_ref().is_some_and(renamed), "{error:?}");
+    let items = vec![Item::UserDeleted(id("u1")), known_as("u1", "a")];
+    assert_eq!(followed.crawl(Extent::Changes, items).changes, [], "it is there after all");
+}
+
 /// A directory whose removals are held, as the poller does it.
 struct Guarded {
     view: Arc<DirectoryView>,

@@ -13,7 +13,7 @@ pub struct Run {
     pub worlds: [World; 2],
     pub seen: Vec<Event>,
     folded: [Folded; 2],
-    pub merging: Option<Merging>,
+    merging: Option<Merging>,
 }
 
 pub const NAMES: [&str; 2] = ["corp", "lab"];
@@ -43,9 +43,10 @@ impl Run {
 
     /// Goes on with the merge of what waits, or begins one. What fails is begun
     /// anew the next time.
-    pub fn merge_some(&mut self, pieces: u64) {
+    fn merge_some(&mut self, pieces: u64) {
         for _ in 0..pieces {
-            let begun = self.merging.take().map_or_else(|| self.store().merging(), |m| Ok(Some(m)));
+            let begun =
+                self.merging.take().map_or_else(|| self.store().begin_merge(), |m| Ok(Some(m)));
             let Ok(Some(mut merging)) = begun else { return };
             if self.store().merge(&mut merging) == Ok(true) {
                 self.merging = Some(merging);
