@@ -166,9 +166,13 @@ fn tend(store: &Store, retention: &Retention, audit: &AuditRetention, now: Times
 /// Merges the membership changes that wait, where there are many.
 fn merge(store: &Store) -> Result<(), StoreError> {
     while let Some(mut merging) = store.begin_merge()? {
-        while store.merge(&mut merging)? {
+        loop {
+            let more = store.merge(&mut merging)?;
             // The lock is not fair: without it a commit would wait for all the pieces.
             std::thread::sleep(PAUSE);
+            if !more {
+                break;
+            }
         }
     }
     Ok(())

@@ -95,10 +95,8 @@ pub(super) fn forget(
     batch: &mut Batch,
 ) -> Result<(), Trouble> {
     for layer in [Layer::Listed, Layer::Declared, Layer::Subgroup] {
-        for found in engine.rows(&row::edges_of(dir, group, layer))? {
-            batch.remove_row(&found?);
-            engine.write_if_full(batch)?;
-        }
+        let prefix = row::edges_of(dir, group, layer);
+        engine.remove_from(&prefix, &prefix, batch)?;
     }
     Ok(())
 }

@@ -163,6 +163,21 @@ impl Engine {
         Ok(())
     }
 
+    /// Removes the rows that [`Engine::rows_from`] gives. The last of them are left in
+    /// the batch.
+    pub(super) fn remove_from(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        batch: &mut Batch,
+    ) -> Result<(), Trouble> {
+        for found in self.rows_from(prefix, from)? {
+            batch.remove_row(&found?);
+            self.write_if_full(batch)?;
+        }
+        Ok(())
+    }
+
     /// Applies the batch once it is full.
     pub(super) fn write_if_full(&self, batch: &mut Batch) -> Result<(), Trouble> {
         if batch.is_full() { self.write(batch) } else { Ok(()) }

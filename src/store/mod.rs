@@ -295,7 +295,10 @@ impl Store {
         let Some(dir) = writer.head.dirs.get(directory).cloned() else { return Ok(()) };
         if self.on_engine(|engine| waiting::is_much(engine, dir.id))? {
             writer.end_merge();
-            self.on_engine(|engine| waiting::thin_out(engine, dir.id))?;
+            if let Err(error) = self.on_engine(|engine| waiting::thin_out(engine, dir.id)) {
+                tracing::warn!(directory, %error, "what waits was not merged; reading all of it");
+                self.mend_writer(&mut writer)?;
+            }
         }
         self.on_engine(|engine| load::load(engine, &dir, rows))
     }

@@ -130,13 +130,13 @@ fn is_grown(size: u64, live: u64) -> bool {
     size >= live * FRESH_FACTOR_PERCENT / 100 * GROWN
 }
 
-/// Remembers what was counted, also for the next process: a hint, which the next
-/// commit makes as durable as itself.
 /// Keeps what is counted, so that what went is not counted again after a restart.
 pub(super) fn keep_count(engine: &Engine) -> Result<(), Trouble> {
     engine.live().map_or(Ok(()), |live| note(engine, live).map(drop))
 }
 
+/// Remembers what was counted, also for the next process: a hint, which the next
+/// commit makes as durable as itself.
 fn note(engine: &Engine, live: u64) -> Result<u64, Trouble> {
     let mut batch = Batch::default();
     batch.put_encoded(row::LIVE.to_vec(), &live)?;

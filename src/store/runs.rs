@@ -156,10 +156,7 @@ pub(super) fn forget_from(engine: &Engine, dir: u32, first: u64) -> Result<(), T
     let mut batch = Batch::default();
     for side in Side::ALL {
         let from = row::history_at(dir, side, first, 0, 0);
-        for found in engine.rows_from(&row::history_side(dir, side), &from)? {
-            batch.remove_row(&found?);
-            engine.write_if_full(&mut batch)?;
-        }
+        engine.remove_from(&row::history_side(dir, side), &from, &mut batch)?;
     }
     engine.write(&mut batch)
 }

@@ -85,12 +85,8 @@ pub(super) fn forget(
     group: u32,
     batch: &mut Batch,
 ) -> Result<(), Trouble> {
-    let rows: Vec<Row> = engine.rows(&row::unresolved_of(dir, group))?.collect::<Result<_, _>>()?;
-    for row in rows {
-        batch.remove_row(&row);
-        engine.write_if_full(batch)?;
-    }
-    Ok(())
+    let prefix = row::unresolved_of(dir, group);
+    engine.remove_from(&prefix, &prefix, batch)
 }
 
 /// Hands out the list of each group that has one.

@@ -31,8 +31,11 @@ const ROWS_DUE: usize = if cfg!(test) { 6 } else { 500 };
 const ROWS_TAKEN: usize = if cfg!(test) { 9 } else { 1_000 };
 /// Beyond so many rows loading merges first, so as not to hold all of them.
 const ROWS_LOADED: usize = if cfg!(test) { 20 } else { 4_000 };
-/// Lists that one call merges.
+/// Lists that one call merges, and changes of them, about.
 const PIECE_LISTS: usize = if cfg!(test) { 3 } else { 4_000 };
+const PIECE_CHANGES: usize = if cfg!(test) { 20 } else { 20_000 };
+/// Changes of one list that are merged at a time, so that no batch gets large.
+const SLICE: usize = if cfg!(test) { 5 } else { 100_000 };
 
 /// A merge under way.
 #[derive(Debug)]
@@ -179,11 +182,7 @@ pub(super) fn thin_out(engine: &Engine, dir: u32) -> Result<(), Trouble> {
 /// Removes what an attempt at a commit left that was not finished.
 pub(super) fn forget(engine: &Engine, dir: u32, commit: u64) -> Result<(), Trouble> {
     let mut batch = Batch::default();
-    let first = row::waiting_at(dir, commit, 0, 0);
-    for found in engine.rows_from(&row::waiting(dir), &first)? {
-        batch.remove_row(&found?);
-        engine.write_if_full(&mut batch)?;
-    }
+    engine.remove_from(&row::waiting(dir), &row::waiting_at(dir, commit, 0, 0), &mut batch)?;
     engine.write(&mut batch)
 }
 
@@ -224,9 +223,21 @@ fn take(engine: &Engine, dir: u32) -> Result<Option<Taken>, Trouble> {
 
 fn step(engine: &Engine, taken: &mut Taken) -> Result<bool, Trouble> {
     let mut batch = Batch::default();
-    for (list, changes) in taken.lists.by_ref().take(PIECE_LISTS) {
-        chunks::change(engine, taken.dir, list, &changes, &mut batch)?;
+    let (mut lists, mut merged) = (0, 0);
+    while lists < PIECE_LISTS
+        && merged < PIECE_CHANGES
+        && let Some((list, changes)) = taken.lists.next()
+    {
+        for slice in changes.chunks(SLICE) {
+            chunks::change(engine, taken.dir, list, slice, &mut batch)?;
+            if slice.len() == SLICE {
+                // What is read next must be in the database.
+                engine.write(&mut batch)?;
+            }
+        }
         engine.write_if_full(&mut batch)?;
+        lists += 1;
+        merged += changes.len();
     }
     engine.write(&mut batch)?;
     if taken.lists.peek().is_some() {

@@ -37,7 +37,7 @@ impl Run {
     }
 
     pub fn reopen(&mut self) {
-        self.store = None;
+        (self.store, self.merging) = (None, None);
         self.store = Some(open(self.dir.path()));
     }
 

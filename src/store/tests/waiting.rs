@@ -2,7 +2,7 @@
 
 use super::crash::{NAMES, Run};
 use super::world::{World, loaded};
-use crate::model::Change;
+use crate::model::{Change, Layer};
 use crate::store::engine::Batch;
 use crate::store::row::{self, Side};
 use crate::store::{Merging, Store};
@@ -134,8 +134,12 @@ fn a_directory_that_is_gone_or_of_another_store_gets_no_rows() {
     run.store().set_aside("a test").unwrap();
     let (_, commit) = World::default().step(&mut fastrand::Rng::with_seed(1), "other", 0);
     run.store().commit(&commit).unwrap();
-    assert!(!run.store().merge(&mut merging).unwrap(), "it is of another store");
-    assert_eq!((rows(run.store(), b"e"), rows(run.store(), b"c")), (0, 0));
+    let before = rows(run.store(), b"e");
+    for _ in 0..50 {
+        assert!(!run.store().merge(&mut merging).unwrap(), "it is of another store");
+        assert!(run.store().begin_merge().unwrap().is_none());
+    }
+    assert_eq!((rows(run.store(), b"e"), rows(run.store(), b"c")), (before, 0));
 }
 
 #[test]
@@ -172,32 +176,40 @@ fn loading_merges_when_very_much_waits() {
 fn what_another_attempt_at_a_commit_left_is_not_believed() {
     let mut run = Run::new();
     for seed in 1..5 {
-        run.step(0, seed, 20, 0, false);
+        run.step(0, seed, 40, 0, false);
     }
     let head = run.store().published();
     let (marker, dir) = (&head.marker, head.dirs[NAMES[0]].id);
     let asked = |run: &Run| {
-        let all = 0..run.worlds[0].next_user;
-        all.map(|slot| {
-            let now = run.worlds[0].groups_of_user(slot);
-            run.store().groups_of_user_at(NAMES[0], slot, &now, marker.first_seq - 1).unwrap()
-        })
-        .collect::<Vec<_>>()
+        let users = 0..run.worlds[0].next_user;
+        let questions =
+            users.flat_map(|user| (marker.first_seq..=marker.last_seq).map(move |seq| (user, seq)));
+        let answer = |(user, seq)| {
+            let now = run.worlds[0].groups_of_user(user);
+            run.store().groups_of_user_at(NAMES[0], user, &now, seq).unwrap()
+        };
+        questions.map(answer).collect::<Vec<_>>()
     };
     let before = asked(&run);
+    assert!(!run.worlds[0].edges.contains(&(0, Layer::Listed, 0)));
     {
         let slot = run.store().slot();
         let engine = slot.as_ref().unwrap();
+        let side = Side::GroupsOfUser;
+        let from = row::history_at(dir, side, marker.first_seq, 0, 0);
+        let real = engine.rows_from(&row::history_side(dir, side), &from).unwrap().next().unwrap();
+        let (real, _) = row::read_history(&real.unwrap().key).unwrap();
+        assert!(real + 2 < marker.last_seq, "there is room for a run within it");
         let mut batch = Batch::default();
-        // User 0 was in group 0, by a part that this version does not write.
+        // User 0 joins group 0, in a part that this version does not write.
         batch.put(row::waiting_at(dir, marker.commit, 9, 0), &[0, 1]);
-        // A run that begins later than it does, and has nothing in it.
-        let run = (marker.last_seq, true, Vec::<u8>::new());
-        let key = row::history_at(dir, Side::GroupsOfUser, marker.first_seq + 1, 0, 0);
-        batch.put_encoded(key, &run).unwrap();
+        // A run that begins within the real one, and hides it from questions.
+        let hiding = (marker.last_seq, true, Vec::<u8>::new());
+        batch.put_encoded(row::history_at(dir, side, real + 1, 0, 0), &hiding).unwrap();
         batch.put_encoded(row::APPLIED.to_vec(), &(marker.commit - 1)).unwrap();
         engine.write(&mut batch).unwrap();
     }
+    assert_ne!(asked(&run), before, "it does harm");
     run.reopen();
     run.check();
     assert_eq!(asked(&run), before);
