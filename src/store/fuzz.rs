@@ -13,7 +13,7 @@ pub fn feed(bytes: &[u8]) {
     let _ = Block::decode(key, value);
     let _ = row::decode::<state::Marker>(key, value);
     let _ = row::decode::<state::DirState>(key, value);
-    let _ = waiting::unpack_bytes(key, value, &mut Lists::new());
+    let _ = waiting::unpack(key, value, &mut Lists::new());
     let framed = row::seal(key, row::WHOLE, value);
     assert!(matches!(row::unseal(key, &framed), Ok((row::WHOLE, payload)) if payload == value));
 }

@@ -17,7 +17,7 @@ use std::collections::btree_map;
 use std::iter::Peekable;
 
 use super::chunks::{self, Lists};
-use super::engine::{Batch, Engine, Row};
+use super::engine::{Batch, Engine};
 use super::error::{StoreError, Trouble};
 use super::{Store, Writer, rewrite, row};
 use crate::model::Layer;
@@ -159,7 +159,8 @@ pub(super) fn write(
 pub(super) fn read(engine: &Engine, dir: u32) -> Result<Lists, Trouble> {
     let mut lists = Lists::new();
     for found in engine.rows(&row::waiting(dir))? {
-        unpack(&found?, &mut lists)?;
+        let found = found?;
+        unpack(&found.key, found.bytes(), &mut lists)?;
     }
     lists.values_mut().for_each(chunks::sort);
     Ok(lists)
@@ -186,12 +187,8 @@ pub(super) fn forget(engine: &Engine, dir: u32, commit: u64) -> Result<(), Troub
     engine.write(&mut batch)
 }
 
-/// Adds the changes in a row.
-fn unpack(found: &Row, lists: &mut Lists) -> Result<(), Trouble> {
-    unpack_bytes(&found.key, found.bytes(), lists)
-}
-
-pub(super) fn unpack_bytes(key: &[u8], payload: &[u8], lists: &mut Lists) -> Result<(), Trouble> {
+/// Adds the changes in the row at `key`.
+pub(super) fn unpack(key: &[u8], payload: &[u8], lists: &mut Lists) -> Result<(), Trouble> {
     let mut group = 0u32;
     let mut numbers = row::numbers(payload);
     while let Some(head) = numbers.next() {
@@ -214,7 +211,7 @@ fn take(engine: &Engine, dir: u32) -> Result<Option<Taken>, Trouble> {
     let (mut lists, mut last) = (Lists::new(), None);
     for found in engine.rows(&row::waiting(dir))?.take(ROWS_TAKEN) {
         let found = found?;
-        unpack(&found, &mut lists)?;
+        unpack(&found.key, found.bytes(), &mut lists)?;
         last = Some(found.key);
     }
     lists.values_mut().for_each(chunks::sort);
